@@ -1,0 +1,214 @@
+"""The requests in flight and their fibers: started, moved on, stopped and ended. Engine's thread only."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any, Protocol, cast
+
+from .. import errors
+from .cache import EncoderCache
+from .call import Call, HostCall
+from .fiber import Cancelled, Fiber, forget_frames
+from .guard import ModuleMutated
+from .memory import Budget
+from .request import Request
+from .runner import Outcome, Runner, is_finite
+from .specs import Kind
+
+log = logging.getLogger(__name__)
+
+MAX_THROWS = 100  # a fiber that swallows its cancellation so often is dropped
+Move = Callable[[], Any]
+
+
+class Host(Protocol):
+    """What the engine does for its attempts from another thread."""
+
+    def to_pool(self, work: HostCall, then: Callable[[Future[Any]], None]) -> None: ...
+
+
+class Attempts:
+    """Every call that is parked here has a fiber, every fiber a request, every request a handle."""
+
+    def __init__(self, host: Host, runner: Runner, cache: EncoderCache, budget: Budget) -> None:
+        self.guarded: set[int] = set()
+        self.queue: deque[Request] = deque()
+        self.running: dict[Request, None] = {}
+        self.waiting: dict[Call, None] = {}
+        self.finished = 0
+        self.rows_in = self.rows_out = 0
+        self._host, self._runner, self._cache, self._budget = host, runner, cache, budget
+
+    def enqueue(self, request: Request) -> None:
+        """Take a submitted request in."""
+        request.handle.emit("queued")
+        self.queue.append(request)
+
+    def can_admit(self) -> bool:
+        """Whether one more fiber may start."""
+        return bool(self.queue) and self._budget.admits(len(self.running))
+
+    def admit(self) -> bool:
+        """Start as many fibers as predicted bytes allow, the urgent first; whether any started."""
+        admitted = False
+        while self.can_admit():
+            request = max(self.queue, key=lambda r: r.priority)  # max keeps the first of equals
+            self.queue.remove(request)
+            self.running[request] = None
+            request.handle.emit("started")
+            self._start(request)
+            admitted = True
+        return admitted
+
+    def take(self, batch: Iterable[Call]) -> None:
+        """These calls run now and no longer wait."""
+        for call in batch:
+            del self.waiting[call]
+
+    def deliver(self, outcomes: Iterable[Outcome]) -> None:
+        """Hand every fiber its rows or its error, and run it to its next call."""
+        for outcome in outcomes:
+            call, request = outcome.call, cast(Request, outcome.call.owner)
+            self.rows_out += call.rows
+            request.call, request.ran_control = None, call.kind == Kind.CONTROL
+            fiber = _fiber_of(request)
+            if outcome.error is not None:
+                self._go_on(request, functools.partial(fiber.throw_in, outcome.error))
+            else:
+                self._cache.put(call, outcome.output)
+                self._go_on(request, functools.partial(fiber.resume, outcome.output))
+
+    def stop(self, request: Request, why: BaseException) -> None:
+        """End a request at its call; one that works on the host ends when that comes back."""
+        if request.stop is not None or request.handle.done():
+            return
+        request.stop = why
+        if request in self.queue:
+            self.queue.remove(request)
+            self._unwound(request, Cancelled())
+        elif request.call is not None:
+            self.rows_out += request.call.rows
+            del self.waiting[request.call]
+            request.call = None
+            self._go_on(request, self._throw(request))
+
+    def stop_all(self, why: BaseException) -> None:
+        """End every request."""
+        for request in [*self.queue, *self.running]:
+            self.stop(request, why)
+
+    def stop_late(self, now: float) -> None:
+        """End what is past its deadline (`now` on time.monotonic's clock)."""
+        for request in [r for r in (*self.queue, *self.running) if r.deadline is not None and now >= r.deadline]:
+            self.stop(request, errors.DeadlineExceeded("its deadline passed before it finished"))
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline of all that run."""
+        return min((r.deadline for r in self.running if r.deadline is not None and r.stop is None), default=None)
+
+    def check_conservation(self) -> None:
+        """Asked when nothing runs: no call without a fiber, no row lost."""
+        if self.waiting or self.rows_in != self.rows_out:
+            waiting, lost = len(self.waiting), self.rows_in - self.rows_out
+            raise errors.InvariantBroken(f"{waiting} calls wait without a fiber, {lost} rows were lost")
+
+    def _start(self, request: Request) -> None:
+        self._go_on(request, lambda: request.start(self.guarded).resume())
+
+    def _go_on(self, request: Request, move: Move) -> None:
+        """Run a fiber until it waits for something or ends."""
+        next_move: Move | None = move
+        while next_move is not None:
+            try:
+                parked = next_move()
+            # whatever a pipeline raises is its own request's end and nobody else's
+            except (Exception, Cancelled, ModuleMutated) as error:
+                self._unwound(request, error)
+                return
+            if _fiber_of(request).dead:
+                self._end(request, "succeeded", result=parked)
+                return
+            next_move = self._place(request, parked)
+
+    def _place(self, request: Request, parked: Any) -> Move | None:
+        """Put a parked call where it will be answered; or the move that answers it at once."""
+        if request.stop is not None:
+            return self._throw(request)
+        if isinstance(parked, HostCall):
+            self._host.to_pool(parked, functools.partial(self._answer, request))
+            return None
+        call = cast(Call, parked)
+        self._runner.stats_of(call).calls += 1
+        if call.kind == Kind.DECODE and not is_finite(call):
+            return functools.partial(_fiber_of(request).throw_in, _not_finite())
+        cached = self._cache.get(call)
+        if cached is not None:
+            return functools.partial(_fiber_of(request).resume, cached)
+        self._wait_in_line(request, call)
+        return None
+
+    def _wait_in_line(self, request: Request, call: Call) -> None:
+        call.owner, call.parked_at = request, time.monotonic()
+        call.deadline, call.priority, call.follows_control = request.deadline, request.priority, request.ran_control
+        request.call = call
+        self._budget.learn(call)
+        self.rows_in += call.rows
+        self.waiting[call] = None
+
+    def _answer(self, request: Request, done: Future[Any]) -> None:
+        """What the thread pool came to; the fiber goes on with it."""
+        fiber, error = _fiber_of(request), done.exception()
+        if request.stop is not None:
+            self._go_on(request, self._throw(request))
+        elif error is not None:
+            self._go_on(request, functools.partial(fiber.throw_in, error))
+        else:
+            self._go_on(request, functools.partial(fiber.resume, done.result()))
+
+    def _throw(self, request: Request) -> Move:
+        request.throws += 1
+        if request.throws > MAX_THROWS:
+            raise errors.InvariantBroken("a pipeline swallows its cancellation for ever")
+        return functools.partial(_fiber_of(request).throw_in, Cancelled())
+
+    def _unwound(self, request: Request, error: BaseException) -> None:
+        forget_frames(error)
+        if isinstance(error, ModuleMutated) and request.own_pipe is None:
+            log.info("%s: %s is written on while it runs; on a module view from now on", request.served.name, error)
+            request.served.is_mutating = True
+            self._start(request)
+        elif request.stop is not None:
+            kind = "cancelled" if isinstance(request.stop, errors.JobCancelled) else "failed"
+            self._end(request, kind, error=request.stop)
+        else:
+            self._end(request, "failed", error=_told(error))
+
+    def _end(self, request: Request, kind: str, *, result: Any = None, error: BaseException | None = None) -> None:
+        self.running.pop(request, None)
+        request.fiber = None
+        if request.own_pipe is not None:
+            request.served.give_back(request.own_pipe)
+        self.finished += 1
+        request.handle.finish(kind, result=result, error=error)
+
+
+def _fiber_of(request: Request) -> Fiber:
+    assert request.fiber is not None, "a request in flight without a fiber"
+    return request.fiber
+
+
+def _told(error: BaseException) -> BaseException:
+    if isinstance(error, ModuleMutated):
+        return errors.InvariantBroken(f"a module that others use was changed: {error}")
+    return error
+
+
+def _not_finite() -> errors.NotFinite:
+    return errors.NotFinite(
+        "the latents hold NaN or infinity before decoding: try another dtype (float32), solver or guidance_scale"
+    )

@@ -1,0 +1,131 @@
+"""One attempt of one request as a greenlet: started, parked at its heavy calls, resumed or thrown into.
+
+The only file that imports greenlet. Thread-local state that torch keeps per thread (grad mode, autocast, function
+modes) and the default random generators belong to the fiber: without swapping them at every switch, one pipeline's
+`torch.no_grad()` would restore another's value, and solvers that draw from the default generator would depend on
+their neighbours. The default generator is global to the process: other threads that draw from it while a fiber runs
+would disturb that fiber.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from greenlet import getcurrent, greenlet
+
+_AUTOCAST_DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+_C: Any = torch._C
+
+
+class Cancelled(BaseException):
+    """Thrown into a fiber to unwind it; no pipeline's `except Exception` swallows it."""
+
+
+@dataclass
+class ThreadState:
+    """What torch keeps per thread and a pipeline may change between two calls."""
+
+    grad: bool
+    autocast: tuple[tuple[bool, Any], ...]
+    modes: list[Any]
+
+    @classmethod
+    def take(cls) -> ThreadState:
+        """Read this thread's state and leave its function modes empty."""
+        autocast = tuple((torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in _AUTOCAST_DEVICES)
+        modes = [_C._pop_torch_function_stack() for _ in range(_C._len_torch_function_stack())]
+        return cls(torch.is_grad_enabled(), autocast, modes)
+
+    def put(self) -> None:
+        """Make this the thread's state."""
+        if torch.is_grad_enabled() != self.grad:
+            torch._C._set_grad_enabled(self.grad)
+        for device, (enabled, dtype) in zip(_AUTOCAST_DEVICES, self.autocast, strict=True):
+            if torch.is_autocast_enabled(device) != enabled:
+                torch.set_autocast_enabled(device, enabled)
+            if torch.get_autocast_dtype(device) != dtype:
+                torch.set_autocast_dtype(device, dtype)
+        for mode in reversed(self.modes):
+            _C._push_on_torch_function_stack(mode)
+
+
+def _default_generators() -> list[torch.Generator]:
+    generators: list[torch.Generator] = [torch.default_generator]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        generators.extend(torch.cuda.default_generators)
+    return generators
+
+
+def _random_state() -> list[torch.Tensor]:
+    return [g.get_state() for g in _default_generators()]
+
+
+def _set_random_state(states: list[torch.Tensor]) -> None:
+    for generator, state in zip(_default_generators(), states, strict=False):
+        generator.set_state(state)
+
+
+def _seeded_state(seed: int) -> list[torch.Tensor]:
+    return [torch.Generator(device=g.device).manual_seed(seed).get_state() for g in _default_generators()]
+
+
+class Fiber(greenlet):
+    """Runs `function` until it parks a call or ends; owned by the thread that resumes it.
+
+    `seed` seeds the fiber's own default generators. `grad` is the grad mode it starts with. `owner` is whatever
+    its engine wants to find again from inside the fiber.
+    """
+
+    def __init__(self, function: Callable[[], Any], *, seed: int, owner: Any, context: contextvars.Context) -> None:
+        super().__init__(lambda _: function())
+        self.gr_context = context
+        self.owner = owner
+        self._state = ThreadState(False, tuple((False, torch.get_autocast_dtype(d)) for d in _AUTOCAST_DEVICES), [])
+        self._random = _seeded_state(seed)
+
+    def resume(self, value: Any = None) -> Any:
+        """Go on with `value` as the answer to the parked call; the next parked call, or the return value."""
+        return self._enter(lambda: self.switch(value))
+
+    def throw_in(self, error: BaseException) -> Any:
+        """Go on with `error` raised at the parked call."""
+        return self._enter(lambda: self.throw(type(error), error, None))
+
+    def park(self, call: Any) -> Any:
+        """Give `call` to the hub and wait for its answer; called from inside the fiber."""
+        parent = self.parent
+        assert parent is not None
+        return parent.switch(call)
+
+    def _enter(self, go: Callable[[], Any]) -> Any:
+        # greenlet returns to the parent that was current when it was made; the hub may have been another one.
+        self.parent = getcurrent()
+        hub_state, hub_random = ThreadState.take(), _random_state()
+        self._state.put()
+        _set_random_state(self._random)
+        try:
+            return go()
+        finally:
+            self._state, self._random = ThreadState.take(), _random_state()
+            hub_state.put()
+            _set_random_state(hub_random)
+
+
+def current() -> Fiber | None:
+    """The fiber that runs now, or None in ordinary code."""
+    running = getcurrent()
+    return running if isinstance(running, Fiber) else None
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop the locals that a traceback keeps alive: latents and embeddings of an ended request."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if seen.__traceback__ is not None:
+            traceback.clear_frames(seen.__traceback__)
+        seen = seen.__cause__ or seen.__context__

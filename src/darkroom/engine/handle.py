@@ -1,0 +1,122 @@
+"""What `Engine.submit` gives back: a result to wait for, progress, events, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from ..core import FINAL_EVENTS, Event
+from ..errors import NotSupported
+
+
+class Handle:
+    """One request as its submitter sees it; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._request_cancel: Callable[[], None] = lambda: None
+        self._changed = threading.Condition()
+        self._events: list[Event] = []
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._is_done = False
+        self._progress = 0.0
+        self._seq = 0
+        self._listeners: list[Callable[[], None]] = []
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the pipeline's own `__call__` returns; waits at most `timeout` seconds.
+
+        Raises `TimeoutError` (the request goes on), `JobCancelled`, `DeadlineExceeded`, or the pipeline's own error.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._is_done, timeout):
+                raise TimeoutError(f"not done after {timeout} s; it goes on, ask again or cancel it")
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def cancel(self) -> None:
+        """Ask it to end at its next call; a request that has ended stays as it is."""
+        self._request_cancel()
+
+    def done(self) -> bool:
+        """Whether it has ended, however."""
+        return self._is_done
+
+    @property
+    def progress(self) -> float:
+        """Denoising steps done of all, 0 to 1."""
+        return self._progress
+
+    def events(self) -> Iterator[Event]:
+        """Everything that happened from the start, then what happens until the end; only the latest preview is kept."""
+        last = 0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda seen=last: self._seq > seen)  # type: ignore[misc]
+                fresh = [event for event in self._events if event.seq > last]
+            for event in fresh:
+                last = event.seq
+                yield event
+                if event.type in FINAL_EVENTS:
+                    return
+
+    def checkpoint(self) -> Any:
+        """The tape to resume from; not built yet."""
+        raise NotSupported("tapes do not exist yet: a request cannot be checkpointed", field="checkpoint")
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Any:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def end() -> None:
+            # A timed-out await has cancelled this future; the request goes on without it.
+            if not ended.done():
+                ended.set_result(None)
+
+        self._when_done(lambda: loop.call_soon_threadsafe(end))
+        await ended
+        return self.result(0)
+
+    def _when_done(self, listener: Callable[[], None]) -> None:
+        with self._changed:
+            if not self._is_done:
+                self._listeners.append(listener)
+                return
+        listener()
+
+    # The engine's side.
+
+    def on_cancel(self, request_cancel: Callable[[], None]) -> None:
+        """What `cancel` asks of the engine."""
+        self._request_cancel = request_cancel
+
+    def emit(self, kind: str, **data: Any) -> None:
+        """Tell what happened; steps also move `progress`."""
+        with self._changed:
+            self._append(kind, data)
+            self._changed.notify_all()
+
+    def finish(self, kind: str, *, result: Any = None, error: BaseException | None = None) -> None:
+        """End it, once."""
+        with self._changed:
+            assert not self._is_done
+            self._result, self._error, self._is_done = result, error, True
+            self._append(kind, {"error": str(error)} if error is not None else {})
+            listeners, self._listeners = self._listeners, []
+            self._changed.notify_all()
+        for listener in listeners:
+            listener()
+
+    def _append(self, kind: str, data: dict[str, Any]) -> None:
+        self._seq += 1
+        self._progress = data.get("progress", self._progress)
+        if kind == "preview":
+            self._events = [event for event in self._events if event.type != "preview"]
+        self._events.append(Event(self._seq, time.time(), kind, data))

@@ -1,0 +1,87 @@
+"""Makes a module's heavy methods park the current fiber instead of running.
+
+The hook is an attribute of the module instance that shadows the method of its class; outside a fiber it calls the
+method as before, and taking it off leaves no trace.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from typing import Any
+
+import torch
+
+from . import fiber
+from .call import make_call
+from .specs import CallSpec, Kind
+
+_uids = itertools.count(1)
+
+
+class HookedMethod:
+    """Stands in for one method of one module; shared by every engine and pipeline that serves the module."""
+
+    def __init__(self, module: torch.nn.Module, method: str, spec: CallSpec | None, name: str) -> None:
+        self.uid = next(_uids)
+        self.name = name
+        self.method = method
+        self.spec = spec
+        self.original = getattr(module, method)
+        self.users = 0
+        self._signature = inspect.signature(self.original)
+        self.__wrapped__ = self.original
+
+    @property
+    def kind(self) -> str:
+        return self.spec.kind if self.spec else Kind.OTHER
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        running = fiber.current()
+        if running is None:
+            return self.original(*args, **kwargs)
+        call = make_call(self, args, kwargs, running.owner.fixed_rows)
+        return running.park(call)
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+        """Arguments by name with defaults; None where names cannot say it all (`*args`)."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            parameter = self._signature.parameters[name].kind
+            if parameter is inspect.Parameter.VAR_KEYWORD:
+                arguments.update(value)
+            elif parameter is inspect.Parameter.VAR_POSITIONAL and value:
+                return None
+            elif parameter is not inspect.Parameter.VAR_POSITIONAL:
+                arguments[name] = value
+        if self.spec is not None:
+            arguments.update(self.spec.fixed)
+        return arguments
+
+
+def attach(module: torch.nn.Module, method: str, spec: CallSpec | None, name: str) -> HookedMethod:
+    """Hook `method`, or join the hook that is there."""
+    hook = module.__dict__.get(method)
+    if not isinstance(hook, HookedMethod):
+        hook = HookedMethod(module, method, spec, name)
+        module.__dict__[method] = hook
+    hook.users += 1
+    return hook
+
+
+def detach(module: torch.nn.Module, method: str) -> None:
+    """Leave the hook; the last one to leave takes it off."""
+    hook = module.__dict__.get(method)
+    if isinstance(hook, HookedMethod):
+        hook.users -= 1
+        if hook.users == 0:
+            del module.__dict__[method]
+
+
+def strip(module: torch.nn.Module) -> None:
+    """Take the hooks off a copy of a hooked module; they belong to the module it was copied from."""
+    for inner in module.modules():
+        for name in [name for name, value in inner.__dict__.items() if isinstance(value, HookedMethod)]:
+            del inner.__dict__[name]

@@ -1,0 +1,149 @@
+"""One request inside the engine: its arguments made ready for a run of its pipeline, and where it stands."""
+
+from __future__ import annotations
+
+import contextvars
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..errors import BadInput
+from . import preview
+from .call import Call
+from .fiber import Fiber
+from .handle import Handle
+from .served import Served
+from .view import make_view
+
+
+@dataclass(eq=False)
+class Request:
+    """What a fiber's owner is: the guard and the hooks read `guarded` and `fixed_rows` from here."""
+
+    served: Served
+    arguments: dict[str, Any]
+    seed: int | None
+    fixed_rows: int
+    priority: int
+    deadline: float | None  # on time.monotonic's clock
+    handle: Handle
+    preview_every: int
+    guarded: frozenset[int] | set[int] = frozenset()
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    fiber: Fiber | None = None
+    call: Call | None = None
+    ran_control: bool = False
+    own_pipe: Any = None  # a borrowed module view
+    stop: BaseException | None = None  # why it must end: JobCancelled, DeadlineExceeded, EngineClosed
+    throws: int = 0
+
+    def start(self, shared: set[int]) -> Fiber:
+        """A fresh fiber from the beginning; on a module view where the model is known to write on its modules."""
+        if self.served.is_mutating and self.own_pipe is None:
+            self.own_pipe = self.served.borrow()
+        # On its own copies it may write; everything else that is served stays guarded.
+        self.guarded = shared
+        view = make_view(self.own_pipe or self.served.pipe, {} if self.own_pipe else self.served.settled)
+        progress = Progress(self.handle)
+        view.__dict__["progress_bar"] = progress.open
+        arguments = self._run_arguments()
+        seed = secrets.randbits(63) if self.seed is None else self.seed
+        self.fiber = Fiber(lambda: view(**arguments), seed=seed, owner=self, context=self.context.copy())
+        return self.fiber
+
+    def _run_arguments(self) -> dict[str, Any]:
+        arguments = dict(self.arguments)
+        if self.seed is not None and "generator" in self.served.parameters:
+            arguments["generator"] = image_generators(self.seed, count_images(arguments))
+        elif arguments.get("generator") is not None:
+            arguments["generator"] = _clone_generators(arguments["generator"])
+        if self.preview_every:
+            preview.listen(self.served, arguments, self.handle, self.preview_every)
+        return arguments
+
+
+class Progress:
+    """Stands in for a view's progress bar and reports denoising steps; several loops of one request add up."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self._step = 0
+        self._steps = 0
+
+    def open(self, iterable: Any = None, total: int | None = None) -> Progress:
+        """Diffusers' `progress_bar(iterable=None, total=None)`."""
+        if iterable is None and total is None:
+            raise ValueError("Either `total` or `iterable` has to be defined.")
+        self._iterable = iterable
+        self._steps += len(iterable) if total is None else total
+        return self
+
+    def update(self, steps: int = 1) -> None:
+        """`steps` more denoising steps are done."""
+        self._step += int(steps)
+        share = min(1.0, self._step / max(1, self._steps))
+        self._handle.emit("progress", step=self._step, steps=self._steps, progress=share)
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._iterable:
+            yield item
+            self.update()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def close(self) -> None:
+        """Nothing is drawn, so nothing is closed."""
+
+    def set_postfix(self, *_: Any, **__: Any) -> None:
+        """Nothing is drawn."""
+
+    set_description = set_postfix
+
+
+def count_images(arguments: dict[str, Any]) -> int:
+    """How many images (or videos) a call makes."""
+    prompt, embeds = arguments.get("prompt"), arguments.get("prompt_embeds")
+    prompts = len(prompt) if isinstance(prompt, list | tuple) else 1
+    if prompt is None and embeds is not None:
+        prompts = len(embeds)
+    each = arguments.get("num_images_per_prompt") or arguments.get("num_videos_per_prompt") or 1
+    return prompts * int(each)
+
+
+def image_generators(seed: int, images: int) -> torch.Generator | list[torch.Generator]:
+    """One CPU generator an image, image k from `seed + k`, so that each can be made again alone."""
+    generators = [torch.Generator("cpu").manual_seed(seed + k) for k in range(images)]
+    return generators[0] if images == 1 else generators
+
+
+def _clone_generators(given: Any) -> Any:
+    if isinstance(given, list | tuple):
+        return [_clone_generators(generator) for generator in given]
+    own = torch.Generator(device=given.device)
+    own.set_state(given.get_state())
+    return own
+
+
+def check_own_keywords(seed: Any, arguments: dict[str, Any], deadline_s: Any, priority: Any) -> None:
+    """Raise `BadInput` for values of our own keywords that are not allowed."""
+    if seed is not None and arguments.get("generator") is not None:
+        raise BadInput("give either seed or generator, not both", field="seed")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63):
+        raise BadInput(f"seed must be a whole number from 0 to 2^63-1, not {seed!r}", field="seed")
+    if deadline_s is not None and not (isinstance(deadline_s, int | float) and deadline_s > 0):
+        raise BadInput(f"deadline_s must be a number of seconds above 0, not {deadline_s!r}", field="deadline_s")
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        raise BadInput(f"priority must be a whole number, not {priority!r}", field="priority")
+
+
+def deadline_of(deadline_s: float | None) -> float | None:
+    """Seconds from now as a time on the engine's clock."""
+    return None if deadline_s is None else time.monotonic() + deadline_s

@@ -1,0 +1,251 @@
+"""All tensor work: stack rows, forward once, split into copies; check what batching does; halve what fails."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from . import rows
+from .call import Call
+from .profile import Profile
+from .specs import Kind
+
+log = logging.getLogger(__name__)
+
+CHECK_EVERY = 1000  # after the first batch of a shape, so many batches between shadow checks
+# Honest noise of a forward when the row count changes, relative to its largest value. A wrongly stacked argument is
+# off by the order of one.
+NOISE = {torch.float64: 1e-6, torch.float32: 2e-3, torch.bfloat16: 8e-2, torch.float16: 3e-2}
+
+
+@dataclass
+class Outcome:
+    """What a call came to: its output, or the error that is its own; `seconds` is its share of the forward."""
+
+    call: Call
+    output: Any = None
+    error: BaseException | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class ModuleStats:
+    """Counters of one hooked method."""
+
+    calls: int = 0
+    batches: int = 0
+    rows: int = 0
+    padded_rows: int = 0
+    seconds: float = 0.0
+    unbatched_because: str | None = None
+
+
+@dataclass
+class _Checks:
+    """Batches seen since the last shadow check, by hook and shape."""
+
+    since: dict[Any, int] = field(default_factory=dict)
+
+    def is_due(self, call: Call) -> bool:
+        key = (call.key.hook, call.key.shapes)
+        seen = self.since.get(key, CHECK_EVERY)
+        self.since[key] = 1 if seen >= CHECK_EVERY else seen + 1
+        return seen >= CHECK_EVERY
+
+
+class Runner:
+    """Runs batches of calls that share a key; `check` compares the first batch of each shape with single calls."""
+
+    def __init__(self, profile: Profile, *, check: bool = True) -> None:
+        self.profile = profile
+        self.modules: dict[str, ModuleStats] = {}
+        self.seconds = 0.0
+        self.unbatched: dict[int, str] = {}  # hook -> why its calls run one at a time
+        self._check = check
+        self._is_counting = True  # forwards of a shadow check are nobody's
+        self._checks = _Checks()
+        self._steady: dict[Any, bool] = {}  # (hook, shape, R) -> rows keep their bits at R
+
+    def can_batch(self, call: Call) -> bool:
+        """Whether calls like this one may share a forward."""
+        return call.is_stackable and call.key.hook not in self.unbatched
+
+    def run(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Every call's outcome, in order; one call's fault stays its own."""
+        try:
+            return self._run_checked(calls)
+        except rows.Unsplittable as error:
+            self._stop_batching(calls[0], f"its output holds {error}")
+            return [outcome for call in calls for outcome in self._run_alone(call)]
+        except Exception as error:
+            return self._halve(calls, error)
+
+    def _run_checked(self, calls: Sequence[Call]) -> list[Outcome]:
+        first = calls[0]
+        if not self.can_batch(first):
+            return [outcome for call in calls for outcome in self._run_alone(call)]
+        if first.key.fixed_rows:
+            return self._run_fixed(calls)
+        outcomes = self._run_stacked(calls)
+        if self._check and len(calls) > 1 and self._checks.is_due(first):
+            return self._shadow_check(calls, outcomes)
+        return outcomes
+
+    def _halve(self, calls: Sequence[Call], error: Exception) -> list[Outcome]:
+        """Retry a failed forward in halves, so that only the call that fails alone fails its request."""
+        total = sum(call.rows for call in calls)
+        if isinstance(error, torch.OutOfMemoryError) and total > 1:
+            self.profile.lower_limit(calls[0].shape_key, total // 2)
+        if len(calls) == 1:
+            return [Outcome(calls[0], error=error)]
+        if calls[0].key.fixed_rows:  # the row count must not change: each alone at R
+            return [outcome for call in calls for outcome in self.run([call])]
+        middle = len(calls) // 2
+        return self.run(calls[:middle]) + self.run(calls[middle:])
+
+    def _run_alone(self, call: Call) -> list[Outcome]:
+        args, kwargs = call.raw
+        try:
+            output, seconds = self._forward(call, call.rows, 0, lambda: call.hook.original(*args, **kwargs))
+        except Exception as error:
+            return [Outcome(call, error=error)]
+        return [Outcome(call, output, None, seconds)]
+
+    def _run_stacked(self, calls: Sequence[Call]) -> list[Outcome]:
+        first, counts = calls[0], [call.rows for call in calls]
+        arguments = rows.stack(calls)
+        output, seconds = self._forward(first, sum(counts), 0, lambda: first.hook.original(**arguments))
+        parts = rows.split(output, counts, is_listed=_is_listed(first))
+        return _outcomes(calls, parts, seconds)
+
+    def _run_fixed(self, calls: Sequence[Call]) -> list[Outcome]:
+        """At exactly R rows a forward, so that a row's bits depend on neither company nor position."""
+        first, fixed = calls[0], calls[0].key.fixed_rows
+        if self._steady.get(_steady_key(first)) is False:
+            return [outcome for call in calls for outcome in self._run_stacked([call])]
+        counts = [call.rows for call in calls]
+        arguments, seconds = rows.stack(calls), 0.0
+        chunks = []
+        for start in range(0, sum(counts), fixed):
+            output, spent = self._run_chunk(first, arguments, start, sum(counts))
+            chunks.append(output)
+            seconds += spent
+        if _steady_key(first) not in self._steady and not self._check_steady(first, arguments, chunks[0], sum(counts)):
+            return self._run_fixed(calls)
+        parts = rows.split(rows.join(chunks, is_listed=_is_listed(first)), counts, is_listed=_is_listed(first))
+        return _outcomes(calls, parts, seconds)
+
+    def _run_chunk(self, first: Call, arguments: dict[str, Any], start: int, total: int) -> tuple[Any, float]:
+        spec, fixed = first.hook.spec, first.key.fixed_rows
+        assert spec is not None
+        chunk = rows.take(spec, arguments, start, start + fixed, total)
+        used = min(fixed, total - start)
+        output, seconds = self._forward(first, used, fixed - used, lambda: first.hook.original(**chunk))
+        return rows.split(output, [used, fixed - used], is_listed=_is_listed(first))[0], seconds
+
+    def _check_steady(self, first: Call, arguments: dict[str, Any], output: Any, total: int) -> bool:
+        """Once for each shape: R copies of the first row must all come out as it did in its company."""
+        spec, fixed = first.hook.spec, first.key.fixed_rows
+        assert spec is not None
+        if fixed == 1:
+            self._steady[_steady_key(first)] = True
+            return True
+        is_listed = _is_listed(first)
+        alike = rows.take(spec, rows.take(spec, arguments, 0, 1, total), 0, fixed, 1)
+        copies = rows.split(first.hook.original(**alike), [1] * fixed, is_listed=is_listed)
+        original = rows.split(output, [1, min(fixed, total) - 1], is_listed=is_listed)[0]
+        is_steady = all(rows.largest_difference(copy, original) == 0.0 for copy in copies)
+        self._steady[_steady_key(first)] = is_steady
+        if not is_steady:
+            log.warning("%s: rows change their bits at %d rows; reproducible calls run alone", first.hook.name, fixed)
+        return is_steady
+
+    def _shadow_check(self, calls: Sequence[Call], outcomes: list[Outcome]) -> list[Outcome]:
+        """Compare a real batch with single calls; a method that batching changes is no longer batched."""
+        self._is_counting = False
+        singles = [self._run_stacked([call])[0] for call in calls]
+        self._is_counting = True
+        pairs = zip(outcomes, singles, strict=True)
+        worst = max(rows.largest_difference(batched.output, single.output) for batched, single in pairs)
+        if worst <= _noise_of(calls[0]):
+            return outcomes
+        self._stop_batching(calls[0], f"a batch differed from single calls by {worst:.1e} of the largest value")
+        return singles
+
+    def _stop_batching(self, call: Call, why: str) -> None:
+        self.unbatched[call.key.hook] = why
+        self.stats_of(call).unbatched_because = why
+        log.warning("%s runs one call at a time: %s", call.hook.name, why)
+
+    def _forward(self, call: Call, used: int, padded: int, function: Callable[[], Any]) -> tuple[Any, float]:
+        started = time.perf_counter()
+        with _state_of(call):
+            output = function()
+        _wait_for(call.key.state[1])
+        seconds = time.perf_counter() - started
+        self._count(call, used, padded, seconds)
+        return output, seconds
+
+    def _count(self, call: Call, used: int, padded: int, seconds: float) -> None:
+        self.seconds += seconds
+        if not self._is_counting:
+            return
+        self.profile.record(call.shape_key, used + padded, seconds)
+        stats = self.stats_of(call)
+        stats.batches += 1
+        stats.rows += used
+        stats.padded_rows += padded
+        stats.seconds += seconds
+
+    def stats_of(self, call: Call) -> ModuleStats:
+        """The counters of the method it calls."""
+        return self.modules.setdefault(call.hook.name, ModuleStats())
+
+
+def _outcomes(calls: Sequence[Call], parts: list[Any], seconds: float) -> list[Outcome]:
+    total = sum(call.rows for call in calls)
+    return [Outcome(c, part, None, seconds * c.rows / total) for c, part in zip(calls, parts, strict=True)]
+
+
+def _is_listed(call: Call) -> bool:
+    return bool(call.hook.spec and call.hook.spec.listed)
+
+
+def _steady_key(call: Call) -> Any:
+    return (call.key.hook, call.key.shapes, call.key.fixed_rows)
+
+
+def _noise_of(call: Call) -> float:
+    dtypes = [t.dtype for t in call.hook.original.__self__.parameters()][:1]
+    return NOISE.get(dtypes[0], max(NOISE.values())) if dtypes else NOISE[torch.float32]
+
+
+@contextlib.contextmanager
+def _state_of(call: Call) -> Iterator[None]:
+    """Grad mode and autocast as they were in the fibers that called."""
+    grad, device, autocast = call.state
+    with torch.set_grad_enabled(grad):
+        if autocast is None:
+            yield
+        else:
+            with torch.autocast(device, autocast):
+                yield
+
+
+def _wait_for(device: str) -> None:
+    # Seconds are measured on the host; work of an accelerator must be done before the clock is read.
+    if device == "cuda" and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def is_finite(call: Call) -> bool:
+    """Whether a decoder's input holds numbers only; asked once a request, at decode."""
+    assert call.kind == Kind.DECODE
+    tensors = [value for value in call.arguments.values() if isinstance(value, torch.Tensor)]
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point())

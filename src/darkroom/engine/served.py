@@ -1,0 +1,143 @@
+"""A pipeline in service: what of it is hooked, and the views that requests run on."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from ..errors import ModelNotServable, UnknownArgument
+from . import hook, view
+from .spec_table import CONTAINERS, find
+from .specs import CallSpec
+
+OWN_KEYWORDS = frozenset({"seed", "model", "adapters", "priority", "deadline_s", "reproducible"})
+# Read from **kwargs by diffusers' older pipelines; anything else there would be dropped in silence.
+LEGACY_KEYWORDS = frozenset({"callback", "callback_steps"})
+
+
+class Served:
+    """One named pipeline; `settled` holds half-precision-safe stand-ins of modules by identity."""
+
+    def __init__(self, name: str, pipe: Any, settled: dict[int, torch.nn.Module]) -> None:
+        self.name = name
+        self.pipe = pipe
+        self.settled = settled
+        self.is_mutating = False  # its requests write on modules: they start on a module view
+        self.parameters = inspect.signature(type(pipe).__call__).parameters
+        self._hooked: list[tuple[torch.nn.Module, str]] = []
+        self._trained: list[torch.nn.Module] = []
+        self._spares: list[Any] = []
+        for module in view.modules_of(pipe):
+            _refuse_unfrozen(name, module)
+
+    def attach(self) -> None:
+        """Freeze the modules and hook their heavy methods."""
+        for component, module in view.named_modules_of(self.pipe):
+            self._freeze(module)
+            self._attach(module, component)
+        for original, stand_in in self.settled.items():
+            names = [name for name, module in view.named_modules_of(self.pipe) if id(module) == original]
+            if names:
+                self._attach(stand_in, names[0])
+
+    def detach(self) -> None:
+        """Leave the modules as they were found."""
+        for module, method in self._hooked:
+            hook.detach(module, method)
+        for module in self._trained:
+            module.train()
+        self._hooked, self._trained = [], []
+
+    def guarded(self) -> Iterator[int]:
+        """Identities of every module that a request must not write on."""
+        for module in (*view.modules_of(self.pipe), *self.settled.values()):
+            yield from (id(inner) for inner in module.modules())
+
+    def check_keywords(self, keywords: set[str]) -> None:
+        """Raise `UnknownArgument` for what the pipeline's `__call__` does not take."""
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in self.parameters.values())
+        if takes_any and not type(self.pipe).__module__.startswith("diffusers."):
+            return
+        known = {name for name in self.parameters if name not in ("self", "kwargs", "args")}
+        unknown = sorted(keywords - known - (LEGACY_KEYWORDS if takes_any else frozenset()))
+        if unknown:
+            allowed = ", ".join(sorted(known | OWN_KEYWORDS))
+            pipeline = type(self.pipe).__name__
+            raise UnknownArgument(f"{pipeline} takes no argument {unknown[0]!r}; allowed: {allowed}", field=unknown[0])
+
+    def borrow(self) -> Any:
+        """A pipeline over module copies of its own, for a request that writes on modules; give it back after."""
+        if self._spares:
+            return self._spares.pop()
+        own = view.module_view(self.pipe)
+        for component, module in view.named_modules_of(own):
+            self._attach(module, component)
+        return own
+
+    def give_back(self, own: Any) -> None:
+        """Keep a borrowed pipeline for the next request of its kind."""
+        self._spares.append(own)
+
+    def _freeze(self, module: torch.nn.Module) -> None:
+        if module.training:
+            self._trained.append(module)
+            module.eval()
+
+    def _attach(self, module: torch.nn.Module, component: str) -> None:
+        container = CONTAINERS.get(type(module).__name__)
+        if container is not None:
+            for number, inner in enumerate(getattr(module, container)):
+                self._attach(inner, f"{component}.{number}")
+            return
+        for method, spec in _methods_of(module):
+            label = component if method == "forward" else f"{component}.{method}"
+            hook.attach(module, method, spec, label)
+            self._hooked.append((module, method))
+
+
+def _methods_of(module: torch.nn.Module) -> list[tuple[str, CallSpec | None]]:
+    """The methods to hook: those of its spec, else what an unknown module is usually called by."""
+    specs = find(type(module))
+    if specs is not None:
+        return [(spec.method, spec) for spec in specs]
+    return [(name, None) for name in ("forward", "encode", "decode") if callable(getattr(module, name, None))]
+
+
+def settled_stand_in(module: torch.nn.Module) -> torch.nn.Module:
+    """For a half-precision VAE that overflows: a float32 copy that keeps telling its pipeline that it is float16.
+
+    The pipeline then takes the path it takes alone (cast the latents, decode in float32), and its `.to()` does nothing.
+    """
+    own = copy.deepcopy(module)
+    hook.strip(own)
+    own.to(torch.float32)
+    kind = type(module)
+    own.__class__ = type(
+        kind.__name__, (kind,), {"dtype": property(lambda _: torch.float16), "to": lambda self, *_, **__: self}
+    )
+    return own
+
+
+def _refuse_unfrozen(name: str, module: torch.nn.Module) -> None:
+    """A module that carries switchable state cannot be shared between requests."""
+    reasons = {
+        "carries peft layers; unload or fuse the adapters first": _has_peft(module),
+        "has an offload hook (enable_model_cpu_offload and kin); load it onto its device": hasattr(module, "_hf_hook"),
+        "has a cache or group-offload hook; disable it first": _has_cache_hook(module),
+        "arrives compiled; the engine compiles by itself": hasattr(module, "_orig_mod"),
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise ModelNotServable(f"model {name!r}: its {type(module).__name__} {reason}", field="model")
+
+
+def _has_peft(module: torch.nn.Module) -> bool:
+    return any(type(inner).__module__.startswith("peft.") for inner in module.modules())
+
+
+def _has_cache_hook(module: torch.nn.Module) -> bool:
+    return any(hasattr(inner, "_diffusers_hook") and inner._diffusers_hook.hooks for inner in module.modules())

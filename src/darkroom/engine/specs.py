@@ -1,0 +1,52 @@
+"""How the arguments of heavy modules stack into one forward, as data keyed by class name.
+
+Never guessed from shapes: a shared tensor can have as many rows as a batch by accident. What a spec does not
+name must be equal between two calls, or they do not share a forward. A module without a spec runs one call at a
+time. No diffusers here: specs are matched by the class's name along its method resolution order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What a call is to the batcher."""
+
+    DENOISE = "denoise"
+    CONTROL = "control"  # a ControlNet: its residuals are large, so its denoiser runs next
+    ENCODE = "encode"  # a pure function of its arguments: run at once, cached where `cached`
+    DECODE = "decode"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class CallSpec:
+    """How calls of one method stack and how their output splits.
+
+    `rows` names the argument whose first dimension counts rows. `stacked` arguments are tensors (or nested
+    lists, tuples, dicts of tensors) with the rows in dimension 0. `times` maps an argument to k where it has
+    rows times k entries, k read from the tensor. `scalars` are numbers, 0-d, one-element or per-row tensors that
+    become one value a row; the value is the number of trailing singleton dimensions to add. `listed` arguments
+    are Python lists with one entry a row; `repeated` ones must have equal entries, of equal value between calls.
+    `ignored` arguments take no part in the key; the first call's is used.
+    `fixed` arguments are set so, whatever the pipeline passes. `shared` tensors are compared by content. `alone_if` says which calls must not be stacked at all.
+    """
+
+    method: str
+    kind: Kind
+    rows: str
+    stacked: tuple[str, ...] = ()
+    scalars: Mapping[str, int] = field(default_factory=dict)
+    times: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    cached: bool = False
+    taped: bool = False
+    alone_if: Callable[[Mapping[str, Any]], bool] | None = None

@@ -1,0 +1,112 @@
+"""A request's own cheap copy of a pipeline, and module views that share parameters.
+
+A pipeline object is not re-entrant: it keeps guidance, step counts and scheduler state on itself. A view is a shallow
+copy with its own schedulers; rebuilding from components would lose init arguments that are no modules. A module view
+is for pipelines that write on their modules: copies of the modules over the same parameters and buffers.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from . import fiber, hook
+from .call import HostCall
+
+
+def make_view(pipe: Any, substitutes: dict[int, torch.nn.Module]) -> Any:
+    """A shallow copy with own schedulers and processors; `substitutes` replaces modules by identity."""
+    view = copy.copy(pipe)
+    state = view.__dict__
+    for name, value in list(state.items()):
+        if id(value) in substitutes:
+            state[name] = substitutes[id(value)]
+        elif is_scheduler(value):
+            state[name] = copy.deepcopy(value)
+        elif is_pipeline(value):
+            state[name] = make_view(value, substitutes)
+        elif is_image_processor(value):
+            state[name] = off_the_tick(value)
+    return view
+
+
+def module_view(pipe: Any) -> Any:
+    """A copy of `pipe` whose modules are copies over the same parameters and buffers, free to be written on."""
+    memo: dict[int, Any] = {}
+    for module in modules_of(pipe):
+        memo.update((id(tensor), tensor) for tensor in (*module.parameters(), *module.buffers()))
+    return _copy_modules(pipe, memo)
+
+
+def _copy_modules(pipe: Any, memo: dict[int, Any]) -> Any:
+    view = copy.copy(pipe)
+    for name, value in list(view.__dict__.items()):
+        if isinstance(value, torch.nn.Module):
+            view.__dict__[name] = copy.deepcopy(value, memo)
+            hook.strip(view.__dict__[name])
+        elif is_pipeline(value):
+            view.__dict__[name] = _copy_modules(value, memo)
+    return view
+
+
+def modules_of(pipe: Any) -> Iterator[torch.nn.Module]:
+    """The modules a pipeline holds, those of its sub-pipelines too, each once."""
+    seen: set[int] = set()
+    for _, module in named_modules_of(pipe):
+        if id(module) not in seen:
+            seen.add(id(module))
+            yield module
+
+
+def named_modules_of(pipe: Any, prefix: str = "") -> Iterator[tuple[str, torch.nn.Module]]:
+    """Component name and module."""
+    for name, value in list(pipe.__dict__.items()):
+        if isinstance(value, torch.nn.Module):
+            yield prefix + name, value
+        elif is_pipeline(value):
+            yield from named_modules_of(value, f"{prefix}{name}.")
+
+
+def overflows(module: torch.nn.Module) -> bool:
+    """A VAE in float16 whose config says that it must decode in float32 (SDXL's)."""
+    config = getattr(module, "config", None)
+    return bool(getattr(config, "force_upcast", False)) and getattr(module, "dtype", None) == torch.float16
+
+
+def is_pipeline(value: Any) -> bool:
+    """Anything called like a diffusers pipeline: it has components and can be called."""
+    return callable(value) and hasattr(type(value), "components") and not isinstance(value, torch.nn.Module)
+
+
+def is_scheduler(value: Any) -> bool:
+    """A noise scheduler keeps the state of one request's loop."""
+    return hasattr(value, "set_timesteps") and hasattr(value, "step")
+
+
+def is_image_processor(value: Any) -> bool:
+    """Diffusers' VaeImageProcessor, VideoProcessor and kin."""
+    return hasattr(value, "postprocess") and hasattr(value, "preprocess") and not isinstance(value, torch.nn.Module)
+
+
+def off_the_tick(processor: Any) -> Any:
+    """A copy of an image processor whose work runs in the thread pool while its fiber is parked."""
+    own = copy.copy(processor)
+    for name in ("preprocess", "postprocess", "postprocess_video", "preprocess_video"):
+        if hasattr(own, name):
+            own.__dict__[name] = _parking(getattr(processor, name))
+    return own
+
+
+def _parking(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def park(*args: Any, **kwargs: Any) -> Any:
+        running = fiber.current()
+        if running is None:
+            return function(*args, **kwargs)
+        return running.park(HostCall(function, args, kwargs, torch.is_grad_enabled()))
+
+    return park

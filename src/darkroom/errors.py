@@ -1,0 +1,176 @@
+"""Every error Darkroom raises.
+
+    DarkroomError                     code             HTTP  exit
+    |-- BadInput                      bad_input         400   2    names the field and what is allowed
+    |   |-- UnknownArgument           unknown_argument  400        a keyword the pipeline does not take
+    |   |-- UnknownModel              unknown_model     404
+    |   |-- UnknownSolver             unknown_solver    400
+    |   |-- UnknownPreset             unknown_preset    400
+    |   |-- UnknownAdapter            unknown_adapter   400
+    |   |-- SizeNotOffered            size_not_offered  400
+    |   |-- UnreadableImage           unreadable_image  400
+    |   |-- MaskSizeMismatch          mask_size         400
+    |   |-- OutputNotWritable         output_not_writable 400
+    |   |-- InvalidConfig             invalid_config    500        darkroom.toml or the environment
+    |   |-- ModelNotServable          model_not_servable 400       peft layers, offload or cache hooks, compiled modules
+    |   |-- MissingWeights            missing_weights   500
+    |   |-- CorruptWeights            corrupt_weights   500
+    |   |-- UnsafeWeights             unsafe_weights    400        pickle or remote code without leave
+    |   `-- NotSupported              not_supported     501        named in the interface, not built yet
+    |-- JobCancelled                  cancelled         409   1
+    |-- DeadlineExceeded              deadline_exceeded 504   1
+    |-- EngineClosed                  engine_closed     503   1
+    |-- NotFinite                     not_finite        500   1    NaN or infinity reached the decoder
+    `-- InvariantBroken               internal          500   1    a fault of ours
+
+The message is for a stranger: what is wrong, which field, what is allowed.
+"""
+
+from __future__ import annotations
+
+
+class DarkroomError(Exception):
+    """Something Darkroom refuses or could not do."""
+
+    code = "internal"
+    http_status = 500
+    exit_code = 1
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class BadInput(DarkroomError):
+    """A value from the caller is not allowed; `field` names it."""
+
+    code = "bad_input"
+    http_status = 400
+    exit_code = 2
+
+
+class UnknownArgument(BadInput):
+    """The pipeline's `__call__` takes no such keyword."""
+
+    code = "unknown_argument"
+
+
+class UnknownModel(BadInput):
+    """No model of that name is served."""
+
+    code = "unknown_model"
+    http_status = 404
+
+
+class UnknownSolver(BadInput):
+    """No solver of that name fits the model."""
+
+    code = "unknown_solver"
+
+
+class UnknownPreset(BadInput):
+    """The model has no preset of that name."""
+
+    code = "unknown_preset"
+
+
+class UnknownAdapter(BadInput):
+    """No adapter of that name is known."""
+
+    code = "unknown_adapter"
+
+
+class SizeNotOffered(BadInput):
+    """The model does not offer that width and height."""
+
+    code = "size_not_offered"
+
+
+class UnreadableImage(BadInput):
+    """The bytes given are not an image that can be read."""
+
+    code = "unreadable_image"
+
+
+class MaskSizeMismatch(BadInput):
+    """The mask has another size than the image."""
+
+    code = "mask_size"
+
+
+class OutputNotWritable(BadInput):
+    """The place for the output is missing or cannot be written."""
+
+    code = "output_not_writable"
+
+
+class InvalidConfig(BadInput):
+    """A setting in `darkroom.toml` or the environment is not valid."""
+
+    code = "invalid_config"
+    http_status = 500
+
+
+class ModelNotServable(BadInput):
+    """A component carries state that would leak between requests."""
+
+    code = "model_not_servable"
+
+
+class MissingWeights(BadInput):
+    """A model's files are not where its entry says."""
+
+    code = "missing_weights"
+    http_status = 500
+
+
+class CorruptWeights(BadInput):
+    """A model's files cannot be read as weights."""
+
+    code = "corrupt_weights"
+    http_status = 500
+
+
+class UnsafeWeights(BadInput):
+    """The model needs pickle or remote code, which its entry does not allow."""
+
+    code = "unsafe_weights"
+
+
+class NotSupported(BadInput):
+    """The interface names it, and it does not exist yet."""
+
+    code = "not_supported"
+    http_status = 501
+
+
+class JobCancelled(DarkroomError):
+    """The request was cancelled before it finished."""
+
+    code = "cancelled"
+    http_status = 409
+
+
+class DeadlineExceeded(DarkroomError):
+    """The request's deadline passed before it finished."""
+
+    code = "deadline_exceeded"
+    http_status = 504
+
+
+class EngineClosed(DarkroomError):
+    """The engine no longer takes requests."""
+
+    code = "engine_closed"
+    http_status = 503
+
+
+class NotFinite(DarkroomError):
+    """NaN or infinity reached the decoder; the picture would be black or noise."""
+
+    code = "not_finite"
+
+
+class InvariantBroken(DarkroomError):
+    """A fault of Darkroom's own; please report it."""
