@@ -126,8 +126,7 @@ class Attempts:
         while next_move is not None:
             try:
                 parked = next_move()
-            # whatever a pipeline raises is its own request's end and nobody else's
-            except (Exception, Cancelled, ModuleMutated) as error:
+            except (Exception, Cancelled, ModuleMutated) as error:  # budget: a pipeline's fault is its own request's
                 self._unwound(request, error)
                 return
             if _fiber_of(request).dead:

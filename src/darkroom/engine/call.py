@@ -115,7 +115,8 @@ def _describe(spec: CallSpec, arguments: dict[str, Any]) -> tuple[int, tuple[Any
     rows = _count_rows(arguments.get(spec.rows))
     if not rows:
         return None
-    shapes, values = [], []
+    shapes: list[Any] = []
+    values: list[Any] = []
     for name, value in arguments.items():
         described = _describe_argument(spec, name, value, rows)
         if described is None:

@@ -55,10 +55,7 @@ class ThreadState:
 
 
 def _default_generators() -> list[torch.Generator]:
-    generators: list[torch.Generator] = [torch.default_generator]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        generators.extend(torch.cuda.default_generators)
-    return generators
+    return [torch.default_generator, *torch.cuda.default_generators]  # the latter are none until CUDA is in use
 
 
 def _random_state() -> list[torch.Tensor]:

@@ -72,4 +72,5 @@ def _apply(module: torch.nn.Module, function: Any, *args: Any, **kwargs: Any) ->
         if any(function(tensor) is not tensor for tensor in tensors):
             raise ModuleMutated(f"{type(module).__name__} moved or cast")
         return module
-    return guard.apply(module, function, *args, **kwargs)
+    apply: Any = guard.apply
+    return apply(module, function, *args, **kwargs)

@@ -80,7 +80,10 @@ class Handle:
             if not ended.done():
                 ended.set_result(None)
 
-        self._when_done(lambda: loop.call_soon_threadsafe(end))
+        def wake() -> None:
+            loop.call_soon_threadsafe(end)
+
+        self._when_done(wake)
         await ended
         return self.result(0)
 

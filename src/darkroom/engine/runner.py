@@ -83,7 +83,7 @@ class Runner:
         except rows.Unsplittable as error:
             self._stop_batching(calls[0], f"its output holds {error}")
             return [outcome for call in calls for outcome in self._run_alone(call)]
-        except Exception as error:
+        except Exception as error:  # budget: whatever a user's module raises is retried in halves, then told
             return self._halve(calls, error)
 
     def _run_checked(self, calls: Sequence[Call]) -> list[Outcome]:
@@ -113,7 +113,7 @@ class Runner:
         args, kwargs = call.raw
         try:
             output, seconds = self._forward(call, call.rows, 0, lambda: call.hook.original(*args, **kwargs))
-        except Exception as error:
+        except Exception as error:  # budget: a module's fault is its request's, not the engine's
             return [Outcome(call, error=error)]
         return [Outcome(call, output, None, seconds)]
 
@@ -240,7 +240,7 @@ def _state_of(call: Call) -> Iterator[None]:
 
 def _wait_for(device: str) -> None:
     # Seconds are measured on the host; work of an accelerator must be done before the clock is read.
-    if device == "cuda" and torch.cuda.is_initialized():
+    if device == "cuda" and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -140,4 +140,6 @@ def _has_peft(module: torch.nn.Module) -> bool:
 
 
 def _has_cache_hook(module: torch.nn.Module) -> bool:
-    return any(hasattr(inner, "_diffusers_hook") and inner._diffusers_hook.hooks for inner in module.modules())
+    return any(
+        hasattr(inner, "_diffusers_hook") and cast(Any, inner._diffusers_hook).hooks for inner in module.modules()
+    )

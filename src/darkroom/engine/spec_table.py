@@ -233,7 +233,9 @@ def find(module_class: type) -> tuple[CallSpec, ...] | None:
     """The specs that hold for a module's class; None when none is known or its own methods differ."""
     for base in module_class.__mro__:
         if base.__name__ in SPECS and base.__module__.partition(".")[0] in LIBRARIES:
-            return tuple(spec for spec in SPECS[base.__name__] if _is_inherited(module_class, base, spec.method)) or None
+            return (
+                tuple(spec for spec in SPECS[base.__name__] if _is_inherited(module_class, base, spec.method)) or None
+            )
     return None
 
 

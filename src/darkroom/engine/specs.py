@@ -28,12 +28,12 @@ class CallSpec:
     """How calls of one method stack and how their output splits.
 
     `rows` names the argument whose first dimension counts rows. `stacked` arguments are tensors (or nested
-    lists, tuples, dicts of tensors) with the rows in dimension 0. `times` maps an argument to k where it has
-    rows times k entries, k read from the tensor. `scalars` are numbers, 0-d, one-element or per-row tensors that
-    become one value a row; the value is the number of trailing singleton dimensions to add. `listed` arguments
-    are Python lists with one entry a row; `repeated` ones must have equal entries, of equal value between calls.
-    `ignored` arguments take no part in the key; the first call's is used.
-    `fixed` arguments are set so, whatever the pipeline passes. `shared` tensors are compared by content. `alone_if` says which calls must not be stacked at all.
+    lists, tuples, dicts of tensors) with the rows in dimension 0; `times` ones have a whole multiple of the rows
+    there. `scalars` are numbers, 0-d, one-element or per-row tensors that become one value a row; the value is
+    the number of trailing singleton dimensions to add. `listed` arguments are Python lists with one entry a row;
+    `repeated` ones must have equal entries, of equal value between calls. `ignored` arguments take no part in
+    the key; the first call's is used. `fixed` arguments are set so, whatever the pipeline passes. `shared`
+    tensors are compared by content. `alone_if` says which calls must not be stacked at all.
     """
 
     method: str

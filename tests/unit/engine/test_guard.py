@@ -1,0 +1,102 @@
+"""Requests that write on modules get their own; nobody else sees the change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from darkroom import errors
+from darkroom.engine.engine import Engine
+
+
+def forward_of(pipe: Any) -> Any:
+    return pipe.unet(
+        torch.ones(1, 4, 8, 8), torch.tensor(5), encoder_hidden_states=torch.ones(1, 4, 32), return_dict=False
+    )[0]
+
+
+def writes() -> dict[str, Any]:
+    """Ways a pipeline changes a module: attention processors, flags, dtype."""
+    from diffusers.models.attention_processor import AttnProcessor
+
+    return {
+        "processor": lambda unet: unet.set_attn_processor(AttnProcessor()),
+        "freeu": lambda unet: unet.enable_freeu(0.1, 0.1, 3.0, 3.0),
+        "flag": lambda unet: unet.train(),
+        "dtype": lambda unet: unet.to(torch.float64),
+    }
+
+
+@pytest.mark.parametrize("kind", ["processor", "freeu", "flag", "dtype"])
+def test_a_write_on_a_module_restarts_the_request_on_its_own_copy(pipe: Any, call: dict[str, Any], kind: str) -> None:
+    starts: list[int] = []
+
+    def meddle(view: Any, step: int, timestep: Any, tensors: Any) -> dict[str, Any]:
+        if step == 1:
+            starts.append(id(view.unet))
+            writes()[kind](view.unet)
+            view.unet.to(torch.float32)
+        return {}
+
+    state = {name: id(module.processor) for name, module in pipe.unet.named_modules() if hasattr(module, "processor")}
+    before = forward_of(pipe)
+    with Engine(pipe) as engine:
+        neighbours = [engine.submit(**call) for _ in range(2)]
+        meddler = engine.submit(**call, callback_on_step_end=meddle)
+        assert meddler.result(60).images.shape[0] == 1
+        images = [handle.result(60).images for handle in neighbours]
+    assert len(set(starts)) == len(starts) == 2
+    assert starts[0] == id(pipe.unet)
+    assert np.abs(images[0] - images[1]).max() < 5e-6
+    assert torch.equal(forward_of(pipe), before)
+    assert not pipe.unet.training
+    after = {name: id(module.processor) for name, module in pipe.unet.named_modules() if hasattr(module, "processor")}
+    assert after == state
+
+
+def test_a_module_view_shares_its_weights(pipe: Any) -> None:
+    from darkroom.engine.view import module_view
+
+    own = module_view(pipe)
+    assert own.unet is not pipe.unet
+    pairs = zip(own.unet.parameters(), pipe.unet.parameters(), strict=True)
+    assert all(mine is theirs for mine, theirs in pairs)
+
+
+def test_writes_that_change_nothing_are_let_through(pipe: Any, call: dict[str, Any]) -> None:
+    seen: list[int] = []
+
+    def harmless(view: Any, step: int, timestep: Any, tensors: Any) -> dict[str, Any]:
+        seen.append(step)
+        view.unet.to(torch.float32).eval()
+        return {}
+
+    with Engine(pipe) as engine:
+        engine.submit(**call, callback_on_step_end=harmless).result(60)
+    assert seen == [0, 1, 2]
+
+
+def test_a_module_with_peft_layers_is_refused(pipe: Any) -> None:
+    from diffusers import StableDiffusionPipeline
+    from peft import LoraConfig
+
+    from tests.parity.families import modules
+
+    unet = modules.unet(4, 77)
+    unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"]))
+    adapted = StableDiffusionPipeline(**{**pipe.components, "unet": unet}, requires_safety_checker=False)
+    with pytest.raises(errors.ModelNotServable, match="peft"):
+        Engine(adapted)
+
+
+def test_training_mode_is_put_back(pipe: Any) -> None:
+    pipe.unet.train()
+    try:
+        with Engine(pipe):
+            assert not pipe.unet.training
+        assert pipe.unet.training
+    finally:
+        pipe.unet.eval()
