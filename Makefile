@@ -1,0 +1,73 @@
+# The doors of the project. Each makes the environment it needs, from nothing but git and a Python 3.11 to 3.13.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+
+# torch goes in first and alone: it is by far the largest download, so a failure further on does not repeat it.
+TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
+
+# A slow index is waited for rather than failed on; what the environment says stands.
+PIP_DEFAULT_TIMEOUT ?= 120
+PIP_RETRIES ?= 10
+PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+export PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_DISABLE_PIP_VERSION_CHECK
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check format lint types imports budgets docs bench-engine train-landscapes clean
+
+help: ## list these doors
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/.made:
+	sh tools/venv.sh $(VENV)
+	touch $@
+
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
+	$(PYTHON) -m pip install "$(TORCH)"
+	$(PYTHON) -m pip install -e . -c constraints.txt
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PYTHON) -m pip install -e ".[dev]" -c constraints.txt
+	touch $@
+
+setup: $(VENV)/.runtime ## the environment that runs Darkroom: .venv/bin/darkroom
+setup-dev: $(VENV)/.dev ## the same, and what tests and checks need
+
+demo: setup ## an image from the model that ships: sunset.png
+	$(BIN)/darkroom generate "A beautiful sunset over mountains" -o sunset.png
+
+test: setup-dev ## the fast tests
+	$(PYTHON) -m pytest -m "not slow"
+
+# What is quick to fail runs first; the tests run last, so that their closing line is the last thing to read.
+check: format lint types imports budgets docs ## everything that must hold before a commit
+	$(PYTHON) -m pytest
+
+format: setup-dev
+	$(BIN)/ruff format --check .
+
+lint: setup-dev
+	$(BIN)/ruff check .
+
+types: setup-dev
+	$(BIN)/mypy
+
+imports: setup-dev
+	$(BIN)/lint-imports
+
+budgets: setup-dev ## sizes of functions and files against the house's budgets
+	$(PYTHON) -m tools.style_budget
+
+docs: setup-dev ## links, commands, errors, settings, flags, events and terms
+	$(PYTHON) -m tools.docs_check
+
+bench-engine: setup-dev ## the engine's figures: a table and JSON
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.engine
+
+train-landscapes: setup-dev ## train the bundled model again; hours on a CPU, goes on where it stopped
+	$(PYTHON) -m examples.landscapes.train
+
+clean: ## caches and builds; the environment and images stay
+	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
