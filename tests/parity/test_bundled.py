@@ -1,0 +1,35 @@
+"""The model that ships comes out of the engine as plain diffusers makes it, and byte for byte where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parity import company, plain
+from tests.parity.families import BUNDLED, LANDSCAPES
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.slow,
+    pytest.mark.skipif(not (BUNDLED / "model_index.json").exists(), reason="the bundled model is not in this checkout"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> Iterator[None]:
+    with plain.threads(2):
+        yield
+
+
+def test_mixed_requests_to_the_bundled_model_come_out_as_plain_calls_do() -> None:
+    served = company.serve(LANDSCAPES, LANDSCAPES.requests)
+    unet = served.stats["modules"]["unet"]
+    assert served.unbatched == {}
+    assert unet["batches"] < 0.6 * unet["calls"]
+    company.hold_against_plain("landscapes", served.images)
+
+
+def test_bytes_of_the_bundled_models_images_do_not_depend_on_company() -> None:
+    requests = LANDSCAPES.requests[:3]
+    company.hold_alone_and_in_company(LANDSCAPES, requests)

@@ -1,0 +1,207 @@
+"""Whatever one request does to itself, nobody else's picture changes, and the modules are left as they were."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPAGPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+
+from darkroom.engine.engine import Engine
+from darkroom.errors import JobCancelled, NotFinite
+from tests.parity import company, plain
+from tests.parity.families import FAMILIES, LAKE, NIGHT, SKY, Family, ask, quiet, sd_parts, sdxl_parts
+from tests.parity.tiny_modules import vae
+
+pytestmark = [pytest.mark.parity, pytest.mark.slow]
+FAMILY = FAMILIES["sd-solvers"]
+VICTIMS = (0, 2, 5, 7, 11)
+Handles = list[Any]
+
+
+class FreeUPipeline(StableDiffusionPipeline):
+    """Switches FreeU on for its own call, on a UNet that others use."""
+
+    @functools.wraps(StableDiffusionPipeline.__call__)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.enable_freeu(s1=0.9, s2=0.2, b1=1.5, b2=1.6)
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            self.disable_freeu()
+
+
+@cache
+def mutating() -> dict[str, Any]:
+    return quiet(
+        {
+            "pag": StableDiffusionPAGPipeline(**sd_parts(), pag_applied_layers="mid"),
+            "freeu": FreeUPipeline(**sd_parts()),
+        }
+    )
+
+
+MUTATING = Family(
+    "neighbours",
+    mutating,
+    (
+        ask("pag", 61, SKY, 4, 5.0, pag_scale=4.0),
+        ask("pag", 62, LAKE, 3, 1.0, pag_scale=2.0, num_images_per_prompt=2),
+        ask("freeu", 63, NIGHT, 4, 6.0),
+        ask("freeu", 64, LAKE, 3, 3.0),
+    ),
+    "unet",
+)
+
+
+def victims_beside(misbehave: Callable[[Engine], Handles], **options: Any) -> tuple[dict[int, np.ndarray], Handles]:
+    """The victims' pictures when a misbehaving request runs before and beside them."""
+    with company.open_engine(FAMILY, **options) as engine:
+        handles = misbehave(engine)
+        victims = {index: company.submit(engine, FAMILY, FAMILY.requests[index]) for index in VICTIMS}
+        handles += misbehave(engine)
+        images = {index: plain.pixels(handle.result(timeout=120)) for index, handle in victims.items()}
+        for handle in handles:
+            list(handle.events())
+        assert not any(each["unbatched_because"] for each in engine.stats()["modules"].values())
+    return images, handles
+
+
+def assert_unharmed(images: dict[int, np.ndarray], what: str) -> None:
+    company.hold_against_plain("sd-solvers", images, f"beside {what}")
+    again = plain.run(FAMILY, FAMILY.requests[VICTIMS[0]])
+    assert np.array_equal(again, company.reference("sd-solvers", VICTIMS[0])), "something was left on the modules"
+
+
+def villain(engine: Engine, callback: Callable[..., Any] | None = None, **call: Any) -> Any:
+    extra = {} if callback is None else {"callback_on_step_end": callback}
+    asked = {"num_inference_steps": 6, "height": 16, "width": 16, "output_type": "np", **extra, **call}
+    return engine.submit(model="euler", seed=9, **asked)
+
+
+def test_a_neighbour_that_cancels_midway_changes_nobodys_picture() -> None:
+    def cancel_midway(engine: Engine) -> Handles:
+        known, handles = threading.Event(), []
+
+        def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            known.wait(30)
+            if step == 2:
+                handles[0].cancel()
+            return tensors
+
+        handles.append(villain(engine, callback, prompt=LAKE))
+        known.set()
+        return handles
+
+    images, handles = victims_beside(cancel_midway)
+    assert_unharmed(images, "cancelled")
+    for handle in handles:
+        with pytest.raises(JobCancelled):
+            handle.result(0)
+
+
+def test_a_neighbour_whose_callback_raises_changes_nobodys_picture() -> None:
+    def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if step == 1:
+            raise ZeroDivisionError("the caller's own")
+        return tensors
+
+    images, handles = victims_beside(lambda engine: [villain(engine, callback, prompt=NIGHT)])
+    assert_unharmed(images, "raising callback")
+    for handle in handles:
+        with pytest.raises(ZeroDivisionError, match="the caller's own"):
+            handle.result(0)
+
+
+def test_a_neighbour_with_embeddings_of_a_wrong_shape_changes_nobodys_picture() -> None:
+    embeds = {"prompt_embeds": torch.randn(1, 77, 24), "negative_prompt_embeds": torch.randn(1, 77, 24)}
+    images, handles = victims_beside(lambda engine: [villain(engine, **embeds)])
+    assert_unharmed(images, "wrong shape")
+    for handle in handles:
+        with pytest.raises(RuntimeError):
+            handle.result(0)
+
+
+def test_a_neighbour_full_of_nan_changes_nobodys_picture() -> None:
+    """Its rows go through the same forwards as the victims' rows."""
+    nan = torch.full((1, 77, 32), float("nan"))
+    images, handles = victims_beside(
+        lambda engine: [villain(engine, prompt_embeds=nan, negative_prompt_embeds=nan.clone())]
+    )
+    assert_unharmed(images, "NaN")
+    for handle in handles:
+        with pytest.raises(NotFinite):
+            handle.result(0)
+
+
+def test_a_neighbour_that_meddles_with_torchs_thread_state_changes_nobodys_picture() -> None:
+    def callback(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        torch.manual_seed(0)
+        torch.randn(3)
+        torch.set_grad_enabled(True)
+        return tensors
+
+    images, handles = victims_beside(lambda engine: [villain(engine, callback, prompt=SKY)])
+    assert_unharmed(images, "meddling")
+    assert all(handle.result(0).images.shape == (1, 16, 16, 3) for handle in handles)
+
+
+@pytest.mark.parametrize("kind", ["pag", "freeu"])
+@pytest.mark.parametrize("reproducible", [False, True])
+def test_a_neighbour_that_writes_on_the_unet_changes_nobodys_picture(kind: str, reproducible: bool) -> None:
+    requests = [request for request in MUTATING.requests if request.pipe == kind]
+
+    def mutate(engine: Engine) -> Handles:
+        if kind not in engine._models:
+            engine.add(mutating()[kind], name=kind)
+        return [company.submit(engine, MUTATING, request) for request in requests]
+
+    references = [plain.run(MUTATING, request) for request in requests]
+    images, handles = victims_beside(mutate, reproducible=reproducible)
+    assert_unharmed(images, f"{kind}{', reproducible' if reproducible else ''}")
+    for handle, request, reference in zip(handles, requests * 2, references * 2, strict=True):
+        company.hold(MUTATING, request, plain.pixels(handle.result(0)), reference, f"{kind} itself")
+
+
+def half_precision_sdxl() -> StableDiffusionXLPipeline:
+    """A float16 autoencoder that overflows, which its pipeline casts up and down around every decode."""
+    half = copy.deepcopy(vae(35, force_upcast=False)).half()
+    half.register_to_config(force_upcast=True)
+    return quiet({"half": StableDiffusionXLPipeline(**sdxl_parts(vae=half))})["half"]
+
+
+def test_a_half_precision_sdxl_autoencoder_changes_nobodys_picture() -> None:
+    family = FAMILIES["sdxl"]
+    requests = [ask("half", 71, SKY, 3, 5.0), ask("half", 72, [NIGHT, LAKE], 5, 3.0)]
+    alone = Family("sdxl-fp16-vae", lambda: {"half": half_precision_sdxl()}, tuple(requests), "unet")
+    references = [plain.run(alone, request) for request in requests]
+    pipe = half_precision_sdxl()
+    with company.open_engine(family) as engine:
+        engine.add(pipe, name="half")
+        handles = [company.submit(engine, alone, request) for request in requests]
+        victims = [company.submit(engine, family, request) for request in family.requests]
+        images = {index: plain.pixels(handle.result(timeout=120)) for index, handle in enumerate(victims)}
+        halves = [plain.pixels(handle.result(timeout=120)) for handle in handles]
+    company.hold_against_plain("sdxl", images, "beside fp16 autoencoder")
+    assert {parameter.dtype for parameter in pipe.vae.parameters()} == {torch.float16}
+    for request, image, reference in zip(requests, halves, references, strict=True):
+        company.hold(alone, request, image, reference, "itself")
+
+
+def test_a_generator_given_by_the_caller_is_used_and_left_as_it_was() -> None:
+    given = torch.Generator("cpu").manual_seed(5)
+    before = given.get_state()
+    call = plain.arguments(FAMILY, FAMILY.requests[3])
+    with company.open_engine(FAMILY) as engine:
+        served = engine.submit(model="euler-ancestral", generator=given, **call).result(60).images
+    assert torch.equal(given.get_state(), before)
+    expected = FAMILY.pipes()["euler-ancestral"](**call, generator=torch.Generator("cpu").manual_seed(5)).images
+    difference, noise = plain.largest_difference(served, expected), company.reference_noise("sd-solvers", 3)
+    company.report.hold([company.Line("sd-solvers", "caller's own generator", difference, noise)])
