@@ -28,7 +28,7 @@ from .served import Served, settled_stand_in
 from .specs import Kind
 
 ENCODER_ROUNDS = 8  # encoder batches a tick may run before it denoises
-DECODE_ROWS = 4  # decoding many images at once saves little time and costs much memory
+DECODE_ROWS = 2  # decoding many images at once saves little time and costs much memory
 
 
 @dataclass(frozen=True)

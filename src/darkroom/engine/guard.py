@@ -16,6 +16,9 @@ import torch
 from . import fiber
 
 _MISSING = object()
+# An empty hook registry, which diffusers' `cache_context` puts on a transformer at its first use (Flux, Wan, LTX, Qwen):
+# it does nothing until a cache is enabled, and enabling one writes `forward`, which is caught.
+_HARMLESS = frozenset({"_diffusers_hook"})
 
 
 class ModuleMutated(BaseException):
@@ -54,7 +57,7 @@ guard = _Guard()
 
 
 def _set_attribute(module: torch.nn.Module, name: str, value: Any) -> None:
-    if id(module) in _guarded_modules() and not _is_same(module, name, value):
+    if name not in _HARMLESS and id(module) in _guarded_modules() and not _is_same(module, name, value):
         raise ModuleMutated(f"{type(module).__name__}.{name}")
     guard.set_attribute(module, name, value)
 

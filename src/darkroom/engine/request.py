@@ -47,7 +47,7 @@ class Request:
             self.own_pipe = self.served.borrow()
         # On its own copies it may write; everything else that is served stays guarded.
         self.guarded = shared
-        view = make_view(self.own_pipe or self.served.pipe, {} if self.own_pipe else self.served.settled)
+        view = make_view(self.own_pipe or self.served.pipe, {} if self.own_pipe else self.served.settled, self.served.kinds)
         progress = Progress(self.handle)
         view.__dict__["progress_bar"] = progress.open
         arguments = self._run_arguments()

@@ -33,6 +33,7 @@ class Served:
         self._spares: list[Any] = []
         for module in view.modules_of(pipe):
             _refuse_unfrozen(name, module)
+        self.kinds = view.settled_kinds(pipe)
 
     def attach(self) -> None:
         """Freeze the modules and hook their heavy methods."""

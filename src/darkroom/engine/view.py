@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,9 +18,10 @@ from . import fiber, hook
 from .call import HostCall
 
 
-def make_view(pipe: Any, substitutes: dict[int, torch.nn.Module]) -> Any:
-    """A shallow copy with own schedulers and processors; `substitutes` replaces modules by identity."""
+def make_view(pipe: Any, substitutes: Mapping[int, torch.nn.Module], kinds: Mapping[int, type]) -> Any:
+    """A shallow copy with own schedulers and processors; `substitutes` replaces modules by identity, `kinds` classes."""
     view = copy.copy(pipe)
+    view.__class__ = kinds.get(id(pipe), type(pipe))
     state = view.__dict__
     for name, value in list(state.items()):
         if id(value) in substitutes:
@@ -28,10 +29,25 @@ def make_view(pipe: Any, substitutes: dict[int, torch.nn.Module]) -> Any:
         elif is_scheduler(value):
             state[name] = copy.deepcopy(value)
         elif is_pipeline(value):
-            state[name] = make_view(value, substitutes)
+            state[name] = make_view(value, substitutes, kinds)
         elif is_image_processor(value):
             state[name] = off_the_tick(value)
     return view
+
+
+def settled_kinds(pipe: Any) -> dict[int, type]:
+    """Classes for the views of a pipeline and its sub-pipelines, by identity, in which the device is a constant.
+
+    Diffusers finds it by a walk through every module for offload hooks, once a request; served modules have none.
+    """
+    kinds = {}
+    if hasattr(type(pipe), "_execution_device"):
+        kind, device = type(pipe), pipe._execution_device
+        kinds[id(pipe)] = type(kind.__name__, (kind,), {"__module__": kind.__module__, "_execution_device": device})
+    for value in list(pipe.__dict__.values()):
+        if is_pipeline(value):
+            kinds.update(settled_kinds(value))
+    return kinds
 
 
 def module_view(pipe: Any) -> Any:
