@@ -79,8 +79,16 @@ def open_engine(family: Family, **options: Any) -> Engine:
     """An engine that serves every pipeline of the family under its name."""
     engine = Engine(**options)
     for name, pipe in family.pipes().items():
+        make_fresh(pipe)
         engine.add(pipe, name=name)
     return engine
+
+
+def make_fresh(pipe: Any) -> None:
+    """Undo what a first plain call leaves on modules, so that the engine meets them as they are after loading."""
+    for part in pipe.components.values():
+        for module in part.modules() if isinstance(part, torch.nn.Module) else ():
+            module.__dict__.pop("_diffusers_hook", None)
 
 
 def submit(engine: Engine, family: Family, request: Request, **more: Any) -> Any:
@@ -182,6 +190,6 @@ def hold_alone_and_in_company(family: Family, requests: Sequence[Request]) -> di
     together = serve(family, requests, reproducible=True).images
     backwards = serve(family, requests[::-1], reproducible=True).images
     for index, image in alone.items():
-        hold_bytes(family, "reproducible: company", image, together[index])
-        hold_bytes(family, "reproducible: company", image, backwards[len(alone) - 1 - index])
+        hold_bytes(family, "reproducible", image, together[index])
+        hold_bytes(family, "reproducible", image, backwards[len(alone) - 1 - index])
     return together

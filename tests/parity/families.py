@@ -271,14 +271,19 @@ def sana() -> dict[str, Any]:
     return quiet({name: SanaPipeline(**parts, scheduler=FLOW[name]()) for name in names})
 
 
-@cache
-def ltx() -> dict[str, Any]:
+def ltx_parts(**replaced: Any) -> dict[str, Any]:
     parts = {
         "transformer": modules.ltx(),
         "vae": modules.ltx_vae(),
         "text_encoder": text.t5(),
         "tokenizer": text.t5_tokenizer(),
     }
+    return {**parts, **replaced}
+
+
+@cache
+def ltx() -> dict[str, Any]:
+    parts = ltx_parts()
     return quiet({"flow-euler": LTXPipeline(**parts, scheduler=FLOW["flow-euler"](use_dynamic_shifting=True))})
 
 
@@ -306,19 +311,27 @@ def _mixed(names: tuple[str, ...], *, most: int = 5, **more: Any) -> tuple[Reque
     )
 
 
+_SHORT = {"max_sequence_length": 32}
+
+
+def _sd3_requests() -> tuple[Request, ...]:
+    """The last asks the transformer a third time a step, with a layer left out."""
+    skipping = {"skip_guidance_layers": [0], "skip_layer_guidance_start": 0.0, "skip_layer_guidance_stop": 0.9}
+    mixed = _mixed(("flow-euler", "flow-heun"), **_SHORT)
+    return (*mixed, ask("flow-euler", 36, SKY, 4, 5.0, **skipping, **_SHORT))
+
+
 def _flux_requests() -> tuple[Request, ...]:
-    short = {"max_sequence_length": 32}
     return (
-        ask("flow-euler", 41, SKY, 3, 3.5, **short),
-        ask("flow-euler", 42, LAKE, 5, 1.5, num_images_per_prompt=2, **short),
-        ask("flow-euler", 43, NIGHT, 4, 3.0, true_cfg_scale=4.0, negative_prompt="rain", **short),
-        ask("flow-euler", 44, SKY, 2, 2.0, true_cfg_scale=2.0, negative_prompt="", **short),
-        ask("flow-euler", 45, [SKY, LAKE], 4, 5.0, **short),
+        ask("flow-euler", 41, SKY, 3, 3.5, **_SHORT),
+        ask("flow-euler", 42, LAKE, 5, 1.5, num_images_per_prompt=2, **_SHORT),
+        ask("flow-euler", 43, NIGHT, 4, 3.0, true_cfg_scale=4.0, negative_prompt="rain", **_SHORT),
+        ask("flow-euler", 44, SKY, 2, 2.0, true_cfg_scale=2.0, negative_prompt="", **_SHORT),
+        ask("flow-euler", 45, [SKY, LAKE], 4, 5.0, **_SHORT),
     )
 
 
-_SHORT = {"max_sequence_length": 32}
-_VIDEO = {"height": 32, "width": 32, "num_frames": 9}
+VIDEO = {"height": 32, "width": 32, "num_frames": 9}
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -345,7 +358,7 @@ FAMILIES: dict[str, Family] = {
         Family("sd2-v", sd_v_prediction, _mixed(("ddim", "dpm++2m")), "unet"),
         Family("sd-lcm-taesd", sd_distilled, _mixed(("lcm",)), "unet"),
         Family("sdxl", sdxl, _sdxl_requests(), "unet"),
-        Family("sd3", sd3, _mixed(("flow-euler", "flow-heun"), **_SHORT)),
+        Family("sd3", sd3, _sd3_requests()),
         Family("flux", flux, _flux_requests()),
         Family(
             "pixart",
@@ -358,8 +371,8 @@ FAMILIES: dict[str, Family] = {
             _mixed(("flow-dpm++2m", "flow-euler"), use_resolution_binning=False, clean_caption=False, **_SHORT),
             size={"height": 32, "width": 32},
         ),
-        Family("ltx", ltx, _mixed(("flow-euler",), most=4, **_SHORT), size=_VIDEO),
-        Family("wan", wan, _mixed(("flow-unipc", "flow-euler"), most=4, **_SHORT), size=_VIDEO),
+        Family("ltx", ltx, _mixed(("flow-euler",), most=4, **_SHORT), size=VIDEO),
+        Family("wan", wan, _mixed(("flow-unipc", "flow-euler"), most=4, **_SHORT), size=VIDEO),
     )
 }
 
@@ -389,12 +402,12 @@ LANDSCAPES = Family(
     "landscapes",
     landscapes,
     (
-        ask("dpm++2m", 1, "A beautiful sunset over mountains", 6, 4.0),
-        ask("euler", 2, "night, full moon over a lake, two pine trees", 4, 2.0, num_images_per_prompt=2),
-        ask("unipc", 3, "a lighthouse by the sea in a storm", 5, 9.0, negative_prompt="snow"),
-        ask("ddim", 4, ["dawn over hills", "a house in the snow"], 4, 6.0, height=192, width=192),
-        ask("image", 5, "sailboat on a lake at dusk", 6, 5.0, image=picture(1, 256), strength=0.6),
-        ask("ddim", 6, "stars over palms", 7, 3.0, height=192, width=192),
+        ask("dpm++2m", 1, "A beautiful sunset over mountains", 5, 4.0),
+        ask("euler", 2, "night, full moon over a lake, two pine trees", 3, 2.0, num_images_per_prompt=2),
+        ask("unipc", 3, "a lighthouse by the sea in a storm", 4, 9.0, negative_prompt="snow"),
+        ask("ddim", 4, ["dawn over hills", "a house in the snow"], 3, 6.0, height=192, width=192),
+        ask("image", 5, "sailboat on a lake at dusk", 4, 5.0, image=picture(1, 256), strength=0.6),
+        ask("ddim", 6, "stars over palms", 5, 3.0, height=192, width=192),
     ),
     "unet",
     {"height": 256, "width": 256},

@@ -62,10 +62,8 @@ def _in_lists(call: dict[str, Any], count: int) -> dict[str, Any]:
 
 def own_noise(family: Family, request: Request, reference: np.ndarray, output_type: str = "np") -> float:
     """Largest difference of plain diffusers to itself: one and two threads, alone and in a list."""
-    differences = []
-    for count in (1, 2):
-        with threads(count):
-            differences.append(largest_difference(run(family, request, output_type), reference))
+    with threads(3 - torch.get_num_threads()):
+        differences = [largest_difference(run(family, request, output_type), reference)]
     if request.call.get("num_images_per_prompt", 1) == 1 and not isinstance(request.call.get("image"), list):
         company = run(family, in_a_list(request), output_type)
         differences.append(largest_difference(company[: len(reference)], reference))

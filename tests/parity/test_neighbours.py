@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPAGPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import (
+    StableDiffusionPAGPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+)
 
 from darkroom.engine.engine import Engine
 from darkroom.errors import JobCancelled, NotFinite
 from tests.parity import company, plain
-from tests.parity.families import FAMILIES, LAKE, NIGHT, SKY, Family, ask, quiet, sd_parts, sdxl_parts
+from tests.parity.families import FAMILIES, LAKE, NIGHT, SKY, Family, ask, picture, quiet, sd_parts, sdxl_parts
 from tests.parity.tiny_modules import vae
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
@@ -170,38 +175,57 @@ def test_a_neighbour_that_writes_on_the_unet_changes_nobodys_picture(kind: str, 
         company.hold(MUTATING, request, plain.pixels(handle.result(0)), reference, f"{kind} itself")
 
 
-def half_precision_sdxl() -> StableDiffusionXLPipeline:
-    """A float16 autoencoder that overflows, which its pipeline casts up and down around every decode."""
+class AutocastPipeline(StableDiffusionPipeline):
+    """Runs its whole call under autocast."""
+
+    @functools.wraps(StableDiffusionPipeline.__call__)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().__call__(*args, **kwargs)
+
+
+def test_a_neighbour_under_autocast_changes_nobodys_picture() -> None:
+    pipe = quiet({"autocast": AutocastPipeline(**sd_parts())})
+    family = Family("neighbours", lambda: pipe, (ask("autocast", 65, SKY, 3, 4.0),), "unet")
+
+    def autocast(engine: Engine) -> Handles:
+        if "autocast" not in engine._models:
+            engine.add(pipe["autocast"], name="autocast")
+        return [company.submit(engine, family, family.requests[0])]
+
+    reference = plain.run(family, family.requests[0])
+    images, handles = victims_beside(autocast)
+    assert_unharmed(images, "autocast")
+    for handle in handles:
+        company.hold(family, family.requests[0], plain.pixels(handle.result(0)), reference, "autocast itself")
+
+
+def half_precision_sdxl() -> dict[str, Any]:
+    """A float16 autoencoder that overflows, which its pipelines cast up and down around every use."""
     half = copy.deepcopy(vae(35, force_upcast=False)).half()
     half.register_to_config(force_upcast=True)
-    return quiet({"half": StableDiffusionXLPipeline(**sdxl_parts(vae=half))})["half"]
+    parts = sdxl_parts(vae=half)
+    return quiet({"half": StableDiffusionXLPipeline(**parts), "half-image": StableDiffusionXLImg2ImgPipeline(**parts)})
 
 
 def test_a_half_precision_sdxl_autoencoder_changes_nobodys_picture() -> None:
     family = FAMILIES["sdxl"]
-    requests = [ask("half", 71, SKY, 3, 5.0), ask("half", 72, [NIGHT, LAKE], 5, 3.0)]
-    alone = Family("sdxl-fp16-vae", lambda: {"half": half_precision_sdxl()}, tuple(requests), "unet")
+    requests = (
+        ask("half", 71, SKY, 3, 5.0),
+        ask("half-image", 72, LAKE, 4, 4.0, image=picture(1), strength=0.7),
+        ask("half", 73, [NIGHT, LAKE], 5, 3.0),
+    )
+    alone = Family("sdxl-fp16-vae", half_precision_sdxl, requests, "unet")  # fresh modules for every plain call
     references = [plain.run(alone, request) for request in requests]
-    pipe = half_precision_sdxl()
+    pipes = half_precision_sdxl()
     with company.open_engine(family) as engine:
-        engine.add(pipe, name="half")
+        for name, pipe in pipes.items():
+            engine.add(pipe, name=name)
         handles = [company.submit(engine, alone, request) for request in requests]
         victims = [company.submit(engine, family, request) for request in family.requests]
         images = {index: plain.pixels(handle.result(timeout=120)) for index, handle in enumerate(victims)}
         halves = [plain.pixels(handle.result(timeout=120)) for handle in handles]
     company.hold_against_plain("sdxl", images, "beside fp16 autoencoder")
-    assert {parameter.dtype for parameter in pipe.vae.parameters()} == {torch.float16}
+    assert {parameter.dtype for parameter in pipes["half"].vae.parameters()} == {torch.float16}
     for request, image, reference in zip(requests, halves, references, strict=True):
-        company.hold(alone, request, image, reference, "itself")
-
-
-def test_a_generator_given_by_the_caller_is_used_and_left_as_it_was() -> None:
-    given = torch.Generator("cpu").manual_seed(5)
-    before = given.get_state()
-    call = plain.arguments(FAMILY, FAMILY.requests[3])
-    with company.open_engine(FAMILY) as engine:
-        served = engine.submit(model="euler-ancestral", generator=given, **call).result(60).images
-    assert torch.equal(given.get_state(), before)
-    expected = FAMILY.pipes()["euler-ancestral"](**call, generator=torch.Generator("cpu").manual_seed(5)).images
-    difference, noise = plain.largest_difference(served, expected), company.reference_noise("sd-solvers", 3)
-    company.report.hold([company.Line("sd-solvers", "caller's own generator", difference, noise)])
+        company.hold(alone, request, image, reference, request.pipe)

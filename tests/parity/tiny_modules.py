@@ -144,9 +144,10 @@ def dc_vae(seed: int = 32) -> AutoencoderDC:
 
 
 @cache
-def ltx_vae(seed: int = 33) -> AutoencoderKLLTXVideo:
+def ltx_vae(seed: int = 33, is_noisy: bool = False) -> AutoencoderKLLTXVideo:
+    """A noisy one draws from the default generator inside its decoder, as that of LTX 0.9.1 does."""
     four, five = (8, 8, 8, 8), (1, 1, 1, 1, 1)
-    return seeded(
+    module = seeded(
         seed,
         lambda: AutoencoderKLLTXVideo(
             latent_channels=8,
@@ -156,16 +157,20 @@ def ltx_vae(seed: int = 33) -> AutoencoderKLLTXVideo:
             decoder_layers_per_block=five,
             spatio_temporal_scaling=(True, True, False, False),
             decoder_spatio_temporal_scaling=(True, True, False, False),
-            decoder_inject_noise=(False,) * 5,
+            decoder_inject_noise=(is_noisy,) * 5,
             upsample_residual=(False,) * 4,
             upsample_factor=(1,) * 4,
-            timestep_conditioning=False,
+            timestep_conditioning=is_noisy,
             patch_size=1,
             patch_size_t=1,
             encoder_causal=True,
             decoder_causal=False,
         ),
     )
+    for name, parameter in module.named_parameters():
+        if "per_channel_scale" in name:
+            parameter.fill_(0.3)  # how loud the noise is; zero when fresh
+    return module
 
 
 @cache

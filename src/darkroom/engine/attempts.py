@@ -178,8 +178,8 @@ class Attempts:
     def _unwound(self, request: Request, error: BaseException) -> None:
         forget_frames(error)
         if isinstance(error, ModuleMutated) and request.own_pipe is None:
-            log.info("%s: %s is written on while it runs; on a module view from now on", request.served.name, error)
-            request.served.is_mutating = True
+            log.info("%s: %s is written on by a request, which starts over on its own copy", request.served.name, error)
+            request.own_pipe = request.served.borrow()
             self._start(request)
         elif request.stop is not None:
             kind = "cancelled" if isinstance(request.stop, errors.JobCancelled) else "failed"

@@ -72,7 +72,9 @@ def make_call(hook: HookedMethod, args: tuple[Any, ...], kwargs: dict[str, Any],
     """Bind the arguments as the spec says; what it does not understand makes the call run alone."""
     arguments = hook.bind(args, kwargs)
     spec, state = hook.spec, _torch_state()
-    described = _describe(spec, arguments) if spec is not None and arguments is not None else None
+    described = None
+    if spec is not None and arguments is not None and not hook.is_solitary:
+        described = _describe(spec, arguments)
     if described is None or spec is None or arguments is None:
         key = BatchKey(hook.uid, (), (object(),), state, 0)
         return Call(hook, arguments or {}, (args, kwargs), 1, key, False, state)
@@ -171,10 +173,10 @@ def _repeated_mark(value: Any, rows: int) -> Any:
 def _scalar_mark(value: Any, rows: int) -> Any:
     if value is None:
         return ("none",)
-    if isinstance(value, torch.Tensor):
-        return ("scalar", value.device) if value.numel() in (1, rows) else None
-    # A number of Python's takes the device of the rows beside it when it is stacked.
-    return ("number",) if isinstance(value, int | float) else None
+    if isinstance(value, torch.Tensor) and value.dim() > 1 and value.shape[0] == rows:
+        return ("grid", tuple(value.shape[1:]), value.dtype)  # a timestep for each token of a row
+    is_one_a_row = isinstance(value, int | float) or (isinstance(value, torch.Tensor) and value.numel() in (1, rows))
+    return ("scalar",) if is_one_a_row else None
 
 
 def _row_shapes(value: Any, rows: int, is_multiple: bool) -> Any:

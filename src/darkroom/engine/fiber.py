@@ -9,9 +9,10 @@ would disturb that fiber.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,17 @@ class Fiber(greenlet):
         parent = self.parent
         assert parent is not None
         return parent.switch(call)
+
+    @contextlib.contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Draw from the fiber's default generators outside of it, while it is parked: for its own call's forward."""
+        hub_random = _random_state()
+        _set_random_state(self._random)
+        try:
+            yield
+        finally:
+            self._random = _random_state()
+            _set_random_state(hub_random)
 
     def _enter(self, go: Callable[[], Any]) -> Any:
         # greenlet returns to the parent that was current when it was made; the hub may have been another one.

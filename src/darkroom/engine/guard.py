@@ -16,8 +16,8 @@ import torch
 from . import fiber
 
 _MISSING = object()
-# An empty hook registry, which diffusers' `cache_context` puts on a transformer at its first use (Flux, Wan, LTX, Qwen):
-# it does nothing until a cache is enabled, and enabling one writes `forward`, which is caught.
+# An empty hook registry, which diffusers' `cache_context` puts on a transformer at its first use (Flux, Wan, LTX): it
+# does nothing until a cache is enabled, and enabling one writes `forward`, which is caught.
 _HARMLESS = frozenset({"_diffusers_hook"})
 
 

@@ -28,6 +28,7 @@ class HookedMethod:
         self.method = method
         self.spec = spec
         self.original = getattr(module, method)
+        self.is_solitary = spec is not None and _any_set(module, spec.alone_where)
         self.users = 0
         self._signature = inspect.signature(self.original)
         self.__wrapped__ = self.original
@@ -59,6 +60,12 @@ class HookedMethod:
         if self.spec is not None:
             arguments.update(self.spec.fixed)
         return arguments
+
+
+def _any_set(module: torch.nn.Module, names: tuple[str, ...]) -> bool:
+    """Whether one of these settings of the module's config is on; a setting a block is on where any block's is."""
+    values = [getattr(module.config, name, None) for name in names]
+    return any(any(value) if isinstance(value, list | tuple) else bool(value) for value in values)
 
 
 def attach(module: torch.nn.Module, method: str, spec: CallSpec | None, name: str) -> HookedMethod:

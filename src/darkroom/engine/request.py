@@ -42,12 +42,11 @@ class Request:
     throws: int = 0
 
     def start(self, shared: set[int]) -> Fiber:
-        """A fresh fiber from the beginning; on a module view where the model is known to write on its modules."""
-        if self.served.is_mutating and self.own_pipe is None:
-            self.own_pipe = self.served.borrow()
-        # On its own copies it may write; everything else that is served stays guarded.
+        """A fresh fiber from the beginning; only on a borrowed module view may it write on modules."""
         self.guarded = shared
-        view = make_view(self.own_pipe or self.served.pipe, {} if self.own_pipe else self.served.settled, self.served.kinds)
+        view = make_view(
+            self.own_pipe or self.served.pipe, {} if self.own_pipe else self.served.settled, self.served.kinds
+        )
         progress = Progress(self.handle)
         view.__dict__["progress_bar"] = progress.open
         arguments = self._run_arguments()
@@ -110,10 +109,9 @@ class Progress:
 
 def count_images(arguments: dict[str, Any]) -> int:
     """How many images (or videos) a call makes."""
-    prompt, embeds = arguments.get("prompt"), arguments.get("prompt_embeds")
-    prompts = len(prompt) if isinstance(prompt, list | tuple) else 1
-    if prompt is None and embeds is not None:
-        prompts = len(embeds)
+    given = [arguments.get(name) for name in ("prompt", "prompt_embeds", "class_labels")]
+    subject = next((value for value in given if value is not None), None)
+    prompts = len(subject) if isinstance(subject, list | tuple | torch.Tensor) else arguments.get("batch_size") or 1
     each = arguments.get("num_images_per_prompt") or arguments.get("num_videos_per_prompt") or 1
     return prompts * int(each)
 

@@ -38,6 +38,8 @@ def _stack_scalars(values: list[Any], rows: list[int], trailing: int, first: Cal
     """One value a row; the widest dtype wins, which for timesteps is exact: embeddings are computed in float32."""
     if values[0] is None:
         return None
+    if isinstance(values[0], torch.Tensor) and values[0].dim() > 1 and values[0].shape[0] == rows[0]:
+        return _cat(values)
     device = _device_of(first)
     tensors = [torch.as_tensor(value, device=device).reshape(-1) for value in values]
     dtype = tensors[0].dtype

@@ -112,7 +112,8 @@ class Runner:
     def _run_alone(self, call: Call) -> list[Outcome]:
         args, kwargs = call.raw
         try:
-            output, seconds = self._forward(call, call.rows, 0, lambda: call.hook.original(*args, **kwargs))
+            with _random_of(call):
+                output, seconds = self._forward(call, call.rows, 0, lambda: call.hook.original(*args, **kwargs))
         except Exception as error:  # budget: a module's fault is its request's, not the engine's
             return [Outcome(call, error=error)]
         return [Outcome(call, output, None, seconds)]
@@ -236,6 +237,12 @@ def _state_of(call: Call) -> Iterator[None]:
         else:
             with torch.autocast(device, autocast):
                 yield
+
+
+def _random_of(call: Call) -> contextlib.AbstractContextManager[None]:
+    """A module that draws in its forward draws what its request would have drawn there."""
+    fiber = getattr(call.owner, "fiber", None)
+    return contextlib.nullcontext() if fiber is None else fiber.drawing()
 
 
 def _wait_for(device: str) -> None:

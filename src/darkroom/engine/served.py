@@ -26,8 +26,7 @@ class Served:
         self.name = name
         self.pipe = pipe
         self.settled = settled
-        self.is_mutating = False  # its requests write on modules: they start on a module view
-        self.parameters = inspect.signature(type(pipe).__call__).parameters
+        self.parameters = _call_parameters(type(pipe))
         self._hooked: list[tuple[torch.nn.Module, str]] = []
         self._trained: list[torch.nn.Module] = []
         self._spares: list[Any] = []
@@ -98,6 +97,19 @@ class Served:
             label = component if method == "forward" else f"{component}.{method}"
             hook.attach(module, method, spec, label)
             self._hooked.append((module, method))
+
+
+def _call_parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """What `__call__` takes, and where it passes `**kwargs` on, what those above it take."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in kind.__mro__:
+        if "__call__" not in base.__dict__:
+            continue
+        parameters = inspect.signature(base.__dict__["__call__"]).parameters
+        found = {**parameters, **found}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            break
+    return found
 
 
 def _methods_of(module: torch.nn.Module) -> list[tuple[str, CallSpec | None]]:

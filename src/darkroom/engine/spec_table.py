@@ -46,14 +46,21 @@ def _text(*stacked: str, **more: Any) -> tuple[CallSpec, ...]:
     return (CallSpec("forward", Kind.ENCODE, "input_ids", ("input_ids", *stacked), cached=True, **more),)
 
 
-def _vae(encode: str, decode: str, *decode_stacked: str) -> tuple[CallSpec, ...]:
+def _vae(encode: str, decode: str, *decode_stacked: str, alone_where: tuple[str, ...] = ()) -> tuple[CallSpec, ...]:
     """Encode hands out the distribution, which the request samples itself: its generator never comes here.
 
     `generator` is an argument that `decode` takes and no decoder of these uses.
     """
     return (
-        CallSpec("encode", Kind.ENCODE, encode, (encode,)),
-        CallSpec("decode", Kind.DECODE, decode, (decode, *decode_stacked), ignored=("generator",)),
+        CallSpec("encode", Kind.ENCODE, encode, (encode,), alone_where=alone_where),
+        CallSpec(
+            "decode",
+            Kind.DECODE,
+            decode,
+            (decode, *decode_stacked),
+            ignored=("generator",),
+            alone_where=alone_where,
+        ),
     )
 
 
@@ -215,7 +222,8 @@ _AUTOENCODERS: dict[str, tuple[CallSpec, ...]] = {
     "AutoencoderDC": _vae("x", "z"),
     "AutoencoderKLWan": _vae("x", "z"),
     "AutoencoderKLCogVideoX": _vae("x", "z"),
-    "AutoencoderKLLTXVideo": _vae("x", "z", "temb"),
+    # LTX 0.9.1 adds noise inside its decoder, from the default generator and one plane for all rows.
+    "AutoencoderKLLTXVideo": _vae("x", "z", "temb", alone_where=("decoder_inject_noise",)),
     "AutoencoderKLQwenImage": _vae("x", "z"),
 }
 

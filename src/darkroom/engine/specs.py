@@ -50,3 +50,4 @@ class CallSpec:
     cached: bool = False
     taped: bool = False
     alone_if: Callable[[Mapping[str, Any]], bool] | None = None
+    alone_where: tuple[str, ...] = ()  # settings of the module's config under which its calls draw random numbers

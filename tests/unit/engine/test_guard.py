@@ -100,3 +100,31 @@ def test_training_mode_is_put_back(pipe: Any) -> None:
         assert pipe.unet.training
     finally:
         pipe.unet.eval()
+
+
+def test_a_request_that_writes_costs_the_others_no_batches(pipe: Any, call: dict[str, Any]) -> None:
+    def meddle(view: Any, step: int, timestep: Any, tensors: Any) -> dict[str, Any]:
+        view.unet.enable_freeu(0.9, 0.2, 1.2, 1.4)
+        return {}
+
+    with Engine(pipe) as engine:
+        engine.submit(**call, callback_on_step_end=meddle).result(60)
+        before = engine.stats()["modules"]["unet"]
+        for handle in [engine.submit(**call) for _ in range(6)]:
+            handle.result(60)
+        after = engine.stats()["modules"]["unet"]
+    assert after["calls"] - before["calls"] == 18
+    assert after["batches"] - before["batches"] <= 9
+
+
+def test_a_subclass_that_passes_keywords_on_keeps_its_seed(pipe: Any, call: dict[str, Any]) -> None:
+    class Logged(type(pipe)):  # type: ignore[misc]
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return super().__call__(*args, **kwargs)
+
+    own = Logged(**pipe.components, requires_safety_checker=False)
+    own.set_progress_bar_config(disable=True)
+    with Engine(pipe) as engine:
+        engine.add(own, name="logged")
+        images = [engine.submit(**call, model=name).result(60).images for name in ("default", "logged")]
+    assert np.abs(images[0] - images[1]).max() < 5e-6

@@ -160,7 +160,13 @@ def test_mixed_timestep_types_meet_in_one_forward() -> None:
     hook = HookedMethod(module := Toy(), "forward", SPEC, "toy")
     steps = [999, torch.tensor(999), torch.tensor([999.0]), torch.tensor(999.5, dtype=torch.float64)]
     calls = [make_call(hook, (rows_of(0), step), {}, 0) for step in steps]
-    assert len({call.key for call in calls}) > 1, "host numbers and tensors differ only by device"
-    outcomes = runner_of(check=False).run(calls[1:])
-    assert [outcome.output[0][0, 0].item() for outcome in outcomes] == [999.0, 999.0, 999.5]
-    assert module.forwards == [3]
+    assert len({call.key for call in calls}) == 1
+    outcomes = runner_of(check=False).run(calls)
+    assert [outcome.output[0][0, 0].item() for outcome in outcomes] == [999.0, 999.0, 999.0, 999.5]
+    assert module.forwards == [4]
+
+
+def test_a_timestep_for_each_token_stacks_with_its_kind_only() -> None:
+    hook = HookedMethod(Toy(), "forward", SPEC, "toy")
+    grid = [make_call(hook, (rows_of(i), torch.tensor([[5.0, 6.0]])), {}, 0) for i in range(2)]
+    assert grid[0].key == grid[1].key != make_call(hook, (rows_of(0), 5.0), {}, 0).key
