@@ -13,7 +13,7 @@ PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check format lint types imports budgets docs bench-engine train-landscapes clean
+.PHONY: help setup setup-dev demo test check format lint types imports budgets docs fix bench-engine train-landscapes clean
 
 help: ## list these doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ budgets: setup-dev ## sizes of functions and files against the house's budgets
 
 docs: setup-dev ## links, commands, errors, settings, flags, events and terms
 	$(PYTHON) -m tools.docs_check
+
+fix: setup-dev ## format, and mend what the linter can mend by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 bench-engine: setup-dev ## the engine's figures: a table and JSON
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.engine

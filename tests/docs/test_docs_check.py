@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
 import pytest
+import typer
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -74,8 +75,14 @@ def test_error_codes_are_read_from_the_tree() -> None:
 
 
 def test_flags_are_read_from_every_command_below() -> None:
-    group = click.Group("darkroom", commands=[click.Command("go", params=[click.Option(["-f", "--fast"])])])
-    assert docs_check.command_flags(group, "darkroom") == {"darkroom": set(), "darkroom go": {"--fast"}}
+    app = typer.Typer(add_completion=False)
+    app.callback()(lambda: None)
+
+    @app.command()
+    def go(is_fast: Annotated[bool, typer.Option("--fast", "-f")] = False) -> None: ...
+
+    flags = docs_check.command_flags(typer.main.get_command(app), "darkroom")
+    assert flags == {"darkroom": set(), "darkroom go": {"--fast"}}
 
 
 def test_arguments_are_read_from_the_source() -> None:

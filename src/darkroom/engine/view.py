@@ -19,7 +19,7 @@ from .call import HostCall
 
 
 def make_view(pipe: Any, substitutes: Mapping[int, torch.nn.Module], kinds: Mapping[int, type]) -> Any:
-    """A shallow copy with own schedulers and processors; `substitutes` replaces modules, `kinds` classes, by identity."""
+    """A shallow copy with own schedulers and processors; `substitutes` replaces modules, `kinds` classes."""
     view = copy.copy(pipe)
     view.__class__ = kinds.get(id(pipe), type(pipe))
     state = view.__dict__
