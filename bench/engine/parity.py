@@ -1,0 +1,82 @@
+"""That batching changes no picture: against plain diffusers, and bytes in the reproducible regime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from darkroom.engine.engine import Engine
+
+from .figure import Figure
+from .model import Model, submit
+from .progress import say
+from .size import Size
+from .workload import Request, mixed
+
+FLOOR, AIM, NOISE_FACTOR = 5e-6, 2e-6, 3.0
+
+
+def measure(model: Model, served: Model, size: Size) -> tuple[list[Figure], dict[str, Any]]:
+    """Largest difference of a pixel value (0 to 1) over all requests; and whose bytes stay."""
+    requests = mixed(size.requests, size.steps, 700)
+    plain = [model.run(request) for request in requests]
+    say("parity: plain images made")
+    with served.serve() as engine:
+        together = _images(engine, requests)
+        same = _same_bytes(engine, requests[: size.reproducible], requests[size.reproducible :])
+    noise = [_own_noise(model, request, image) for request, image in zip(requests, plain, strict=True)]
+    differences = [_difference(one, other) for one, other in zip(together, plain, strict=True)]
+    say(f"parity: largest difference {max(differences):.1e}, plain diffusers against itself {max(noise):.1e}")
+    return figures(differences, noise, same), {"differences": differences, "own_noise": noise, "same_bytes": same}
+
+
+def figures(differences: list[float], noise: list[float], same: list[bool]) -> list[Figure]:
+    """The floor is the larger of a fixed one and three times plain diffusers' own noise."""
+    floor = max(FLOOR, NOISE_FACTOR * max(noise))
+    return [
+        Figure("parity", "largest difference to plain diffusers", max(differences), "", floor, AIM, False),
+        Figure("parity", "plain diffusers against itself (in a list, other thread count)", max(noise)),
+        Figure("parity", "reproducible: bytes equal alone and together", sum(same) / len(same), "%", 1.0, 1.0),
+    ]
+
+
+def _images(engine: Engine, requests: list[Request], **more: Any) -> list[np.ndarray]:
+    handles = [submit(engine, request, **more) for request in requests]
+    return [np.asarray(handle.result().images[0]) for handle in handles]
+
+
+def _same_bytes(engine: Engine, requests: list[Request], company: list[Request]) -> list[bool]:
+    alone = [_images(engine, [request], reproducible=True)[0] for request in requests]
+    others = [submit(engine, request) for request in company]
+    together = _images(engine, requests, reproducible=True)
+    for handle in others:
+        handle.result()
+    return [one.tobytes() == other.tobytes() for one, other in zip(alone, together, strict=True)]
+
+
+def _own_noise(model: Model, request: Request, image: np.ndarray) -> float:
+    """The same picture from plain diffusers as the first of two, and at another thread count."""
+    second = replace(request, prompt=request.prompt + " again", seed=request.seed + 1)
+    in_a_list = model.run_together([request, second])[0]
+    with _other_threads():
+        elsewhere = model.run(request)
+    return max(_difference(in_a_list, image), _difference(elsewhere, image))
+
+
+@contextmanager
+def _other_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if before > 1 else 2)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max())

@@ -1,0 +1,45 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+PARTS = ("curve", "gain", "join", "arrivals", "parity")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Counts of one run; the defaults are what published figures are taken with."""
+
+    pairs: int = 5  # interleaved A B pairs, and repeats of every load of arrivals
+    requests: int = 32  # of the mixed load
+    steps: tuple[int, int] = (4, 30)  # fewest and most of the mixed load
+    curve_rows: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
+    probes: int = 12  # requests whose first step is waited for, at each load
+    company: tuple[int, ...] = (4, 12)  # others in flight meanwhile: within one forward's rows, and up to all of them
+    arrivals: int = 30  # requests of one open-loop run
+    arrival_steps: tuple[int, ...] = (4, 8, 12, 20)
+    loads: tuple[float, ...] = (0.5, 0.9, 1.5)  # of what plain diffusers can do one at a time
+    reproducible: int = 8  # requests whose bytes are compared alone and together
+    window_s: float = 0.5  # how long the windowed batcher waits for equal requests
+
+    @classmethod
+    def of(cls, counts: dict[str, Any]) -> Size:
+        """From JSON, where tuples are lists."""
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in counts.items()}
+        return cls(**given)
+
+
+QUICK = Size(
+    pairs=1,
+    requests=6,
+    steps=(2, 6),
+    curve_rows=(2, 4, 8, 16),
+    probes=2,
+    company=(3,),
+    arrivals=4,
+    arrival_steps=(2, 3),
+    loads=(1.5,),
+    reproducible=2,
+)

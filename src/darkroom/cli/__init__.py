@@ -1,0 +1,68 @@
+"""The command line; one file a command group. Exit codes: 0 done, 2 bad input, 1 anything else, 130 interrupted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer import TyperException
+
+from .. import __version__
+from ..errors import BadInput, DarkroomError
+from . import doctor, generate, models, say
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+app = typer.Typer(
+    name="darkroom",
+    help="Production serving for diffusion models.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _say_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"darkroom {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version and stop.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Production serving for diffusion models."""
+    if context.invoked_subcommand is None:
+        say.note(context.get_help())
+        raise typer.Exit(2)
+
+
+app.command("generate")(generate.generate)
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """The entry point of the `darkroom` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; expected errors become one line on stderr."""
+    try:
+        return int(app(args=list(arguments), prog_name="darkroom", standalone_mode=False) or 0)
+    except DarkroomError as error:
+        say.refusal(error, as_json="--json" in arguments)
+        return error.exit_code
+    except TyperException as error:
+        say.refusal(BadInput(error.format_message()), as_json="--json" in arguments)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        say.problem("interrupted")
+        return INTERRUPTED

@@ -1,0 +1,105 @@
+"""`darkroom doctor`: what is there, and what is wrong."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+
+from .. import __version__
+from ..config import Settings
+from ..errors import DarkroomError
+from ..models.catalogue import HUB, Catalogue
+from ..models.revision import short
+from . import say
+from .models import describe
+from .start import ConfigOption, JsonOption, start
+
+PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "greenlet", "pillow", "pydantic")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what was found, and whether Darkroom can work with it."""
+
+    what: str
+    said: str
+    is_good: bool = True
+
+
+def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Say what device, versions and models are there, and what is wrong; exits with 1 where something is."""
+    findings = []
+    for finding in examine(config):
+        findings.append(finding)
+        if not as_json:
+            typer.echo(f"{'ok   ' if finding.is_good else 'wrong'}  {finding.what:12}  {finding.said}")
+    is_good = all(finding.is_good for finding in findings)
+    if as_json:
+        say.result({"ok": is_good, "findings": [asdict(finding) for finding in findings]})
+    raise typer.Exit(0 if is_good else 1)
+
+
+def examine(config_file: Path | None) -> Iterator[Finding]:
+    """Everything looked at, in the order in which it is needed."""
+    yield Finding("darkroom", f"{__version__} on Python {platform.python_version()}, {platform.platform(terse=True)}")
+    yield from (_package(name) for name in PACKAGES)
+    try:
+        settings, catalogue = start(config_file)
+    except DarkroomError as error:
+        yield Finding("config", error.message, is_good=False)
+        return
+    yield Finding("config", str(settings.config_file or "no darkroom.toml here: defaults"))
+    yield _home(settings.home)
+    yield Finding("offline", "yes: nothing is downloaded" if settings.offline else "no: models may be downloaded")
+    yield _device(settings)
+    yield from _models(settings, catalogue)
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, version(name))
+    except PackageNotFoundError:
+        return Finding(name, "is not installed", is_good=False)
+
+
+def _home(home: Path) -> Finding:
+    """DARKROOM_HOME, or the folder it would be made in."""
+    existing = next(path for path in (home, *home.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return Finding("home", f"{home}, writable" + ("" if existing == home else "; made when first needed"))
+    except OSError as error:
+        return Finding("home", f"{home}: {error.strerror}; set DARKROOM_HOME", is_good=False)
+
+
+def _device(settings: Settings) -> Finding:
+    from ..models.device import device_name, devices, fix_threads, place
+
+    try:
+        placement = place()
+    except (DarkroomError, RuntimeError) as error:
+        return Finding("device", str(error), is_good=False)
+    others = [f"{kind} ({device_name(kind)})" for kind in devices() if kind != placement.kind]
+    beside = f"; also {', '.join(others)}" if others else ""
+    return Finding("device", f"{placement}; {fix_threads(settings.threads, 1)} CPU threads{beside}")
+
+
+def _models(settings: Settings, catalogue: Catalogue) -> Iterator[Finding]:
+    for model in describe(catalogue):
+        entry = catalogue.entries[model["name"]]
+        place = f"{model['source']}, {model['origin']}"
+        if model["problem"] is None:
+            yield Finding(f"model {entry.name}", f"{short(model['revision'])}, {place}")
+        elif entry.source == HUB and entry.folder is None and not settings.offline:
+            yield Finding(f"model {entry.name}", f"{place}: downloaded at its first use")
+        else:
+            yield Finding(f"model {entry.name}", f"{place}: {model['problem']}", is_good=False)
+    if catalogue.default not in catalogue.entries:
+        names = ", ".join(catalogue.entries)
+        yield Finding("default", f"default_model is {catalogue.default!r}; there are: {names}", is_good=False)

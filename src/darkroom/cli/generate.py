@@ -1,0 +1,124 @@
+"""`darkroom generate`: from words to PNG files, without a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import BadInput, NotSupported
+from .start import ConfigOption, JsonOption
+
+DEFAULT_OUTPUT = Path("out.png")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line said; `None` is what it left out."""
+
+    prompts: tuple[str, ...]
+    output: Path
+    inputs: dict[str, Any]
+    model: str | None
+    images: int
+    init_image: Path | None
+    mask: Path | None
+    like: Path | None
+    config: Path | None
+
+
+def generate(
+    prompt: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to draw; each argument is one prompt, so quote it.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A PNG file; several images become NAME-0.png and so on.")
+    ] = DEFAULT_OUTPUT,
+    model: Annotated[str | None, typer.Option(help="A model's name, or a path to one.", show_default=False)] = None,
+    negative: Annotated[str | None, typer.Option(help="What not to draw.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.", show_default=False)] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale, 0 to 50.", show_default=False)] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="0 to 2^63-1; drawn and told if left out.", show_default=False)
+    ] = None,
+    solver: Annotated[str | None, typer.Option(help="How the noise is solved for.", show_default=False)] = None,
+    images: Annotated[int, typer.Option(help="Images for each prompt, 1 to 16; image k has seed + k.")] = 1,
+    preset: Annotated[str | None, typer.Option(help="fast, quality or another one.", show_default=False)] = None,
+    init_image: Annotated[Path | None, typer.Option(help="A picture to start from.", show_default=False)] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="How far to leave that picture, 0 to 1.", show_default=False)
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="White where it is to be redrawn.", show_default=False)] = None,
+    control_image: Annotated[Path | None, typer.Option(help="Not built yet.", show_default=False)] = None,
+    adapter: Annotated[list[str] | None, typer.Option(help="NAME=WEIGHT; not built yet.", show_default=False)] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Repeat this PNG; other flags override.", show_default=False)
+    ] = None,
+    prompts_file: Annotated[Path | None, typer.Option(help="One prompt a line.", show_default=False)] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Make images from words, the same pixels for the same settings and seed."""
+    _refuse_unbuilt(control_image, adapter)
+    inputs = {
+        "negative_prompt": negative,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance,
+        "seed": seed,
+        "solver": solver,
+        "preset": preset,
+        "strength": strength,
+        **_parse_size(size),
+    }
+    given = {name: value for name, value in inputs.items() if value is not None}
+    prompts = _prompts(prompt or [], prompts_file, has_like=like is not None)
+    wish = Wish(prompts, output, given, model, images, init_image, mask, like, config)
+    from .making import plan
+
+    ready = plan(wish)
+    from .running import make  # brings torch: what is refused is refused without waiting for it
+
+    make(ready, as_json=as_json)
+
+
+def _refuse_unbuilt(control_image: Path | None, adapter: list[str] | None) -> None:
+    if control_image is not None:
+        raise NotSupported("control images do not exist yet; leave it out", field="control_image")
+    if adapter:
+        raise NotSupported("adapters do not exist yet; leave it out", field="adapters")
+
+
+def _parse_size(text: str | None) -> dict[str, int]:
+    if text is None:
+        return {}
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise BadInput(f"size must be WIDTHxHEIGHT in pixels, such as 256x256, not {text!r}", field="size")
+    return {"width": int(width), "height": int(height)}
+
+
+def _prompts(words: list[str], file: Path | None, *, has_like: bool) -> tuple[str, ...]:
+    """The prompts in order; none only where a picture to repeat brings its own."""
+    if file is not None and words:
+        raise BadInput("give prompts either as arguments or in a file, not both", field="prompts_file")
+    prompts = tuple(words) if file is None else _lines(file)
+    if not prompts and not has_like:
+        raise BadInput("say what to draw: a prompt of 1 to 2000 characters", field="prompt")
+    return prompts
+
+
+def _lines(file: Path) -> tuple[str, ...]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read: {error.strerror}", field="prompts_file") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file} is not UTF-8 text", field="prompts_file") from error
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not lines:
+        raise BadInput(f"{file} holds no prompt; write one a line", field="prompts_file")
+    return lines

@@ -1,0 +1,155 @@
+"""A wish judged and made ready: which model, which images, into which files, under which conditions."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..config import Settings
+from ..errors import BadInput
+from ..models.catalogue import HUB, Entry, problem_of
+from ..models.layout import read_layout
+from ..models.offer import Offer, offer_of
+from ..models.request import MAX_IMAGES, MAX_SEED, ImageRequest, validate
+from ..models.window import warnings_for
+from ..storage import files, images
+from .recall import Recalled, recall
+from .start import quiet_bars, start
+
+if TYPE_CHECKING:
+    from ..models.loading import Loaded
+    from .generate import Wish
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image to make: a request with the one seed that is its own, and the file it goes to."""
+
+    request: ImageRequest
+    path: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is about to be made; `conditions` decide the pixels beside the request, and are recorded with each image."""
+
+    shots: tuple[Shot, ...]
+    loaded: Loaded
+    pipe: Any
+    conditions: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def plan(wish: Wish) -> Plan:
+    """Everything that can be wrong with a wish is raised here, most of it before the model is loaded."""
+    settings, catalogue = start(wish.config)
+    recalled = _recalled(wish)
+    entry = catalogue.find(wish.model or (recalled.model if recalled else None))
+    offer, loaded = _offer(entry, settings)
+    shots = _shots(wish, recalled, offer)
+    for shot in shots:
+        files.check_writable(shot.path)
+    return _ready(shots, loaded or _load(entry, settings), recalled, offer, settings)
+
+
+def record(request: ImageRequest, pipe: Any, conditions: dict[str, Any]) -> dict[str, Any]:
+    """Everything that must be known to make an image again; JSON."""
+    pictures = {"image_sha256": request.image, "mask_sha256": request.mask_image}
+    digests = {name: images.digest(picture) for name, picture in pictures.items() if picture is not None}
+    scheduler = type(getattr(pipe, "scheduler", None)).__name__
+    return {**conditions, **digests, "task": request.task, "input": request.settings(), "scheduler": scheduler}
+
+
+def _recalled(wish: Wish) -> Recalled | None:
+    if wish.like is None:
+        return None
+    return recall(wish.like, has_image=wish.init_image is not None, has_mask=wish.mask is not None)
+
+
+def _offer(entry: Entry, settings: Settings) -> tuple[Offer, Loaded | None]:
+    """What may be asked; a model whose configuration does not lie here must be loaded to know."""
+    folder = entry.folder
+    if folder is None or (
+        entry.source == HUB and problem_of(entry)
+    ):  # not here, or half of it: loading fetches the rest
+        loaded = _load(entry, settings)
+        return loaded.offer(), loaded
+    entry.check()
+    return offer_of(entry, read_layout(folder)), None
+
+
+def _load(entry: Entry, settings: Settings) -> Loaded:
+    from ..models import loading
+
+    quiet_bars()
+    return loading.load(entry, is_offline=settings.offline)
+
+
+def _shots(wish: Wish, recalled: Recalled | None, offer: Offer) -> tuple[Shot, ...]:
+    inputs = {**_inputs(wish, recalled), "num_images_per_prompt": wish.images}
+    base = recalled.base if recalled and "preset" not in wish.inputs else None
+    requests = []
+    for prompt in wish.prompts or (inputs.get("prompt", ""),):
+        asked = validate({**inputs, "prompt": prompt}, offer, base)
+        # One request an image: each can then be made again alone, whatever the pipeline does with lists.
+        requests += [replace(asked, seed=asked.seed + k, num_images_per_prompt=1) for k in range(wish.images)]
+    paths = _paths(wish.output, len(requests))
+    return tuple(Shot(request, path) for request, path in zip(requests, paths, strict=True))
+
+
+def _inputs(wish: Wish, recalled: Recalled | None) -> dict[str, Any]:
+    """What was said, over what the picture to repeat says, over a seed that is drawn."""
+    drawn = {"seed": secrets.randbelow(MAX_SEED - MAX_IMAGES)}
+    pictures = {
+        "image": images.read_picture(wish.init_image, "image") if wish.init_image else None,
+        "mask_image": images.read_picture(wish.mask, "mask_image", "L") if wish.mask else None,
+    }
+    return {**drawn, **(recalled.inputs if recalled else {}), **wish.inputs, **pictures}
+
+
+def _paths(output: Path, count: int) -> list[Path]:
+    if output.suffix.lower() != ".png":
+        raise BadInput(f"output must end in .png, not {output.name!r}: PNG keeps pixels and settings", field="output")
+    if count == 1:
+        return [output]
+    return [output.with_name(f"{output.stem}-{number}{output.suffix}") for number in range(count)]
+
+
+def _ready(
+    shots: tuple[Shot, ...], loaded: Loaded, recalled: Recalled | None, offer: Offer, settings: Settings
+) -> Plan:
+    from ..models.device import fix_threads
+    from ..models.tasks import pipeline_for
+
+    first = shots[0].request
+    pipe = pipeline_for(loaded.pipe, first.task, first.solver, loaded.entry.name)
+    rows = recalled.fixed_rows if recalled else offer.fixed_rows
+    conditions = {
+        "model": loaded.entry.name,
+        "revision": loaded.revision,
+        "fixed_rows": rows,
+        "device": loaded.placement.kind,
+        "device_name": loaded.placement.name,
+        "dtype": loaded.placement.dtype,
+        "threads": fix_threads(settings.threads, rows),
+        "versions": {
+            "darkroom": __version__,
+            **{name: version(name) for name in ("torch", "diffusers", "transformers")},
+        },
+    }
+    changed = recalled.differences(record(first, pipe, conditions)) if recalled else []
+    return Plan(shots, loaded, pipe, conditions, (*changed, *_lost_words(shots, loaded)))
+
+
+def _lost_words(shots: tuple[Shot, ...], loaded: Loaded) -> dict[str, None]:
+    """Sentences about what the model will not see, each once."""
+    windows = loaded.windows()
+    lost: dict[str, None] = {}
+    for shot in shots:
+        texts = {"prompt": shot.request.prompt, "negative_prompt": shot.request.negative_prompt}
+        lost.update(dict.fromkeys(warnings_for(texts, windows)))
+    return lost

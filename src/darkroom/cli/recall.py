@@ -1,0 +1,82 @@
+"""`--like`: the settings a picture carries, and what is no longer as it was when it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..config import PowerOfTwo, PresetSettings
+from ..errors import BadInput, UnreadableImage
+from ..models.revision import short
+from ..storage import images
+
+KEPT = ("prompt", "negative_prompt", "width", "height", "seed", "strength")
+BASE = ("num_inference_steps", "guidance_scale", "solver")
+# What must be the same for the same pixels, and what to call it.
+CONDITIONS = {
+    "revision": "model revision",
+    "device": "device",
+    "device_name": "device",
+    "dtype": "dtype",
+    "threads": "thread count",
+    "fixed_rows": "fixed rows",
+    "image_sha256": "picture to start from",
+    "mask_sha256": "mask",
+}
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What a picture was made with; `base` holds its steps, guidance and solver, `None` meaning the pipeline's own."""
+
+    model: str
+    inputs: Mapping[str, Any]
+    base: PresetSettings
+    fixed_rows: int
+    settings: Mapping[str, Any]
+
+    def differences(self, now: Mapping[str, Any]) -> list[str]:
+        """One sentence for each condition that has changed since, with which the pixels may differ."""
+        then = self.settings
+        changed = {what: (then.get(name), now.get(name)) for name, what in CONDITIONS.items()}
+        versions = now["versions"]
+        for name in ("torch", "diffusers"):
+            changed[name] = (_versions(then).get(name), versions[name])
+        return [
+            f"{what} was {_brief(before)} and is {_brief(after)}: the pixels may differ"
+            for what, (before, after) in changed.items()
+            if before != after
+        ]
+
+
+def recall(path: Path, *, has_image: bool, has_mask: bool) -> Recalled:
+    """What a PNG of ours says of itself; raises `UnreadableImage`, `BadInput`."""
+    said = images.read_settings(path)
+    asked = said["input"]
+    if "image_sha256" in said and not has_image:
+        raise BadInput(f"{path} was made from another picture: give that one too", field="image")
+    if "mask_sha256" in said and not has_mask:
+        raise BadInput(f"{path} was made with a mask: give that one too", field="mask_image")
+    try:
+        base = PresetSettings.model_validate({name: asked[name] for name in BASE if name in asked}, strict=True)
+        rows = TypeAdapter(PowerOfTwo).validate_python(said.get("fixed_rows"), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "fixed_rows"
+        raise UnreadableImage(f"{path}: its settings are damaged: {place}: {first['msg']}", field="like") from error
+    inputs = {name: asked[name] for name in KEPT if name in asked}
+    return Recalled(str(said.get("model")), inputs, base, rows, said)
+
+
+def _versions(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    versions = settings.get("versions")
+    return versions if isinstance(versions, dict) else {}
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return short(text) if len(text) == 64 else text

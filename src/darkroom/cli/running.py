@@ -1,0 +1,89 @@
+"""A plan carried out: every image through one engine, each written as it ends, and what is said of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..engine.engine import Engine
+from ..errors import NotSupported
+from ..models.revision import short
+from ..models.tasks import call_of
+from ..storage import files, images
+from . import say
+from .making import Plan, Shot, record
+from .progress import watch
+
+if TYPE_CHECKING:
+    from ..engine.handle import Handle
+
+
+def make(ready: Plan, *, as_json: bool) -> None:
+    """Make the images of a plan; exits with 1 where one of them failed, with the others written."""
+    _tell(ready)
+    began = time.perf_counter()
+    ended = dict(_run(ready))
+    seconds = time.perf_counter() - began
+    made = [ended[number] for number in sorted(ended) if "path" in ended[number]]
+    failed = [ended[number] for number in sorted(ended) if "path" not in ended[number]]
+    if as_json:
+        say.result(_answer(ready, made, failed, seconds))
+    else:
+        for image in made:
+            asked = image["settings"]["input"]
+            typer.echo(f"{image['path']}  {asked['width']}x{asked['height']}  seed {asked['seed']}")
+    for fault in failed:
+        say.problem(f"{fault['error']} (seed {fault['settings']['input']['seed']})")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tell(ready: Plan) -> None:
+    """Say with what it is made, and what may not be as it was meant."""
+    conditions, placement = ready.conditions, ready.loaded.placement
+    rows, threads = conditions["fixed_rows"], conditions["threads"]
+    said_rows = f"{rows} rows a forward" if rows > 1 else "each call alone"
+    said_threads = "1 thread" if threads == 1 else f"{threads} threads"
+    say.note(f"{conditions['model']} {short(conditions['revision'])} on {placement}; {said_threads}, {said_rows}")
+    say.note(f"seed {ready.shots[0].request.seed}")
+    for text in ready.warnings:
+        say.warning(text)
+
+
+def _run(ready: Plan) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number of each image and what became of it, as they end."""
+    calls = [call_of(ready.pipe, shot.request) for shot in ready.shots]
+    steps = [shot.request.steps_to_run for shot in ready.shots]
+    with Engine(ready.pipe, reproducible=True, fixed_rows=ready.conditions["fixed_rows"]) as engine:
+        seeds = [shot.request.seed for shot in ready.shots]
+        handles = [engine.submit(seed=seed, **call) for seed, call in zip(seeds, calls, strict=True)]
+        for number in watch(handles, steps):
+            yield number, _finish(ready, ready.shots[number], handles[number])
+
+
+def _finish(ready: Plan, shot: Shot, handle: Handle) -> dict[str, Any]:
+    """Write one image that has ended; where it failed, the others go on."""
+    settings = record(shot.request, ready.pipe, ready.conditions)
+    *_, last = handle.events()
+    if last.type != "succeeded":
+        return {"error": last.data.get("error", last.type), "settings": settings}
+    pictures = getattr(handle.result(0), "images", None)
+    if not pictures:
+        raise NotSupported(f"{type(ready.pipe).__name__} makes no pictures", field="model")
+    files.write_whole(shot.path, images.encode_png(pictures[0], settings))
+    return {"path": str(shot.path.absolute()), "settings": settings}
+
+
+def _answer(ready: Plan, made: list[dict[str, Any]], failed: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    return {
+        "model": ready.conditions["model"],
+        "revision": ready.conditions["revision"],
+        "seed": ready.shots[0].request.seed,
+        "images": made,
+        "failed": failed,
+        "warnings": list(ready.warnings),
+        "seconds": round(seconds, 3),
+    }

@@ -1,0 +1,56 @@
+"""What people and programs are told: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from ..errors import DarkroomError
+
+# The flag under which the command line takes an input, where the names differ.
+FLAGS = {
+    "prompt": "PROMPT",
+    "negative_prompt": "--negative",
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+    "width": "--size",
+    "height": "--size",
+    "num_images_per_prompt": "--images",
+    "image": "--init-image",
+    "mask_image": "--mask",
+    "control_image": "--control-image",
+    "adapters": "--adapter",
+    "output": "--output",
+    **{name: f"--{name}" for name in ("model", "seed", "solver", "preset", "strength", "like", "config", "size")},
+    "prompts_file": "--prompts-file",
+}
+
+
+def note(text: str) -> None:
+    """Something worth knowing."""
+    typer.echo(text, err=True)
+
+
+def warning(text: str) -> None:
+    """Something that may not be what was meant."""
+    typer.echo(f"warning: {text}", err=True)
+
+
+def problem(text: str) -> None:
+    """Why it stopped, in one line."""
+    typer.echo(f"darkroom: {text}", err=True)
+
+
+def refusal(error: DarkroomError, *, as_json: bool = False) -> None:
+    """An expected error: one line, with the flag to blame; for programs also as JSON on stdout."""
+    flag = FLAGS.get(error.field or "", error.field)
+    problem(f"{error.message} [{flag}]" if flag else error.message)
+    if as_json:
+        result({"error": {"code": error.code, "message": error.message, "field": error.field}})
+
+
+def result(said: Any) -> None:
+    """The answer for programs: one JSON object on stdout."""
+    typer.echo(json.dumps(said, sort_keys=True))

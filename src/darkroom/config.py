@@ -1,0 +1,218 @@
+"""Settings from darkroom.toml and the environment, frozen; nothing else in the house reads either.
+
+The environment stands above the file, the file above the defaults. A wrong value stops the start and names its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import InvalidConfig
+
+FILE_NAME = "darkroom.toml"
+HOME_NAME = ".darkroom"
+ENV_PREFIX = "DARKROOM_"
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+MAX_ROWS = 64  # rows of one forward in reproducible mode
+
+OFFLINE_NAMES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # how the hub's own libraries are told
+
+
+def _pair(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("a size is [width, height] in pixels")
+    return tuple(value)
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError(f"must be a power of two from 1 to {MAX_ROWS}")
+    return value
+
+
+Side = Annotated[int, Field(ge=8, le=8192)]
+Size = Annotated[tuple[Side, Side], BeforeValidator(_pair)]
+# Threads divide the rows of a forward evenly, or a row's bits would depend on its place.
+PowerOfTwo = Annotated[int, Field(ge=1, le=MAX_ROWS), AfterValidator(_power_of_two)]
+
+
+class _Frozen(BaseModel):
+    # Strict: "25" is no number of steps, and nothing is silently corrected.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class PresetSettings(_Frozen):
+    """Named settings of a model; what is left out is the pipeline's own default."""
+
+    num_inference_steps: int = Field(ge=1, le=1000)
+    guidance_scale: float | None = Field(default=None, ge=0, le=50, allow_inf_nan=False)
+    solver: str | None = None
+
+
+class ModelSettings(_Frozen):
+    """One `[models.NAME]` of darkroom.toml; docs/guides/models.md explains each key."""
+
+    path: Path | None = None
+    hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str | None = None
+    file: Path | None = None
+    config: Path | None = None
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    pipeline: str | None = None
+    presets: dict[str, PresetSettings] = Field(default_factory=dict)
+    sizes: tuple[Size, ...] = ()
+    default_size: Size | None = None
+    reproducible_rows: PowerOfTwo | None = None
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [name for name in ("path", "hub", "file") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of path, hub, file; given: {', '.join(given) or 'none'}")
+        if self.revision is not None and self.hub is None:
+            raise ValueError("revision goes with hub only; a folder or a file is known by the hash of its weights")
+        if self.config is not None and self.file is None:
+            raise ValueError("config goes with file only")
+        if self.sizes and self.default_size and self.default_size not in self.sizes:
+            raise ValueError("default_size must be one of sizes")
+        return self
+
+
+class FileSettings(_Frozen):
+    """What darkroom.toml may say."""
+
+    home: Path | None = None
+    offline: bool = False
+    default_model: str = "landscapes"
+    threads: PowerOfTwo | None = None
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in self.models:
+            if not MODEL_NAME.fullmatch(name):
+                raise ValueError(f"model name {name!r}: lower-case letters, digits, '.', '_' and '-', at most 64")
+        return self
+
+
+class EnvironmentSettings(BaseSettings):
+    """What the environment may say, as DARKROOM_HOME and so on."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    config: Path | None = None
+    home: Path | None = None
+    offline: bool | None = None
+    default_model: str | None = None
+    threads: PowerOfTwo | None = None
+
+
+class Settings(_Frozen):
+    """Everything that is set, with where it came from; `config_file` is None where there is no darkroom.toml.
+
+    `home` holds what Darkroom writes. `threads` None leaves the count of CPU threads to the machine's cores.
+    """
+
+    home: Path
+    config_file: Path | None
+    offline: bool
+    default_model: str
+    threads: int | None
+    models: dict[str, ModelSettings]
+
+
+def load(config: Path | None = None) -> Settings:
+    """Settings for this process; `config` stands above DARKROOM_CONFIG, which stands above ./darkroom.toml.
+
+    Raises `InvalidConfig`, which says file, key and what is allowed.
+    """
+    environment = _read_environment()
+    path = _find_file(config or environment.config)
+    said = _read_file(path) if path else FileSettings()
+    base = path.parent if path else Path.cwd()
+    home = environment.home or (base / said.home if said.home else Path(HOME_NAME))
+    return Settings(
+        home=home.expanduser().absolute(),
+        config_file=path,
+        offline=_is_hub_offline() or (said.offline if environment.offline is None else environment.offline),
+        default_model=environment.default_model or said.default_model,
+        threads=environment.threads or said.threads,
+        models={name: _anchored(model, base) for name, model in said.models.items()},
+    )
+
+
+def _find_file(given: Path | None) -> Path | None:
+    path = (given or Path(FILE_NAME)).expanduser().absolute()
+    if path.is_file():
+        return path
+    if given is not None:
+        raise InvalidConfig(f"{path}: there is no such file", field="config")
+    return None
+
+
+def _read_file(path: Path) -> FileSettings:
+    try:
+        # Through JSON, so that strict types still take a TOML array for a size and a string for a path.
+        said = json.dumps(tomllib.loads(path.read_text(encoding="utf-8")), default=str)
+        return FileSettings.model_validate_json(said)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(f"{path} is not valid TOML: {error}", field="config") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"{path} cannot be read: {error}", field="config") from error
+    except ValidationError as error:
+        raise _invalid(str(path), error, FileSettings) from error
+
+
+def _read_environment() -> EnvironmentSettings:
+    try:
+        return EnvironmentSettings()
+    except ValidationError as error:
+        key = str(error.errors()[0]["loc"][0])
+        name = key.upper() if key.upper().startswith(ENV_PREFIX) else f"{ENV_PREFIX}{key.upper()}"
+        problem = _problem(error.errors()[0])
+        raise InvalidConfig(f"environment variable {name}: {problem}", field=name) from error
+
+
+def _invalid(source: str, error: ValidationError, model: type[BaseModel]) -> InvalidConfig:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    key = ".".join(place)
+    text = _problem(first)
+    if first["type"] == "extra_forbidden":
+        text = f"there is no such key; allowed: {', '.join(_keys_beside(place, model))}"
+    return InvalidConfig(f"{source}: {key + ': ' if key else ''}{text}", field=key or "config")
+
+
+def _keys_beside(place: list[str], model: type[BaseModel]) -> list[str]:
+    if place[0] == "models" and len(place) > 2:
+        model = PresetSettings if "presets" in place[2:-1] else ModelSettings
+    return list(model.model_fields)
+
+
+def _problem(first: Any) -> str:
+    """One sentence: what is allowed, and what was given."""
+    text = str(first["msg"]).removeprefix("Value error, ")
+    text = text[:1].lower() + text[1:]
+    given = first.get("input")
+    return text if isinstance(given, dict | list) or given is None else f"{text}, not {given!r}"
+
+
+def _anchored(model: ModelSettings, base: Path) -> ModelSettings:
+    """Paths in the file are relative to the file, wherever the command is run."""
+    paths = {name: getattr(model, name) for name in ("path", "file", "config")}
+    return model.model_copy(update={k: base / p.expanduser() for k, p in paths.items() if p is not None})
+
+
+def _is_hub_offline() -> bool:
+    return any(os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in OFFLINE_NAMES)

@@ -1,0 +1,118 @@
+"""What can be served, by name: where each model comes from, and the hash of what it is made of. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import ModelSettings, Settings
+from ..errors import DarkroomError, MissingWeights, UnknownModel
+from . import weights
+from .revision import revision_of
+
+BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+BUNDLED, FOLDER, HUB, FILE = "bundled", "folder", "hub", "file"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model that can be served; `source` says which of the four kinds it is, `home` where hashes are kept."""
+
+    name: str
+    source: str
+    settings: ModelSettings
+    home: Path
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, for people."""
+        said = self.settings
+        if self.source == HUB:
+            return f"{said.hub}@{said.revision}" if said.revision else str(said.hub)
+        return str(said.file or said.path)
+
+    @property
+    def folder(self) -> Path | None:
+        """Its folder in diffusers layout; None for a single file, and for a hub model that is not downloaded yet."""
+        if self.source == HUB:
+            return _snapshot(str(self.settings.hub), self.settings.revision)
+        return self.settings.path
+
+    def check(self) -> None:
+        """Raise `MissingWeights`, `CorruptWeights` or `UnsafeWeights` where it cannot be served as it lies there."""
+        said = self.settings
+        if said.file is not None:
+            weights.check_file(said.file, allow_pickle=said.allow_pickle)
+            if said.config is not None and not (said.config / "model_index.json").is_file():
+                raise MissingWeights(f"{said.config} holds no model_index.json", field="config")
+            return
+        folder = self.folder
+        if folder is None:
+            raise MissingWeights(f"{self.origin} is not downloaded yet: its first use downloads it", field="model")
+        if not folder.is_dir():
+            raise MissingWeights(f"{folder}: there is no such folder", field="model")
+        weights.check_folder(folder, allow_pickle=said.allow_pickle, trust_remote_code=said.trust_remote_code)
+
+    def revision(self) -> str:
+        """The hash over weights, configurations and vocabularies; raises what `check` raises."""
+        self.check()
+        if self.settings.file is not None:
+            configs = weights.files_of(self.settings.config) if self.settings.config else {}
+            kept = {f"config/{name}": path for name, path in configs.items() if path.suffix != ".safetensors"}
+            return revision_of({"weights": self.settings.file, **kept}, self.home)
+        assert self.folder is not None  # check has refused it
+        return revision_of(weights.files_of(self.folder), self.home)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The models of one process, by name."""
+
+    entries: Mapping[str, Entry]
+    default: str
+    home: Path
+
+    def find(self, name: str | None) -> Entry:
+        """The entry of that name, or of a model that lies at that path; None: the default one."""
+        name = self.default if name is None else name
+        if name in self.entries:
+            return self.entries[name]
+        path = Path(name).expanduser()
+        if path.exists() and name:
+            return _entry_at(path.absolute(), self.home)
+        names = ", ".join(sorted(self.entries))
+        raise UnknownModel(f"there is no model {name!r}; there are: {names}, or give a path", field="model")
+
+
+def catalogue(settings: Settings) -> Catalogue:
+    """What ships with Darkroom, and what darkroom.toml adds or puts in its place."""
+    bundled = {path.name: path for path in sorted(BUNDLED_FOLDER.glob("*")) if (path / "model_index.json").exists()}
+    bundled.setdefault("landscapes", BUNDLED_FOLDER / "landscapes")
+    entries = {name: Entry(name, BUNDLED, ModelSettings(path=path), settings.home) for name, path in bundled.items()}
+    for name, said in settings.models.items():
+        entries[name] = Entry(name, HUB if said.hub else FILE if said.file else FOLDER, said, settings.home)
+    return Catalogue(entries, settings.default_model, settings.home)
+
+
+def problem_of(entry: Entry) -> str | None:
+    """What keeps an entry from being served, in words; None where nothing does."""
+    try:
+        entry.check()
+    except DarkroomError as error:
+        return error.message
+    return None
+
+
+def _entry_at(path: Path, home: Path) -> Entry:
+    if path.is_dir():
+        return Entry(path.name, FOLDER, ModelSettings(path=path), home)
+    return Entry(path.stem, FILE, ModelSettings(file=path), home)
+
+
+def _snapshot(hub: str, revision: str | None) -> Path | None:
+    """Where the hub's own cache holds that revision, if it does."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(hub, "model_index.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None

@@ -1,0 +1,203 @@
+"""A pipeline from a catalogue entry, through diffusers' own loading; what goes wrong gets a name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from safetensors import SafetensorError
+
+from ..errors import CorruptWeights, InvalidConfig, MissingWeights, UnsafeWeights
+from .catalogue import HUB, Entry
+from .device import Placement, place
+from .layout import Layout, layout_from, read_layout
+from .offer import Offer, offer_of
+from .window import Window, windows_of_folder, windows_of_pipeline
+
+# What diffusers and transformers raise for files that are not what a configuration says.
+LOADING_FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
+LOUD_LOGGERS = ("diffusers.models.modeling_utils", "transformers.modeling_utils", "transformers.utils.loading_report")
+# Which pipeline a single file is for, by what diffusers takes its keys to be.
+FILE_PIPELINES = {
+    "v1": "StableDiffusionPipeline",
+    "v2": "StableDiffusionPipeline",
+    "xl_base": "StableDiffusionXLPipeline",
+    "playground-v2-5": "StableDiffusionXLPipeline",
+    "sd3": "StableDiffusion3Pipeline",
+    "sd35_medium": "StableDiffusion3Pipeline",
+    "sd35_large": "StableDiffusion3Pipeline",
+    "flux-dev": "FluxPipeline",
+    "flux-schnell": "FluxPipeline",
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, on its device and in evaluation mode."""
+
+    entry: Entry
+    pipe: Any
+    placement: Placement
+    revision: str
+
+    def offer(self) -> Offer:
+        """What a request may ask of it."""
+        return offer_of(self.entry, read_layout(self.entry.folder) if self.entry.folder else layout_of(self.pipe))
+
+    def windows(self) -> list[Window]:
+        """How much of a prompt its text encoders read."""
+        folder = self.entry.folder
+        return windows_of_folder(folder) if folder else windows_of_pipeline(self.pipe)
+
+
+def load(entry: Entry, *, is_offline: bool) -> Loaded:
+    """Load an entry's pipeline; downloads a hub model that is not there yet, unless offline.
+
+    Raises `MissingWeights`, `CorruptWeights`, `UnsafeWeights`, `InvalidConfig`.
+    """
+    placement = place(entry.settings.device, entry.settings.dtype)
+    if entry.source == HUB:
+        fetch(entry, is_offline=is_offline)
+    revision = entry.revision()
+    with _naming_faults(entry), _refusing_made_up_weights(entry):
+        pipe = _from_file(entry, placement) if entry.settings.file else _from_folder(entry, placement)
+    pipe.set_progress_bar_config(disable=True)
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+    return Loaded(entry, pipe.to(placement.kind), placement, revision)
+
+
+def fetch(entry: Entry, *, is_offline: bool) -> Path:
+    """Have the hub's own cache hold the entry's revision; returns the folder there."""
+    said = entry.settings
+    try:
+        folder = diffusers.DiffusionPipeline.download(
+            said.hub,
+            revision=said.revision,
+            use_safetensors=None if said.allow_pickle else True,
+            trust_remote_code=said.trust_remote_code,
+            local_files_only=is_offline,
+        )
+    except (OSError, ValueError) as error:
+        raise _download_fault(entry, error, is_offline) from error
+    return Path(folder)
+
+
+def layout_of(pipe: Any) -> Layout:
+    """The layout of a pipeline in memory, for models that came without configuration files."""
+    names = ("scheduler", "unet", "transformer", "vae")
+    parts = {name: dict(getattr(getattr(pipe, name, None), "config", {})) for name in names}
+    scheduler = {"_class_name": type(getattr(pipe, "scheduler", None)).__name__, **parts["scheduler"]}
+    return layout_from(type(pipe).__name__, scheduler, parts["unet"] or parts["transformer"], parts["vae"])
+
+
+def _from_folder(entry: Entry, placement: Placement) -> Any:
+    from .weights import variant_of
+
+    folder = entry.folder
+    assert folder is not None  # revision() has checked it
+    said = entry.settings
+    return _class_of(entry).from_pretrained(
+        folder,
+        dtype=placement.torch_dtype,
+        variant=variant_of(folder),
+        use_safetensors=None if said.allow_pickle else True,
+        trust_remote_code=said.trust_remote_code,
+        local_files_only=True,
+    )
+
+
+def _from_file(entry: Entry, placement: Placement) -> Any:
+    config = entry.settings.config
+    return _class_of(entry).from_single_file(
+        str(entry.settings.file),
+        dtype=placement.torch_dtype,
+        **({"config": str(config), "local_files_only": True} if config else {}),
+    )
+
+
+def _class_of(entry: Entry) -> Any:
+    """The pipeline class that the entry names, or that fits what is there."""
+    name = entry.settings.pipeline
+    if name is None and entry.settings.file is None:
+        return diffusers.DiffusionPipeline
+    name = name or _pipeline_of_file(entry)
+    found = getattr(diffusers, name, None)
+    if not isinstance(found, type) or not issubclass(found, diffusers.DiffusionPipeline):
+        said = f"{name!r} is no pipeline class of diffusers {diffusers.__version__}"
+        raise InvalidConfig(f"models.{entry.name}.pipeline: {said}", field="pipeline")
+    if entry.settings.file and not hasattr(found, "from_single_file"):
+        raise InvalidConfig(f"models.{entry.name}.pipeline: {name} cannot be loaded from one file", field="pipeline")
+    return found
+
+
+def _pipeline_of_file(entry: Entry) -> str:
+    from diffusers.loaders.single_file_utils import infer_diffusers_model_type, load_single_file_checkpoint
+
+    kind = infer_diffusers_model_type(load_single_file_checkpoint(str(entry.settings.file)))
+    if kind not in FILE_PIPELINES:
+        said = f"models.{entry.name}.pipeline: say which pipeline this file is for; it looks like {kind!r}"
+        raise InvalidConfig(said, field="pipeline")
+    return FILE_PIPELINES[kind]
+
+
+def _download_fault(entry: Entry, error: Exception, is_offline: bool) -> Exception:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "trust_remote_code" in str(error):
+        return UnsafeWeights(f"{entry.origin} brings Python code of its own: {text}", field="trust_remote_code")
+    if "safetensors" in str(error) and not entry.settings.allow_pickle:
+        return UnsafeWeights(f"{entry.origin} has no safetensors weights: {text}", field="allow_pickle")
+    if is_offline:
+        return MissingWeights(f"{entry.origin} is not downloaded, and offline is set", field="model")
+    return MissingWeights(f"{entry.origin} cannot be downloaded: {text}", field="model")
+
+
+@contextmanager
+def _naming_faults(entry: Entry) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise  # the files are good; the device is too small
+    except LOADING_FAULTS as error:
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CorruptWeights(f"{entry.origin} cannot be loaded: {text}", field="model") from error
+
+
+class _Listener(logging.Handler):
+    """Keeps what the libraries say of weights that a file does not hold; they say it, and go on with random ones."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if "newly initialized" in text or "MISSING" in text:
+            self.heard.append(text)
+
+
+@contextmanager
+def _refusing_made_up_weights(entry: Entry) -> Iterator[None]:
+    listener, loggers = _Listener(), [logging.getLogger(name) for name in LOUD_LOGGERS]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(listener)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False  # heard here, and said by us if it matters
+    try:
+        yield
+    finally:
+        for logger, (level, propagates) in zip(loggers, before, strict=True):
+            logger.removeHandler(listener)
+            logger.setLevel(level)
+            logger.propagate = propagates
+    if listener.heard:
+        text = " ".join(listener.heard[0].split())[:300]
+        raise CorruptWeights(f"{entry.origin} does not hold all of its weights: {text}", field="model")

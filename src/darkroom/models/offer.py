@@ -1,0 +1,134 @@
+"""What a request may ask of one model: sizes, presets, solvers, tasks and steps. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..config import PowerOfTwo, PresetSettings, Size
+from ..errors import CorruptWeights, InvalidConfig, UnknownPreset
+from . import solvers
+from .catalogue import BUNDLED, Entry
+from .layout import Layout, read_json
+
+TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT = "text-to-image", "image-to-image", "inpaint"
+TASKS = (TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT)
+SIDE_RANGE = (64, 2048)  # pixels, for a model that says no sizes of its own
+DEFAULT_PRESET = "quality"
+# A stock model's own defaults ask for about 50 steps; half of them still make a good picture.
+STOCK_PRESETS = {"fast": PresetSettings(num_inference_steps=25), "quality": PresetSettings(num_inference_steps=50)}
+BUNDLED_ROWS = 8  # a lone guided pair wastes little at this width, and four requests fill it
+
+
+class PresetsFile(BaseModel):
+    """presets.json beside a model_index.json: what its maker recommends."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    sizes: tuple[Size, ...] = ()
+    default_size: Size | None = None
+    presets: dict[str, PresetSettings] = Field(default_factory=dict)
+    reproducible_rows: PowerOfTwo | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The bounds of a request to one model; `sizes` empty means every multiple within `SIDE_RANGE`.
+
+    `fixed_rows` is the row count of a forward in reproducible mode; 1 runs each call alone, at its own rows.
+    """
+
+    model: str
+    layout: Layout
+    sizes: tuple[Size, ...]
+    default_size: Size
+    presets: Mapping[str, PresetSettings]
+    fixed_rows: int
+
+    @property
+    def solvers(self) -> tuple[str, ...]:
+        """Names of the solvers that fit."""
+        return solvers.offered(self.layout.scheduler)
+
+    @property
+    def said_sizes(self) -> str:
+        """The sizes offered, for people."""
+        if self.sizes:
+            return _said(self.sizes)
+        low, high = SIDE_RANGE
+        return f"sides from {low} to {high} that are multiples of {self.layout.size_multiple}"
+
+    def is_offered(self, width: int, height: int) -> bool:
+        """Whether the model makes pictures of that size."""
+        if self.sizes:
+            return (width, height) in self.sizes
+        low, high = SIDE_RANGE
+        is_fit = all(low <= side <= high and side % self.layout.size_multiple == 0 for side in (width, height))
+        return is_fit or (width, height) == self.default_size
+
+    def preset(self, name: str | None) -> PresetSettings:
+        """The preset of that name (None: the default one); raises `UnknownPreset`."""
+        if name is None:
+            return self.presets.get(DEFAULT_PRESET) or next(iter(self.presets.values()))
+        if name not in self.presets:
+            allowed = ", ".join(self.presets)
+            raise UnknownPreset(f"{self.model} has no preset {name!r}; allowed: {allowed}", field="preset")
+        return self.presets[name]
+
+
+def offer_of(entry: Entry, layout: Layout) -> Offer:
+    """What darkroom.toml says of a model, else its maker's presets.json, else what its layout implies."""
+    said, made = entry.settings, _presets_file(entry.folder)
+    rows = said.reproducible_rows or made.reproducible_rows or (BUNDLED_ROWS if entry.source == BUNDLED else 1)
+    sizes = said.sizes or made.sizes
+    default = said.default_size or _default_size(made.default_size or layout.native_size, sizes)
+    if sizes and default not in sizes:
+        place = f"models.{entry.name}.default_size"
+        raise InvalidConfig(f"{place}: must be one of the sizes: {_said(sizes)}", field=place)
+    for width, height in {default, *sizes}:
+        _check_multiple(entry, layout, width, height)
+    presets: Mapping[str, PresetSettings] = said.presets or made.presets or STOCK_PRESETS
+    _check_presets(entry, layout, presets)
+    return Offer(entry.name, layout, sizes, default, presets, rows)
+
+
+def _default_size(wanted: Size, sizes: tuple[Size, ...]) -> Size:
+    return wanted if not sizes or wanted in sizes else sizes[0]
+
+
+def _said(sizes: tuple[Size, ...]) -> str:
+    return ", ".join(f"{width}x{height}" for width, height in sizes)
+
+
+def _check_multiple(entry: Entry, layout: Layout, width: int, height: int) -> None:
+    multiple = layout.size_multiple
+    if width % multiple or height % multiple:
+        place = f"models.{entry.name}.sizes"
+        raise InvalidConfig(f"{place}: {width}x{height}: sides must be multiples of {multiple}", field=place)
+
+
+def _check_presets(entry: Entry, layout: Layout, presets: Mapping[str, PresetSettings]) -> None:
+    for name, preset in presets.items():
+        place = f"models.{entry.name}.presets.{name}"
+        if preset.solver is not None and preset.solver not in solvers.offered(layout.scheduler):
+            allowed = ", ".join(solvers.offered(layout.scheduler))
+            raise InvalidConfig(f"{place}.solver: {preset.solver!r} does not fit; allowed: {allowed}", field=place)
+        most = solvers.max_steps(preset.solver, layout.scheduler)
+        if preset.num_inference_steps > most:
+            raise InvalidConfig(f"{place}.num_inference_steps: at most {most} with this solver", field=place)
+
+
+def _presets_file(folder: Path | None) -> PresetsFile:
+    path = folder / "presets.json" if folder else None
+    if path is None or not path.exists():
+        return PresetsFile()
+    read_json(path)  # says so where it is no JSON
+    try:
+        return PresetsFile.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CorruptWeights(f"{path}: {place}: {first['msg']}", field="model") from error

@@ -1,0 +1,254 @@
+"""The door: what a caller asks of a model, as a request that can be run, or a refusal that says what is allowed.
+
+Names are diffusers'. Nothing is corrected on the way: a value is taken as it is, or refused. No torch here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..config import PresetSettings
+from ..errors import BadInput, MaskSizeMismatch, NotSupported, SizeNotOffered, UnknownArgument
+from . import solvers
+from .offer import IMAGE_TO_IMAGE, INPAINT, TASKS, TEXT_TO_IMAGE, Offer
+
+MAX_PROMPT = 2000  # characters
+MAX_GUIDANCE = 50.0
+MAX_SEED = 2**63 - 1
+MAX_IMAGES = 16
+DEFAULT_STRENGTH = {IMAGE_TO_IMAGE: 0.8, INPAINT: 1.0}  # diffusers' own
+NOT_YET = ("control_image", "adapters")
+INPUTS = (
+    "prompt",
+    "negative_prompt",
+    "num_inference_steps",
+    "guidance_scale",
+    "width",
+    "height",
+    "num_images_per_prompt",
+    "seed",
+    "preset",
+    "solver",
+    "task",
+    "image",
+    "mask_image",
+    "strength",
+)
+NOT_RECORDED = {"num_images_per_prompt", "preset", "task", "image", "mask_image"}
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """A request within a model's bounds; `guidance_scale` None is the pipeline's own, `solver` None the model's.
+
+    Image k of it uses `seed + k`. `image` and `mask_image` are PIL images of `width` by `height` pixels.
+    """
+
+    prompt: str
+    negative_prompt: str
+    num_inference_steps: int
+    guidance_scale: float | None
+    width: int
+    height: int
+    num_images_per_prompt: int
+    seed: int
+    solver: str | None
+    task: str
+    image: Any = None
+    mask_image: Any = None
+    strength: float | None = None
+
+    @property
+    def steps_to_run(self) -> int:
+        """Denoising steps that will run: an image to start from leaves out the first ones."""
+        return steps_left(self.num_inference_steps, self.strength)
+
+    def settings(self) -> dict[str, Any]:
+        """What must be known to repeat it, apart from its pictures; JSON."""
+        said = {name: getattr(self, name) for name in INPUTS if name not in NOT_RECORDED}
+        return {name: value for name, value in said.items() if value not in (None, "")}
+
+
+def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | None = None) -> ImageRequest:
+    """A request from what a caller gave, `None` being the same as not given; `seed` must be given.
+
+    `base` stands in for the model's default preset where a picture's own settings are repeated.
+    Raises `BadInput` or one of its kind, with `field` and what is allowed.
+    """
+    given = {name: value for name, value in inputs.items() if value is not None}
+    _refuse_unknown(given)
+    preset = offer.preset(_text(given, "preset", 64)) if "preset" in given else base or offer.preset(None)
+    task = _task(given)
+    solver = _solver(given, preset, offer)
+    steps = _steps(given, preset, solver, offer)
+    width, height = _size(given, offer)
+    images, seed = _whole(given, "num_images_per_prompt", 1, MAX_IMAGES, 1), _whole(given, "seed", 0, MAX_SEED)
+    if seed + images - 1 > MAX_SEED:
+        raise BadInput(f"seed must leave room for {images} images: at most {MAX_SEED - images + 1}", field="seed")
+    return ImageRequest(
+        prompt=_prompt(given),
+        negative_prompt=_text(given, "negative_prompt", MAX_PROMPT, least=0) if "negative_prompt" in given else "",
+        num_inference_steps=steps,
+        guidance_scale=_guidance(given, preset),
+        width=width,
+        height=height,
+        num_images_per_prompt=images,
+        seed=seed,
+        solver=solver,
+        task=task,
+        image=given.get("image"),
+        mask_image=given.get("mask_image"),
+        strength=_strength(given, task, steps),
+    )
+
+
+def steps_left(steps: int, strength: float | None) -> int:
+    """Steps that run at that strength, as diffusers counts them."""
+    return steps if strength is None else min(int(steps * strength), steps)
+
+
+def _refuse_unknown(given: Mapping[str, Any]) -> None:
+    for name in given:
+        if name in NOT_YET:
+            raise NotSupported(f"{name} does not exist yet; leave it out", field=name)
+        if name not in INPUTS:
+            raise UnknownArgument(f"there is no input {_shown(name)}; allowed: {', '.join(INPUTS)}", field=str(name))
+
+
+def _text(given: Mapping[str, Any], name: str, most: int, least: int = 1) -> str:
+    value = given[name]
+    if not isinstance(value, str):
+        raise BadInput(f"{name} must be text, not {type(value).__name__}", field=name)
+    if not least <= len(value) <= most:
+        raise BadInput(f"{name} must have {least} to {most} characters, not {len(value)}", field=name)
+    if not _is_unicode(value):
+        raise BadInput(f"{name} must be valid Unicode text", field=name)
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Half a surrogate pair gets into a str, and into no tokenizer."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _prompt(given: Mapping[str, Any]) -> str:
+    prompt = _text({"prompt": "", **given}, "prompt", MAX_PROMPT)
+    if not prompt.strip():
+        raise BadInput(f"prompt must have 1 to {MAX_PROMPT} characters, not only blanks", field="prompt")
+    return prompt
+
+
+def _whole(given: Mapping[str, Any], name: str, low: int, high: int, default: int | None = None) -> int:
+    value = given.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise BadInput(f"{name} must be a whole number from {low} to {high}, not {_shown(value)}", field=name)
+    return value
+
+
+def _number(given: Mapping[str, Any], name: str, low: float, high: float) -> float:
+    value = given[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise BadInput(f"{name} must be a finite number from {low:g} to {high:g}, not {_shown(value)}", field=name)
+    return float(value)
+
+
+def _shown(value: Any) -> str:
+    """What was given, short enough for one line; Python refuses to print very long numbers at all."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _task(given: Mapping[str, Any]) -> str:
+    if "mask_image" in given and "image" not in given:
+        raise BadInput("mask_image needs an image to fill in", field="image")
+    if "strength" in given and "image" not in given:
+        raise BadInput("strength needs an image to start from", field="image")
+    implied = INPAINT if "mask_image" in given else IMAGE_TO_IMAGE if "image" in given else TEXT_TO_IMAGE
+    task = given.get("task", implied)
+    if task not in TASKS:
+        raise BadInput(f"task must be one of {', '.join(TASKS)}, not {_shown(task)}", field="task")
+    if task != implied:
+        raise BadInput(f"task is {task!r}, but the input is that of {implied!r}", field="task")
+    return str(task)
+
+
+def _solver(given: Mapping[str, Any], preset: PresetSettings, offer: Offer) -> str | None:
+    solver = _text(given, "solver", 64) if "solver" in given else preset.solver
+    if solver is not None:
+        solvers.check(solver, offer.layout.scheduler, offer.model)
+    return solver
+
+
+def _steps(given: Mapping[str, Any], preset: PresetSettings, solver: str | None, offer: Offer) -> int:
+    most = solvers.max_steps(solver, offer.layout.scheduler)
+    return _whole(given, "num_inference_steps", 1, most, preset.num_inference_steps)
+
+
+def _guidance(given: Mapping[str, Any], preset: PresetSettings) -> float | None:
+    if "guidance_scale" not in given:
+        return preset.guidance_scale
+    value = _number(given, "guidance_scale", 0.0, MAX_GUIDANCE)
+    assert math.isfinite(value)
+    return value
+
+
+def _size(given: Mapping[str, Any], offer: Offer) -> tuple[int, int]:
+    """The size asked for, that of the picture to start from, or the model's own."""
+    if ("width" in given) != ("height" in given):
+        raise BadInput("give width and height together, or neither", field="height" if "width" in given else "width")
+    image = given.get("image")
+    default = offer.default_size if image is None else _size_of(image, "image")
+    width, height = given.get("width", default[0]), given.get("height", default[1])
+    for name, side in (("width", width), ("height", height)):
+        multiple = offer.layout.size_multiple
+        if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+            raise BadInput(f"{name} must be a whole number of pixels, not {_shown(side)}", field=name)
+        if side % multiple:
+            raise SizeNotOffered(
+                f"{name} must be a multiple of {multiple}, not {side}; {offer.model} offers {offer.said_sizes}",
+                field=name,
+            )
+    if not offer.is_offered(width, height):
+        raise SizeNotOffered(
+            f"{offer.model} does not offer {width}x{height}; it offers {offer.said_sizes}", field="width"
+        )
+    _check_pictures(given, (width, height))
+    return width, height
+
+
+def _check_pictures(given: Mapping[str, Any], size: tuple[int, int]) -> None:
+    if "image" not in given:
+        return
+    width, height = _size_of(given["image"], "image")
+    if (width, height) != size:
+        wanted = f"{size[0]}x{size[1]}"
+        raise BadInput(f"image is {width}x{height} and the size asked for is {wanted}: resize it first", field="image")
+    if "mask_image" in given:
+        mask = _size_of(given["mask_image"], "mask_image")
+        if mask != (width, height):
+            said = f"mask_image is {mask[0]}x{mask[1]}; it must have the image's size, {width}x{height}"
+            raise MaskSizeMismatch(said, field="mask_image")
+
+
+def _size_of(picture: Any, name: str) -> tuple[int, int]:
+    size = getattr(picture, "size", None)
+    if not isinstance(size, tuple) or len(size) != 2:
+        raise BadInput(f"{name} must be a picture, not {type(picture).__name__}", field=name)
+    return size
+
+
+def _strength(given: Mapping[str, Any], task: str, steps: int) -> float | None:
+    if task == TEXT_TO_IMAGE:
+        return None
+    strength = _number(given, "strength", 0.0, 1.0) if "strength" in given else DEFAULT_STRENGTH[task]
+    if steps_left(steps, strength) < 1:
+        least = math.ceil(100 / steps) / 100
+        raise BadInput(
+            f"strength {strength:g} leaves none of {steps} steps to run; at least {least:g} runs one", field="strength"
+        )
+    return strength

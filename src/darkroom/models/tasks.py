@@ -1,0 +1,75 @@
+"""Pipelines for another task or solver over the same components, by identity: weights stay once in memory."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+from ..errors import NotSupported, UnknownArgument, UnknownSolver
+from . import solvers
+from .offer import IMAGE_TO_IMAGE, INPAINT, TEXT_TO_IMAGE
+from .request import ImageRequest
+
+# By name: diffusers reads every pipeline it has, for seconds, when one of these is touched.
+MAKERS = {
+    TEXT_TO_IMAGE: "AutoPipelineForText2Image",
+    IMAGE_TO_IMAGE: "AutoPipelineForImage2Image",
+    INPAINT: "AutoPipelineForInpainting",
+}
+
+
+def pipeline_for(pipe: Any, task: str, solver: str | None, model: str) -> Any:
+    """A pipeline for that task and solver; raises `NotSupported` or `UnknownSolver` where the model has none."""
+    own = _for_task(pipe, task, model)
+    if solver is None:
+        return own
+    if getattr(own, "scheduler", None) is None:
+        raise UnknownSolver(f"{model} has no solver to choose: {type(own).__name__} brings its own", field="solver")
+    own = copy.copy(own) if own is pipe else own
+    own.scheduler = solvers.build(solver, own.scheduler, model)
+    return own
+
+
+def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
+    """The keyword arguments of the pipeline's `__call__` for one image of a request, its seed apart."""
+    takes = inspect.signature(type(pipe).__call__).parameters
+    call: dict[str, Any] = {
+        "prompt": request.prompt,
+        "num_inference_steps": request.num_inference_steps,
+        **_given(request, "negative_prompt", "guidance_scale", "image", "mask_image", "strength"),
+    }
+    if "width" in takes:  # where it is not taken, the picture to start from has the size
+        call.update(width=request.width, height=request.height)
+    unknown = next((name for name in call if name not in takes), None)
+    if unknown:
+        raise UnknownArgument(f"{type(pipe).__name__} takes no {unknown}; leave it out", field=unknown)
+    return call
+
+
+def _given(request: ImageRequest, *names: str) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in names if getattr(request, name) not in (None, "")}
+
+
+def _for_task(pipe: Any, task: str, model: str) -> Any:
+    if _is_of_task(pipe, task):
+        return pipe
+    import diffusers
+
+    try:
+        made = getattr(diffusers, MAKERS[task]).from_pipe(pipe)
+    except ValueError as error:
+        said = f"{model} ({type(pipe).__name__}) has no {task} in diffusers {diffusers.__version__}"
+        raise NotSupported(said, field="task") from error
+    if task == INPAINT:
+        from .inpaint import widened
+
+        return widened(made)
+    return made
+
+
+def _is_of_task(pipe: Any, task: str) -> bool:
+    """Judged by what it takes, so that pipelines which diffusers does not know are served too."""
+    takes = inspect.signature(type(pipe).__call__).parameters
+    implied = INPAINT if "mask_image" in takes else IMAGE_TO_IMAGE if "strength" in takes else TEXT_TO_IMAGE
+    return implied == task

@@ -1,0 +1,139 @@
+"""The files a model is made of: are they there, whole and safe to read; and the hash that names them. No torch.
+
+A safetensors file tells its own length in its header, so a download that stopped half-way is found without reading it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import CorruptWeights, MissingWeights, UnsafeWeights
+from .layout import read_json
+
+PICKLED = {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
+MAX_HEADER_BYTES = 100 * 2**20  # what the format itself allows
+INDEXES = (
+    "diffusion_pytorch_model.safetensors.index.json",
+    "model.safetensors.index.json",
+    "diffusion_pytorch_model.bin.index.json",
+    "pytorch_model.bin.index.json",
+)
+
+
+def check_folder(folder: Path, *, allow_pickle: bool, trust_remote_code: bool) -> None:
+    """Raise `MissingWeights`, `CorruptWeights` or `UnsafeWeights` for a diffusers folder that cannot be served."""
+    index = read_json(folder / "model_index.json")
+    if not trust_remote_code:
+        _refuse_remote_code(folder, index)
+    for component in components_of(index):
+        _check_component(folder / component, allow_pickle=allow_pickle)
+
+
+def check_file(path: Path, *, allow_pickle: bool) -> None:
+    """The same for a checkpoint in a single file."""
+    if not path.is_file():
+        raise MissingWeights(f"{path}: there is no such file", field="model")
+    if path.suffix in PICKLED:
+        _refuse_pickle(path, allow_pickle)
+    else:
+        check_safetensors(path)
+
+
+def components_of(index: dict[str, Any]) -> list[str]:
+    """Names of the components a model_index.json asks for; [null, null] is one that was left out."""
+    return [
+        name
+        for name, said in index.items()
+        if not name.startswith("_") and isinstance(said, list) and len(said) == 2 and said[0] is not None
+    ]
+
+
+def check_safetensors(path: Path) -> None:
+    """Raise `CorruptWeights` unless the header can be read and the file is as long as it says."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > MAX_HEADER_BYTES:
+                raise ValueError("its header is longer than the format allows")
+            header = json.loads(file.read(length))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        expected, actual = 8 + length + max(ends, default=0), path.stat().st_size
+        if expected != actual:
+            raise ValueError(f"it has {actual} bytes where its header says {expected}")
+    except (OSError, ValueError, struct.error, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise CorruptWeights(f"{path} is no whole safetensors file: {error}; fetch it again", field="model") from error
+
+
+def variant_of(folder: Path) -> str | None:
+    """The variant that must be asked for by name, where a folder holds no plain weights at all (`fp16`)."""
+    names = {path.name for path in _weights_in(folder)}
+    variants = {name.split(".")[1] for name in names if name.count(".") == 2 and "-of-" not in name}
+    is_plain = any(name.count(".") == 1 or "-of-" in name for name in names)
+    return variants.pop() if len(variants) == 1 and not is_plain else None
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """What decides a folder's pixels, by name within it: weights, configurations and vocabularies."""
+    index = folder / "model_index.json"
+    inner = (path for component in components_of(read_json(index)) for path in (folder / component).rglob("*"))
+    kept = {".safetensors", ".json", ".txt", ".model", ".py", *PICKLED}
+    paths = [index, *(path for path in inner if path.is_file() and path.suffix in kept)]
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def _weights_in(folder: Path) -> Iterator[Path]:
+    for component in components_of(read_json(folder / "model_index.json")):
+        yield from (folder / component).glob("*.safetensors")
+
+
+def _check_component(folder: Path, *, allow_pickle: bool) -> None:
+    if not folder.is_dir():
+        raise MissingWeights(f"{folder} is missing, and model_index.json asks for it", field="model")
+    if not (folder / "config.json").exists():
+        return  # schedulers, tokenizers and processors have no weights
+    _check_shards(folder)
+    whole = sorted(folder.glob("*.safetensors"))
+    for path in whole:
+        check_safetensors(path)
+    if whole:
+        return
+    pickled = sorted(path for path in folder.iterdir() if path.suffix in PICKLED)
+    if not pickled:
+        raise MissingWeights(f"{folder} holds no weights (*.safetensors)", field="model")
+    _refuse_pickle(pickled[0], allow_pickle)
+
+
+def _check_shards(folder: Path) -> None:
+    for name in INDEXES:
+        index = folder / name
+        shards = set(read_json(index).get("weight_map", {}).values()) if index.exists() else set()
+        for shard in sorted(shards):
+            if not (folder / str(shard)).is_file():
+                raise MissingWeights(f"{folder / str(shard)} is missing, and {name} asks for it", field="model")
+
+
+def _refuse_pickle(path: Path, allow_pickle: bool) -> None:
+    if not allow_pickle:
+        raise UnsafeWeights(
+            f"{path} is a pickle, which can run any code when it is read; "
+            "use safetensors, or set allow_pickle = true for this model if you trust who made it",
+            field="allow_pickle",
+        )
+
+
+def _refuse_remote_code(folder: Path, index: dict[str, Any]) -> None:
+    code = [name for name in components_of(index) if (folder / name / f"{index[name][0]}.py").exists()]
+    code += ["model_index.json"] if isinstance(index.get("_class_name"), list) else []
+    for name in components_of(index):
+        config = folder / name / "config.json"
+        code += [name] if config.exists() and "auto_map" in read_json(config) else []
+    if code:
+        raise UnsafeWeights(
+            f"{folder} brings Python code of its own ({', '.join(sorted(set(code)))}); "
+            "set trust_remote_code = true for this model if you trust who made it",
+            field="trust_remote_code",
+        )
