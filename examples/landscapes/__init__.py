@@ -1,0 +1,1 @@
+"""The bundled landscape model: its drawings, captions, training and evaluation."""

@@ -1,0 +1,76 @@
+"""Writing the bundled folder in diffusers layout, half precision on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import nn
+
+from .networks import SIZES, build_autoencoder, build_denoiser, build_schedule, build_text_encoder
+from .run import cache_folder, load_checkpoint
+from .vocabulary import load_vocabulary, write_vocabulary
+
+BUNDLED = Path(__file__).parents[2] / "src/darkroom/models/bundled/landscapes"
+PRESETS = {
+    "sizes": [list(size) for size in SIZES],
+    "default_size": list(SIZES[0]),
+    "presets": {
+        "fast": {"num_inference_steps": 15, "guidance_scale": 4.0, "solver": "dpm++2m"},
+        "quality": {"num_inference_steps": 30, "guidance_scale": 4.0, "solver": "dpm++2m"},
+    },
+}
+
+
+def trained(stage: str) -> bool:
+    """Whether a stage has left a checkpoint."""
+    return (cache_folder() / f"{stage}.pt").exists()
+
+
+def load_averaged(model: nn.Module, stage: str) -> nn.Module:
+    """The model with the averaged weights of its stage's last checkpoint, or as built where there is none."""
+    state = load_checkpoint(cache_folder() / f"{stage}.pt", torch.device("cpu"))
+    if state is not None:
+        weights = state["average"]
+        inner = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
+        model.load_state_dict(inner if stage == "text" else weights)
+    return model.eval()
+
+
+def load_pipeline() -> StableDiffusionPipeline:
+    """The whole model from the cache folder's checkpoints, in full precision."""
+    words = cache_folder() / "tokenizer"
+    if not (words / "vocab.json").exists():
+        write_vocabulary(words)
+    tokenizer = load_vocabulary(words)
+    text = build_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+    autoencoder = next(
+        load_averaged(build_autoencoder(), name) for name in ("decoder", "frozen", "vae") if trained(name)
+    )
+    autoencoder.register_to_config(scaling_factor=1.0)
+    return StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=load_averaged(text, "text"),
+        tokenizer=tokenizer,
+        unet=load_averaged(build_denoiser(), "denoiser"),
+        scheduler=build_schedule(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def export_model(budget_s: float = 0.0, folder: Path = BUNDLED) -> None:
+    """Save the averaged weights with the presets beside them; the model card stays as it is."""
+    pipeline = load_pipeline().to(torch.float16)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    vocabulary = cache_folder() / "tokenizer"
+    for name in ("vocab.json", "merges.txt"):
+        (folder / "tokenizer" / name).write_bytes((vocabulary / name).read_bytes())
+    for file in folder.rglob("*"):
+        file.chmod(0o755 if file.is_dir() else 0o644)
+    (folder / "presets.json").write_text(json.dumps(PRESETS, indent=2) + "\n")
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"{folder}: {size / 1e6:.1f} MB")
