@@ -40,13 +40,13 @@ W = TypeVar("W", bound=Waiting)
 class Batcher:
     """Decides per tick; `cap` answers the most rows worth one forward of a call like this one.
 
-    `decode_every`: while denoising waits, at most one tick in so many decodes. `starve_s`: a call that waited so
-    long goes first, whatever else is urgent.
+    `decode_every`: while denoising waits, at most one tick in so many decodes; more than 2 leaves images that only
+    lack their decode waiting under load. `starve_s`: a call that waited so long goes first, whatever else is urgent.
     """
 
     cap: Callable[[Waiting], int]
     batching: bool = True
-    decode_every: int = 3
+    decode_every: int = 2
     starve_s: float = 10.0
     ticks_since_decode: int = 0
 

@@ -291,8 +291,9 @@ class Engine:
             return 0
         if call.key.fixed_rows > 1:
             return call.key.fixed_rows
-        bound = DECODE_ROWS if call.kind == Kind.DECODE else self.profile.ceiling
-        return min(bound, self.profile.cap(call.shape_key))
+        if call.kind == Kind.DECODE:  # turns are what decodes are short of: a flat curve must not leave a turn half used
+            return min(DECODE_ROWS, self.profile.limit(call.shape_key))
+        return self.profile.cap(call.shape_key)
 
 
 def _check_rows(max_batch_rows: int | None, fixed_rows: int) -> None:

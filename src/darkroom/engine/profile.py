@@ -50,12 +50,16 @@ class Profile:
         curve = self._curves.setdefault(key, Curve())
         curve.limit = max(1, min(rows, curve.limit or rows))
 
+    def limit(self, key: Hashable) -> int:
+        """The most rows that are allowed and did not run out of memory."""
+        curve = self._curves.get(key)
+        return min(self.ceiling, curve.limit or self.ceiling) if curve else self.ceiling
+
     def cap(self, key: Hashable) -> int:
         """The most rows worth putting into one forward."""
-        curve = self._curves.get(key)
+        curve, bound = self._curves.get(key), self.limit(key)
         if curve is None:
-            return self.ceiling
-        bound = min(self.ceiling, curve.limit or self.ceiling)
+            return bound
         return max(1, min(bound, _worthwhile_rows(curve.trusted(), bound)))
 
     def seconds(self, key: Hashable, rows: int) -> float | None:
