@@ -291,7 +291,8 @@ class Engine:
             return 0
         if call.key.fixed_rows > 1:
             return call.key.fixed_rows
-        if call.kind == Kind.DECODE:  # turns are what decodes are short of: a flat curve must not leave a turn half used
+        if call.kind == Kind.DECODE:
+            # turns are what decodes are short of: a flat curve must not leave a turn half used
             return min(DECODE_ROWS, self.profile.limit(call.shape_key))
         return self.profile.cap(call.shape_key)
 
