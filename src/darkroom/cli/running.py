@@ -45,7 +45,7 @@ def _tell(ready: Plan) -> None:
     """Say with what it is made, and what may not be as it was meant."""
     conditions, placement = ready.conditions, ready.loaded.placement
     rows, threads = conditions["fixed_rows"], conditions["threads"]
-    said_rows = f"{rows} rows a forward" if rows > 1 else "each call alone"
+    said_rows = f"{rows} rows a forward" if rows > 1 else "each row alone"
     said_threads = "1 thread" if threads == 1 else f"{threads} threads"
     say.note(f"{conditions['model']} {short(conditions['revision'])} on {placement}; {said_threads}, {said_rows}")
     say.note(f"seed {ready.shots[0].request.seed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import time
@@ -22,7 +23,8 @@ from .specs import Kind
 
 log = logging.getLogger(__name__)
 
-MAX_THROWS = 100  # a fiber that swallows its cancellation so often is dropped
+MAX_THROWS = 100  # a fiber that swallows its cancellation so often is given up
+STARVE_S = 10.0  # a request that waited so long to start is no longer overtaken
 Move = Callable[[], Any]
 
 
@@ -41,6 +43,7 @@ class Attempts:
         self.running: dict[Request, None] = {}
         self.waiting: dict[Call, None] = {}
         self.finished = 0
+        self._abandoned: list[Fiber] = []  # fibers that cannot be ended; dropping one would throw into it once more
         self.rows_in = self.rows_out = 0
         self._host, self._runner, self._cache, self._budget = host, runner, cache, budget
 
@@ -51,13 +54,13 @@ class Attempts:
 
     def can_admit(self) -> bool:
         """Whether one more fiber may start."""
-        return bool(self.queue) and self._budget.admits(len(self.running))
+        return bool(self.queue) and self._budget.admits([request.served.name for request in self.running])
 
     def admit(self) -> bool:
         """Start as many fibers as predicted bytes allow, the urgent first; whether any started."""
         admitted = False
         while self.can_admit():
-            request = max(self.queue, key=lambda r: r.priority)  # max keeps the first of equals
+            request = max(self.queue, key=_urgency)  # max keeps the first of equals
             self.queue.remove(request)
             self.running[request] = None
             request.handle.emit("started")
@@ -95,7 +98,7 @@ class Attempts:
             self.rows_out += request.call.rows
             del self.waiting[request.call]
             request.call = None
-            self._go_on(request, self._throw(request))
+            self._go_on(request, _throw(request))
 
     def stop_all(self, why: BaseException) -> None:
         """End every request."""
@@ -106,6 +109,13 @@ class Attempts:
         """End what is past its deadline (`now` on time.monotonic's clock)."""
         for request in [r for r in (*self.queue, *self.running) if r.deadline is not None and now >= r.deadline]:
             self.stop(request, errors.DeadlineExceeded("its deadline passed before it finished"))
+
+    def unwind(self) -> None:
+        """The engine has broken: let every fiber run its `finally` clauses, whatever they raise."""
+        for request in self.running:
+            if request.fiber is not None and not request.fiber.dead:
+                with contextlib.suppress(BaseException):
+                    request.fiber.throw_in(Cancelled())
 
     def next_deadline(self) -> float | None:
         """The earliest deadline of all that run."""
@@ -126,7 +136,7 @@ class Attempts:
         while next_move is not None:
             try:
                 parked = next_move()
-            except (Exception, Cancelled, ModuleMutated) as error:  # budget: a pipeline's fault is its own request's
+            except BaseException as error:  # budget: a fiber's outermost frame; its fault is its own request's
                 self._unwound(request, error)
                 return
             if _fiber_of(request).dead:
@@ -137,7 +147,7 @@ class Attempts:
     def _place(self, request: Request, parked: Any) -> Move | None:
         """Put a parked call where it will be answered; or the move that answers it at once."""
         if request.stop is not None:
-            return self._throw(request)
+            return self._throw_again(request)
         if isinstance(parked, HostCall):
             self._host.to_pool(parked, functools.partial(self._answer, request))
             return None
@@ -155,7 +165,7 @@ class Attempts:
         call.owner, call.parked_at = request, time.monotonic()
         call.deadline, call.priority, call.follows_control = request.deadline, request.priority, request.ran_control
         request.call = call
-        self._budget.learn(call)
+        self._budget.learn(request.served.name, call)
         self.rows_in += call.rows
         self.waiting[call] = None
 
@@ -163,23 +173,27 @@ class Attempts:
         """What the thread pool came to; the fiber goes on with it."""
         fiber, error = _fiber_of(request), done.exception()
         if request.stop is not None:
-            self._go_on(request, self._throw(request))
+            self._go_on(request, _throw(request))
         elif error is not None:
             self._go_on(request, functools.partial(fiber.throw_in, error))
         else:
             self._go_on(request, functools.partial(fiber.resume, done.result()))
 
-    def _throw(self, request: Request) -> Move:
+    def _throw_again(self, request: Request) -> Move | None:
         request.throws += 1
-        if request.throws > MAX_THROWS:
-            raise errors.InvariantBroken("a pipeline swallows its cancellation for ever")
-        return functools.partial(_fiber_of(request).throw_in, Cancelled())
+        if request.throws <= MAX_THROWS:
+            return _throw(request)
+        assert request.stop is not None
+        log.warning("%s: a request swallows its cancellation; its fiber is left parked", request.served.name)
+        self._abandoned.append(_fiber_of(request))
+        self._end(request, "failed", error=request.stop)
+        return None
 
     def _unwound(self, request: Request, error: BaseException) -> None:
         forget_frames(error)
         if isinstance(error, ModuleMutated) and request.own_pipe is None:
             log.info("%s: %s is written on by a request, which starts over on its own copy", request.served.name, error)
-            request.own_pipe = request.served.borrow()
+            request.wants_own = True
             self._start(request)
         elif request.stop is not None:
             kind = "cancelled" if isinstance(request.stop, errors.JobCancelled) else "failed"
@@ -194,6 +208,16 @@ class Attempts:
             request.served.give_back(request.own_pipe)
         self.finished += 1
         request.handle.finish(kind, result=result, error=error)
+
+
+def _urgency(request: Request) -> tuple[bool, int]:
+    """By priority, unless it has waited so long that everybody's turn comes before anybody's rank."""
+    is_starved = time.monotonic() - request.submitted_at >= STARVE_S
+    return (is_starved, 0 if is_starved else request.priority)
+
+
+def _throw(request: Request) -> Move:
+    return functools.partial(_fiber_of(request).throw_in, Cancelled())
 
 
 def _fiber_of(request: Request) -> Fiber:

@@ -33,7 +33,10 @@ class EncoderCache:
         key, size = _key(call), rows.bytes_of(output)
         if key is None or key in self._outputs or size > self.capacity_bytes:
             return
-        self._outputs[key] = rows.copy_of(output)
+        try:
+            self._outputs[key] = rows.copy_of(output)
+        except rows.Unsplittable:  # no copy, nothing to hand out
+            return
         self.held_bytes += size
         while self.held_bytes > self.capacity_bytes:
             _, dropped = self._outputs.popitem(last=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -62,10 +63,12 @@ class HostCall:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     is_grad_enabled: bool = False
+    context: contextvars.Context = field(default_factory=contextvars.Context)
 
     def run(self) -> Any:
+        """In the pool's thread, under its fiber's grad mode and context variables."""
         with torch.set_grad_enabled(self.is_grad_enabled):
-            return self.function(*self.args, **self.kwargs)
+            return self.context.run(self.function, *self.args, **self.kwargs)
 
 
 def make_call(hook: HookedMethod, args: tuple[Any, ...], kwargs: dict[str, Any], fixed_rows: int) -> Call:
@@ -73,7 +76,9 @@ def make_call(hook: HookedMethod, args: tuple[Any, ...], kwargs: dict[str, Any],
     arguments = hook.bind(args, kwargs)
     spec, state = hook.spec, _torch_state()
     described = None
-    if spec is not None and arguments is not None and not hook.is_solitary:
+    # with gradients, rows of one forward would share one graph, and the first backward would free it
+    is_alone = hook.is_solitary or torch.is_grad_enabled()
+    if spec is not None and arguments is not None and not is_alone:
         described = _describe(spec, arguments)
     if described is None or spec is None or arguments is None:
         key = BatchKey(hook.uid, (), (object(),), state, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +23,7 @@ from .guard import guard
 from .handle import Handle
 from .memory import Budget
 from .profile import Profile
-from .request import Request, check_own_keywords, deadline_of
+from .request import Request, check_own_keywords, deadline_of, with_own_generator
 from .runner import Runner
 from .served import Served, settled_stand_in
 from .specs import Kind
@@ -77,7 +78,9 @@ class Engine:
         self._settled: dict[int, torch.nn.Module] = {}
         self._wakeup = threading.Condition()
         self._inbox: deque[Callable[[], None]] = deque()
-        self._is_closing, self._busy_s, self._ticks = False, 0.0, 0
+        self._is_closing, self._is_detached, self._busy_s, self._ticks = False, False, 0.0, 0
+        self._handles: weakref.WeakSet[Handle] = weakref.WeakSet()
+        self._labels: dict[str, int] = {}
         self._thread: threading.Thread | None = None
         self._pool = ThreadPoolExecutor(options.host_threads, "darkroom-host")
         if pipe is not None:
@@ -92,11 +95,13 @@ class Engine:
         Pipelines that share components by identity share their batches. Raises `ModelNotServable`, `BadInput`.
         """
         with self._wakeup:
+            if self._is_closing:
+                raise errors.EngineClosed("the engine is closed and serves no more pipelines")
             name = name or ("default" if not self._models else f"model-{len(self._models) + 1}")
             if name in self._models:
                 raise errors.BadInput(f"a model named {name!r} is served already", field="name")
             served = Served(name, pipe, {id(m): self._settle(m) for m in view.modules_of(pipe) if view.overflows(m)})
-            served.attach()
+            served.attach(self._labels)
             self._models[name] = served
             self._attempts.guarded.update(served.guarded())
         return name
@@ -125,7 +130,7 @@ class Engine:
         handle = Handle()
         request = Request(
             served=served,
-            arguments=call,
+            arguments=with_own_generator(call),
             seed=seed,
             fixed_rows=self._fixed_rows if is_reproducible else 0,
             priority=priority,
@@ -134,6 +139,7 @@ class Engine:
             preview_every=self._preview_every,
         )
         handle.on_cancel(lambda: self._ask(lambda: self._attempts.stop(request, errors.JobCancelled("cancelled"))))
+        self._handles.add(handle)
         self._ask(lambda: self._attempts.enqueue(request), is_new=True)
         return handle
 
@@ -166,13 +172,15 @@ class Engine:
     def close(self, cancel: bool = False) -> None:
         """Finish what was submitted (or cancel it), then unhook every module. Closing twice is allowed."""
         with self._wakeup:
-            was_closing, self._is_closing = self._is_closing, True
+            self._is_closing = True
             if cancel:
                 self._inbox.append(lambda: self._attempts.stop_all(errors.JobCancelled("the engine was closed")))
             self._wakeup.notify()
         if self._thread is not None:
             self._thread.join()
-        if not was_closing:
+        with self._wakeup:
+            was_detached, self._is_detached = self._is_detached, True
+        if not was_detached:
             self._pool.shutdown()
             for served in self._models.values():
                 served.detach()
@@ -249,13 +257,12 @@ class Engine:
         told.__cause__ = error
         with self._wakeup:
             self._is_closing = True
-            attempts, asked = self._attempts, list(self._inbox)
             self._inbox.clear()
-        for what in asked:
-            what()  # those who submitted meanwhile must hear of it too
-        for request in [*attempts.queue, *attempts.running]:
-            if not request.handle.done():
-                request.handle.finish("failed", error=told)
+            left = [handle for handle in self._handles if not handle.done()]
+        self._attempts.unwind()
+        for handle in left:
+            if not handle.done():
+                handle.finish("failed", error=told)
 
     def to_pool(self, work: HostCall, then: Callable[[Future[Any]], None]) -> None:
         """Run host work in the thread pool and come back to the engine's thread with it."""
@@ -289,7 +296,7 @@ class Engine:
         assert isinstance(call, Call)
         if not self._runner.can_batch(call):
             return 0
-        if call.key.fixed_rows > 1:
+        if call.key.fixed_rows and call.kind in (Kind.DENOISE, Kind.CONTROL):
             return call.key.fixed_rows
         if call.kind == Kind.DECODE:
             # turns are what decodes are short of: a flat curve must not leave a turn half used

@@ -133,8 +133,13 @@ def current() -> Fiber | None:
 
 def forget_frames(error: BaseException) -> None:
     """Drop the locals that a traceback keeps alive: latents and embeddings of an ended request."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if seen.__traceback__ is not None:
-            traceback.clear_frames(seen.__traceback__)
-        seen = seen.__cause__ or seen.__context__
+    seen: set[int] = set()
+    chain: list[BaseException | None] = [error]
+    while chain:
+        told = chain.pop()
+        if told is None or id(told) in seen:  # `raise error from error` is its own cause
+            continue
+        seen.add(id(told))
+        if told.__traceback__ is not None:
+            traceback.clear_frames(told.__traceback__)
+        chain += [told.__cause__, told.__context__]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -81,10 +82,15 @@ class Handle:
                 ended.set_result(None)
 
         def wake() -> None:
-            loop.call_soon_threadsafe(end)
+            with contextlib.suppress(RuntimeError):  # the loop of a timed-out await may be closed by now
+                loop.call_soon_threadsafe(end)
 
         self._when_done(wake)
-        await ended
+        try:
+            await ended
+        finally:
+            with self._changed, contextlib.suppress(ValueError):
+                self._listeners.remove(wake)
         return self.result(0)
 
     def _when_done(self, listener: Callable[[], None]) -> None:
@@ -113,6 +119,7 @@ class Handle:
             self._result, self._error, self._is_done = result, error, True
             self._append(kind, {"error": str(error)} if error is not None else {})
             listeners, self._listeners = self._listeners, []
+            self._request_cancel = lambda: None  # it holds the request, and with it inputs and views
             self._changed.notify_all()
         for listener in listeners:
             listener()

@@ -30,6 +30,7 @@ class HookedMethod:
         self.original = getattr(module, method)
         self.is_solitary = spec is not None and _any_set(module, spec.alone_where)
         self.users = 0
+        self.shadowed = module.__dict__.get(method)  # somebody's own patch of the instance; put back at the end
         self._signature = inspect.signature(self.original)
         self.__wrapped__ = self.original
 
@@ -72,7 +73,7 @@ def attach(module: torch.nn.Module, method: str, spec: CallSpec | None, name: st
     """Hook `method`, or join the hook that is there."""
     hook = module.__dict__.get(method)
     if not isinstance(hook, HookedMethod):
-        hook = HookedMethod(module, method, spec, name)
+        hook = HookedMethod(module, method, spec if hook is None else None, name)  # a patch may mean anything
         module.__dict__[method] = hook
     hook.users += 1
     return hook
@@ -83,8 +84,10 @@ def detach(module: torch.nn.Module, method: str) -> None:
     hook = module.__dict__.get(method)
     if isinstance(hook, HookedMethod):
         hook.users -= 1
-        if hook.users == 0:
+        if hook.users == 0 and hook.shadowed is None:
             del module.__dict__[method]
+        elif hook.users == 0:
+            module.__dict__[method] = hook.shadowed
 
 
 def strip(module: torch.nn.Module) -> None:

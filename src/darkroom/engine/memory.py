@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import torch
 
@@ -19,19 +20,21 @@ class Budget:
 
     def __init__(self, budget_bytes: int | None) -> None:
         self.budget_bytes = _free_bytes() // 4 if budget_bytes is None else budget_bytes
-        self.bytes_per_fiber = 0
+        self._bytes_per_fiber: dict[str, float] = {}
 
-    def learn(self, call: Call) -> None:
-        """Take the largest parked call as the measure of all."""
-        self.bytes_per_fiber = max(self.bytes_per_fiber, HELD_PER_ARGUMENT_BYTE * rows.bytes_of(call.arguments))
+    def learn(self, model: str, call: Call) -> None:
+        """Take the largest recent call as the measure of a model; one giant is forgotten in time."""
+        seen = HELD_PER_ARGUMENT_BYTE * rows.bytes_of(call.arguments)
+        self._bytes_per_fiber[model] = max(0.99 * self._bytes_per_fiber.get(model, 0.0), seen)
 
-    def admits(self, running: int) -> bool:
-        """Whether one more fiber fits beside `running` others; the first always does."""
-        if running == 0:
+    def admits(self, running: Sequence[str]) -> bool:
+        """Whether one more fiber fits beside those of the `running` models; the first always does."""
+        if not running:
             return True
-        if self.bytes_per_fiber == 0:
-            return running < UNKNOWN_LIMIT
-        return (running + 1) * self.bytes_per_fiber <= self.budget_bytes
+        if not self._bytes_per_fiber:
+            return len(running) < UNKNOWN_LIMIT
+        largest = max(self._bytes_per_fiber.values())
+        return largest + sum(self._bytes_per_fiber.get(model, largest) for model in running) <= self.budget_bytes
 
 
 def _free_bytes() -> int:

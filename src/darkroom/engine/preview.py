@@ -24,9 +24,10 @@ def listen(served: Served, arguments: dict[str, Any], handle: Handle, every: int
     allowed = getattr(served.pipe, "_callback_tensor_inputs", ())
     if "callback_on_step_end" not in served.parameters or "latents" not in allowed:
         return
-    wanted = list(arguments.get("callback_on_step_end_tensor_inputs") or ["latents"])
+    own = arguments.get("callback_on_step_end")
+    wanted = list(getattr(own, "tensor_inputs", None) or arguments.get("callback_on_step_end_tensor_inputs") or [])
     arguments["callback_on_step_end_tensor_inputs"] = [*wanted, *({"latents"} - set(wanted))]
-    arguments["callback_on_step_end"] = _callback(arguments.get("callback_on_step_end"), arguments, handle, every)
+    arguments["callback_on_step_end"] = _callback(own, arguments, handle, every)
 
 
 def _callback(own: Any, arguments: dict[str, Any], handle: Handle, every: int) -> Callable[..., dict[str, Any]]:
@@ -44,7 +45,7 @@ def _callback(own: Any, arguments: dict[str, Any], handle: Handle, every: int) -
 def picture_of(pipe: Any, latents: torch.Tensor, arguments: dict[str, Any]) -> Image.Image | None:
     """The first image's latents as a small RGB picture; None for latents that are no single picture."""
     latents = _unpacked(pipe, latents[:1], arguments)
-    if latents.dim() != 4:
+    if latents.dim() != 4 or not hasattr(getattr(getattr(pipe, "vae", None), "config", None), "scaling_factor"):
         return None
     factors = _factors(pipe, latents.shape[1])
     rgb = _decoded(pipe, latents) if factors is None else torch.einsum("chw,cr->rhw", latents[0].float(), factors)
@@ -54,7 +55,7 @@ def picture_of(pipe: Any, latents: torch.Tensor, arguments: dict[str, Any]) -> I
 
 def _unpacked(pipe: Any, latents: torch.Tensor, arguments: dict[str, Any]) -> torch.Tensor:
     """Flux and kin keep latents as a sequence of 2x2 patches."""
-    if latents.dim() != 3 or not hasattr(pipe, "_unpack_latents"):
+    if latents.dim() != 3 or not (hasattr(pipe, "_unpack_latents") and hasattr(pipe, "default_sample_size")):
         return latents
     size = pipe.default_sample_size * pipe.vae_scale_factor
     height, width = arguments.get("height") or size, arguments.get("width") or size
@@ -71,5 +72,5 @@ def _factors(pipe: Any, channels: int) -> torch.Tensor | None:
 def _decoded(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
     config = pipe.vae.config
     scaled = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
-    decoded: torch.Tensor = pipe.vae.decode(scaled.to(pipe.vae.dtype), return_dict=False)[0]
+    decoded: torch.Tensor = pipe.vae.decode(scaled.to(next(pipe.vae.parameters()).dtype), return_dict=False)[0]
     return decoded[0]

@@ -15,6 +15,7 @@ from statistics import median
 
 SAMPLES = 9  # medians over so many forwards: one stalled forward must not move a cap
 TRUSTED = 3  # forwards at a row count before its seconds are believed
+LOOK_AGAIN = 100  # one cap in so many is twice as high, to measure anew what lies past it
 WORTH = 1.03  # more rows must lower seconds per row by this factor to be worth their latency
 
 
@@ -24,9 +25,13 @@ class Curve:
 
     seconds: dict[int, deque[float]] = field(default_factory=dict)
     limit: int | None = None
+    asked: int = 0
 
     def add(self, rows: int, seconds: float) -> None:
-        self.seconds.setdefault(rows, deque(maxlen=SAMPLES)).append(seconds)
+        if rows not in self.seconds:  # the first forward of a shape is cold
+            self.seconds[rows] = deque(maxlen=SAMPLES)
+            return
+        self.seconds[rows].append(seconds)
 
     def trusted(self) -> dict[int, float]:
         """Median seconds of each row count seen often enough."""
@@ -60,7 +65,10 @@ class Profile:
         curve, bound = self._curves.get(key), self.limit(key)
         if curve is None:
             return bound
-        return max(1, min(bound, _worthwhile_rows(curve.trusted(), bound)))
+        worthwhile = max(1, min(bound, _worthwhile_rows(curve.trusted(), bound)))
+        curve.asked += 1
+        # what was measured in a bad moment must not hold for ever
+        return min(bound, 2 * worthwhile) if curve.asked % LOOK_AGAIN == 0 else worthwhile
 
     def seconds(self, key: Hashable, rows: int) -> float | None:
         """Predicted seconds of a forward of `rows` rows; None when nothing is known."""

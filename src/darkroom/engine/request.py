@@ -19,6 +19,8 @@ from .handle import Handle
 from .served import Served
 from .view import make_view
 
+MOST_SECONDS = 1e8  # three years
+
 
 @dataclass(eq=False)
 class Request:
@@ -37,13 +39,17 @@ class Request:
     fiber: Fiber | None = None
     call: Call | None = None
     ran_control: bool = False
+    wants_own: bool = False  # it writes on modules
     own_pipe: Any = None  # a borrowed module view
+    submitted_at: float = field(default_factory=time.monotonic)
     stop: BaseException | None = None  # why it must end: JobCancelled, DeadlineExceeded, EngineClosed
     throws: int = 0
 
     def start(self, shared: set[int]) -> Fiber:
         """A fresh fiber from the beginning; only on a borrowed module view may it write on modules."""
         self.guarded = shared
+        if self.wants_own and self.own_pipe is None:
+            self.own_pipe = self.served.borrow()
         view = make_view(
             self.own_pipe or self.served.pipe, {} if self.own_pipe else self.served.settled, self.served.kinds
         )
@@ -122,6 +128,12 @@ def image_generators(seed: int, images: int) -> torch.Generator | list[torch.Gen
     return generators[0] if images == 1 else generators
 
 
+def with_own_generator(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with a copy of the caller's generator, as it stands now."""
+    given = arguments.get("generator")
+    return arguments if given is None else {**arguments, "generator": _clone_generators(given)}
+
+
 def _clone_generators(given: Any) -> Any:
     if isinstance(given, list | tuple):
         return [_clone_generators(generator) for generator in given]
@@ -136,8 +148,9 @@ def check_own_keywords(seed: Any, arguments: dict[str, Any], deadline_s: Any, pr
         raise BadInput("give either seed or generator, not both", field="seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63):
         raise BadInput(f"seed must be a whole number from 0 to 2^63-1, not {seed!r}", field="seed")
-    if deadline_s is not None and not (isinstance(deadline_s, int | float) and deadline_s > 0):
-        raise BadInput(f"deadline_s must be a number of seconds above 0, not {deadline_s!r}", field="deadline_s")
+    if deadline_s is not None and not (isinstance(deadline_s, int | float) and 0 < deadline_s <= MOST_SECONDS):
+        said = f"deadline_s must be a number of seconds above 0 and at most {MOST_SECONDS:.0e}, not {deadline_s!r}"
+        raise BadInput(said, field="deadline_s")
     if isinstance(priority, bool) or not isinstance(priority, int):
         raise BadInput(f"priority must be a whole number, not {priority!r}", field="priority")
 

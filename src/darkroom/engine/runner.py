@@ -13,6 +13,7 @@ import torch
 
 from . import rows
 from .call import Call
+from .fiber import forget_frames
 from .profile import Profile
 from .specs import Kind
 
@@ -68,7 +69,7 @@ class Runner:
         self.seconds = 0.0
         self.unbatched: dict[int, str] = {}  # hook -> why its calls run one at a time
         self._check = check
-        self._is_counting = True  # forwards of a shadow check are nobody's
+        self._is_counting = True
         self._checks = _Checks()
         self._steady: dict[Any, bool] = {}  # (hook, shape, R) -> rows keep their bits at R
 
@@ -84,14 +85,16 @@ class Runner:
             self._stop_batching(calls[0], f"its output holds {error}")
             return [outcome for call in calls for outcome in self._run_alone(call)]
         except Exception as error:  # budget: whatever a user's module raises is retried in halves, then told
-            return self._halve(calls, error)
+            failed = error
+        forget_frames(failed)  # the failed forward's activations must be gone before the next one
+        return self._halve(calls, failed)
 
     def _run_checked(self, calls: Sequence[Call]) -> list[Outcome]:
         first = calls[0]
+        if first.is_stackable and first.key.fixed_rows:  # its row count holds whatever becomes of batching
+            return self._run_fixed(calls)
         if not self.can_batch(first):
             return [outcome for call in calls for outcome in self._run_alone(call)]
-        if first.key.fixed_rows:
-            return self._run_fixed(calls)
         outcomes = self._run_stacked(calls)
         if self._check and len(calls) > 1 and self._checks.is_due(first):
             return self._shadow_check(calls, outcomes)
@@ -110,7 +113,7 @@ class Runner:
         return self.run(calls[:middle]) + self.run(calls[middle:])
 
     def _run_alone(self, call: Call) -> list[Outcome]:
-        args, kwargs = call.raw
+        args, kwargs = ((), call.arguments) if _is_fixed(call) else call.raw
         try:
             with _random_of(call):
                 output, seconds = self._forward(call, call.rows, 0, lambda: call.hook.original(*args, **kwargs))
@@ -151,16 +154,19 @@ class Runner:
         return rows.split(output, [used, fixed - used], is_listed=_is_listed(first))[0], seconds
 
     def _check_steady(self, first: Call, arguments: dict[str, Any], output: Any, total: int) -> bool:
-        """Once for each shape: R copies of the first row must all come out as it did in its company."""
+        """Once for each shape: R copies of the last row must all come out as it did in its company."""
         spec, fixed = first.hook.spec, first.key.fixed_rows
         assert spec is not None
         if fixed == 1:
             self._steady[_steady_key(first)] = True
             return True
-        is_listed = _is_listed(first)
-        alike = rows.take(spec, rows.take(spec, arguments, 0, 1, total), 0, fixed, 1)
-        copies = rows.split(first.hook.original(**alike), [1] * fixed, is_listed=is_listed)
-        original = rows.split(output, [1, min(fixed, total) - 1], is_listed=is_listed)[0]
+        # the last row: where a wrong spec hands the first row's value to all, it is not the first that shows it
+        last, is_listed = min(fixed, total) - 1, _is_listed(first)
+        alike = rows.take(spec, rows.take(spec, arguments, last, last + 1, total), 0, fixed, 1)
+        with self._uncounted():
+            made, _ = self._forward(first, fixed, 0, lambda: first.hook.original(**alike))
+        copies = rows.split(made, [1] * fixed, is_listed=is_listed)
+        original = rows.split(output, [last, 1], is_listed=is_listed)[1]
         is_steady = all(rows.largest_difference(copy, original) == 0.0 for copy in copies)
         self._steady[_steady_key(first)] = is_steady
         if not is_steady:
@@ -169,15 +175,23 @@ class Runner:
 
     def _shadow_check(self, calls: Sequence[Call], outcomes: list[Outcome]) -> list[Outcome]:
         """Compare a real batch with single calls; a method that batching changes is no longer batched."""
-        self._is_counting = False
-        singles = [self._run_stacked([call])[0] for call in calls]
-        self._is_counting = True
+        with self._uncounted():
+            singles = [self._run_stacked([call])[0] for call in calls]
         pairs = zip(outcomes, singles, strict=True)
         worst = max(rows.largest_difference(batched.output, single.output) for batched, single in pairs)
         if worst <= _noise_of(calls[0]):
             return outcomes
         self._stop_batching(calls[0], f"a batch differed from single calls by {worst:.1e} of the largest value")
         return singles
+
+    @contextlib.contextmanager
+    def _uncounted(self) -> Iterator[None]:
+        """Forwards of a check are nobody's."""
+        self._is_counting = False
+        try:
+            yield
+        finally:
+            self._is_counting = True
 
     def _stop_batching(self, call: Call, why: str) -> None:
         self.unbatched[call.key.hook] = why
@@ -216,6 +230,10 @@ def _outcomes(calls: Sequence[Call], parts: list[Any], seconds: float) -> list[O
 
 def _is_listed(call: Call) -> bool:
     return bool(call.hook.spec and call.hook.spec.listed)
+
+
+def _is_fixed(call: Call) -> bool:
+    return bool(call.arguments and call.hook.spec and call.hook.spec.fixed)
 
 
 def _steady_key(call: Call) -> Any:

@@ -18,6 +18,8 @@ OWN_KEYWORDS = frozenset({"seed", "model", "adapters", "priority", "deadline_s",
 # Read from **kwargs by diffusers' older pipelines; anything else there would be dropped in silence.
 LEGACY_KEYWORDS = frozenset({"callback", "callback_steps"})
 
+SPARES = 2  # module views kept for requests that write on modules; each costs what a copy without weights costs
+
 
 class Served:
     """One named pipeline; `settled` holds half-precision-safe stand-ins of modules by identity."""
@@ -29,14 +31,18 @@ class Served:
         self.parameters = _call_parameters(type(pipe))
         self._hooked: list[tuple[torch.nn.Module, str]] = []
         self._trained: list[torch.nn.Module] = []
-        self._spares: list[Any] = []
+        self._spares: list[tuple[Any, view.Written]] = []
+        self._lent: dict[int, view.Written] = {}
+        self._labels: dict[str, str] = {}
         for module in view.modules_of(pipe):
             _refuse_unfrozen(name, module)
         self.kinds = view.settled_kinds(pipe)
 
-    def attach(self) -> None:
-        """Freeze the modules and hook their heavy methods."""
+    def attach(self, taken: dict[str, int]) -> None:
+        """Freeze the modules and hook their heavy methods; `taken` holds the labels in use and whose they are."""
         for component, module in view.named_modules_of(self.pipe):
+            is_free = taken.setdefault(component, id(module)) == id(module)
+            self._labels[component] = component if is_free else f"{self.name}.{component}"
             self._freeze(module)
             self._attach(module, component)
         for original, stand_in in self.settled.items():
@@ -49,7 +55,7 @@ class Served:
         for module, method in self._hooked:
             hook.detach(module, method)
         for module in self._trained:
-            module.train()
+            module.training = True
         self._hooked, self._trained = [], []
 
     def guarded(self) -> Iterator[int]:
@@ -72,20 +78,35 @@ class Served:
     def borrow(self) -> Any:
         """A pipeline over module copies of its own, for a request that writes on modules; give it back after."""
         if self._spares:
-            return self._spares.pop()
-        own = view.module_view(self.pipe)
-        for component, module in view.named_modules_of(own):
-            self._attach(module, component)
+            own, written = self._spares.pop()
+        else:
+            own = view.module_view(self.pipe, self.settled)
+            for component, module in self._copies_of(own):
+                self._attach(module, component)
+            written = view.Written([module for _, module in self._copies_of(own)])
+        self._lent[id(own)] = written
         return own
 
     def give_back(self, own: Any) -> None:
-        """Keep a borrowed pipeline for the next request of its kind."""
-        self._spares.append(own)
+        """Keep a borrowed pipeline, as it was before, for the next request of its kind; a few are enough."""
+        written = self._lent.pop(id(own))
+        written.restore()
+        if len(self._spares) < SPARES:
+            self._spares.append((own, written))
+            return
+        mine = {id(module) for _, module in self._copies_of(own)}
+        for module, method in [hooked for hooked in self._hooked if id(hooked[0]) in mine]:
+            hook.detach(module, method)
+        self._hooked = [hooked for hooked in self._hooked if id(hooked[0]) not in mine]
+
+    def _copies_of(self, own: Any) -> list[tuple[str, torch.nn.Module]]:
+        """The modules of a borrowed pipeline that are its own; settled stand-ins are everybody's."""
+        shared = {id(module) for module in self.settled.values()}
+        return [(name, module) for name, module in view.named_modules_of(own) if id(module) not in shared]
 
     def _freeze(self, module: torch.nn.Module) -> None:
-        if module.training:
-            self._trained.append(module)
-            module.eval()
+        self._trained.extend(inner for inner in module.modules() if inner.training)
+        module.eval()
 
     def _attach(self, module: torch.nn.Module, component: str) -> None:
         container = CONTAINERS.get(type(module).__name__)
@@ -94,7 +115,8 @@ class Served:
                 self._attach(inner, f"{component}.{number}")
             return
         for method, spec in _methods_of(module):
-            label = component if method == "forward" else f"{component}.{method}"
+            label = self._labels.get(component, component)
+            label = label if method == "forward" else f"{label}.{method}"
             hook.attach(module, method, spec, label)
             self._hooked.append((module, method))
 
@@ -141,11 +163,15 @@ def _refuse_unfrozen(name: str, module: torch.nn.Module) -> None:
         "carries peft layers; unload or fuse the adapters first": _has_peft(module),
         "has an offload hook (enable_model_cpu_offload and kin); load it onto its device": hasattr(module, "_hf_hook"),
         "has a cache or group-offload hook; disable it first": _has_cache_hook(module),
-        "arrives compiled; the engine compiles by itself": hasattr(module, "_orig_mod"),
+        "arrives compiled; serve it as it was before": _is_compiled(module),
     }
     for reason, applies in reasons.items():
         if applies:
             raise ModelNotServable(f"model {name!r}: its {type(module).__name__} {reason}", field="model")
+
+
+def _is_compiled(module: torch.nn.Module) -> bool:
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _has_peft(module: torch.nn.Module) -> bool:

@@ -7,9 +7,10 @@ is for pipelines that write on their modules: copies of the modules over the sam
 
 from __future__ import annotations
 
+import contextvars
 import copy
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -50,22 +51,28 @@ def settled_kinds(pipe: Any) -> dict[int, type]:
     return kinds
 
 
-def module_view(pipe: Any) -> Any:
-    """A copy of `pipe` whose modules are copies over the same parameters and buffers, free to be written on."""
+def module_view(pipe: Any, substitutes: Mapping[int, torch.nn.Module]) -> Any:
+    """A copy of `pipe` whose modules are copies over the same storage of weights, free to be written on.
+
+    Parameters are objects of their own: casting a module assigns to `parameter.data`, which must not reach others.
+    """
     memo: dict[int, Any] = {}
     for module in modules_of(pipe):
-        memo.update((id(tensor), tensor) for tensor in (*module.parameters(), *module.buffers()))
-    return _copy_modules(pipe, memo)
+        memo.update((id(p), torch.nn.Parameter(p.detach(), p.requires_grad)) for p in module.parameters())
+        memo.update((id(buffer), buffer) for buffer in module.buffers())
+    return _copy_modules(pipe, memo, substitutes)
 
 
-def _copy_modules(pipe: Any, memo: dict[int, Any]) -> Any:
+def _copy_modules(pipe: Any, memo: dict[int, Any], substitutes: Mapping[int, torch.nn.Module]) -> Any:
     view = copy.copy(pipe)
     for name, value in list(view.__dict__.items()):
-        if isinstance(value, torch.nn.Module):
+        if id(value) in substitutes:
+            view.__dict__[name] = substitutes[id(value)]
+        elif isinstance(value, torch.nn.Module):
             view.__dict__[name] = copy.deepcopy(value, memo)
             hook.strip(view.__dict__[name])
         elif is_pipeline(value):
-            view.__dict__[name] = _copy_modules(value, memo)
+            view.__dict__[name] = _copy_modules(value, memo, substitutes)
     return view
 
 
@@ -123,6 +130,32 @@ def _parking(function: Callable[..., Any]) -> Callable[..., Any]:
         running = fiber.current()
         if running is None:
             return function(*args, **kwargs)
-        return running.park(HostCall(function, args, kwargs, torch.is_grad_enabled()))
+        return running.park(HostCall(function, args, kwargs, torch.is_grad_enabled(), contextvars.copy_context()))
 
     return park
+
+
+class Written:
+    """What a module view was like before a request wrote on it, so that the next one finds it so again."""
+
+    def __init__(self, modules: Sequence[torch.nn.Module]) -> None:
+        inner = {id(m): m for module in modules for m in module.modules()}
+        self._states = [(m, _state_of(m)) for m in inner.values()]
+        self._weights = [(p, p.data) for module in modules for p in module.parameters()]
+
+    def restore(self) -> None:
+        """Put every attribute and weight back."""
+        for module, state in self._states:
+            module.__dict__.clear()
+            module.__dict__.update({name: _copied(value) for name, value in state.items()})
+        for parameter, data in self._weights:
+            parameter.data = data
+
+
+def _state_of(module: torch.nn.Module) -> dict[str, Any]:
+    return {name: _copied(value) for name, value in module.__dict__.items()}
+
+
+def _copied(value: Any) -> Any:
+    """Registries of modules, parameters, buffers and hooks are changed in place."""
+    return copy.copy(value) if isinstance(value, dict) else value

@@ -38,7 +38,7 @@ class PresetsFile(BaseModel):
 class Offer:
     """The bounds of a request to one model; `sizes` empty means every multiple within `SIDE_RANGE`.
 
-    `fixed_rows` is the row count of a forward in reproducible mode; 1 runs each call alone, at its own rows.
+    `fixed_rows` is the row count of a forward in reproducible mode; 1 runs every row alone.
     """
 
     model: str

@@ -60,10 +60,12 @@ def test_a_write_on_a_module_restarts_the_request_on_its_own_copy(pipe: Any, cal
 def test_a_module_view_shares_its_weights(pipe: Any) -> None:
     from darkroom.engine.view import module_view
 
-    own = module_view(pipe)
+    own = module_view(pipe, {})
     assert own.unet is not pipe.unet
-    pairs = zip(own.unet.parameters(), pipe.unet.parameters(), strict=True)
-    assert all(mine is theirs for mine, theirs in pairs)
+    pairs = list(zip(own.unet.parameters(), pipe.unet.parameters(), strict=True))
+    assert all(mine.data_ptr() == theirs.data_ptr() for mine, theirs in pairs)
+    own.unet.to(torch.float64)
+    assert {weight.dtype for weight in pipe.unet.parameters()} == {torch.float32}
 
 
 def test_writes_that_change_nothing_are_let_through(pipe: Any, call: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ KEY = ("unet", (4, 16, 16), 0)
 def learned(curve: dict[int, float], ceiling: int = 32) -> Profile:
     profile = Profile(ceiling)
     for rows, seconds in curve.items():
-        for _ in range(TRUSTED):
+        for _ in range(TRUSTED + 1):
             profile.record(KEY, rows, seconds)
     return profile
 

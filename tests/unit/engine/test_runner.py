@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,14 @@ from darkroom.engine.hook import HookedMethod
 from darkroom.engine.profile import Profile
 from darkroom.engine.runner import Runner
 from darkroom.engine.specs import CallSpec, Kind
+
+
+@pytest.fixture(autouse=True)
+def no_grad() -> Iterator[None]:
+    """As in the engine's thread: calls with gradients run alone."""
+    with torch.no_grad():
+        yield
+
 
 SPEC = CallSpec("forward", Kind.DENOISE, "sample", ("sample", "extras"), {"timestep": 0}, shared=("grid",))
 
@@ -170,3 +179,23 @@ def test_a_timestep_for_each_token_stacks_with_its_kind_only() -> None:
     hook = HookedMethod(Toy(), "forward", SPEC, "toy")
     grid = [make_call(hook, (rows_of(i), torch.tensor([[5.0, 6.0]])), {}, 0) for i in range(2)]
     assert grid[0].key == grid[1].key != make_call(hook, (rows_of(0), 5.0), {}, 0).key
+
+
+def test_calls_with_gradients_run_alone() -> None:
+    with torch.enable_grad():
+        calls = calls_of(Toy(), [rows_of(1), rows_of(2)])
+    assert not any(call.is_stackable for call in calls)
+
+
+def test_a_failing_check_leaves_the_counting_on() -> None:
+    class Fussy(Toy):
+        def forward(self, sample: torch.Tensor, timestep: Any, extras: Any = None, grid: Any = None) -> Any:
+            if len(sample) == 1:
+                raise ValueError("alone")
+            return super().forward(sample, timestep, extras, grid)
+
+    runner = runner_of()
+    runner.run(calls_of(Fussy(), [rows_of(1), rows_of(2)]))
+    before = runner.modules["toy"].batches
+    runner.run(calls_of(Toy(), [rows_of(1, 2)]))
+    assert runner.modules["toy"].batches == before + 1
