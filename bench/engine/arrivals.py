@@ -20,8 +20,9 @@ from .workload import Request, arriving, mixed, poisson_times
 ABOUT = (
     "One solver and one guidance value, so that the windowed batcher may put any requests of equal steps into one call;"
     " steps in equal parts. Capacity is one over the mean seconds of plain diffusers alone, and the deadline twice that"
-    " request's seconds alone; both measured anew before each repeat. Percentiles are nearest rank within a run; the"
-    " median over repeats. The engine has warmed up on another load."
+    " request's seconds alone; both measured anew before each repeat. Percentiles are nearest rank within a run, the"
+    " median over repeats; ratios compare runs of one repeat, which had the same arrivals. The engine has warmed up on"
+    " another load."
 )
 SLO = 2.0  # times the seconds alone
 
@@ -42,31 +43,37 @@ class Run:
 def measure(model: Model, served: Model, size: Size) -> tuple[list[Figure], dict[str, Any]]:
     """Every load on every system, repeat after repeat, the order of the systems turning."""
     runs: list[Run] = []
+    slower: list[float] = []
     with served.serve() as engine:
         _warm_up(engine, size)
         for turn in range(size.pairs):
-            alone = _seconds_alone(model, size.arrival_steps)
+            alone, ratios = _seconds_alone(model, engine, size.arrival_steps, turn)
+            slower += ratios
             say(f"arrivals {turn + 1}/{size.pairs}: alone " + ", ".join(f"{n}: {s:.2f} s" for n, s in alone.items()))
             for load in size.loads:
                 runs += _one_load(model, engine, size, load, turn, alone)
-    found = [figure for load in size.loads for figure in figures([run for run in runs if run.load == load], load)]
+    found = [Figure("arrivals", "one request with nothing beside it, engine over plain", median(slower), "x")]
+    for load in size.loads:
+        found += figures([run for run in runs if run.load == load], load)
     return found, {"about": ABOUT, "runs": [asdict(run) for run in runs]}
 
 
 def figures(runs: list[Run], load: float) -> list[Figure]:
-    """Medians over repeats, and by how much the engine's p99 is ahead of the better of the others."""
-    found, p99 = [], {}
-    for system in dict.fromkeys(run.system for run in runs):
-        own = [run for run in runs if run.system == system]
-        p99[system] = median(run.p99_s for run in own)
+    """Medians over repeats, and how far the engine's p99 is ahead of each other system's in the same repeat."""
+    found = []
+    by_system = {name: [run for run in runs if run.system == name] for name in ("engine", "plain", "windowed")}
+    for system, own in by_system.items():
         title = f"load {load:g}, {system}"
         found += [
             Figure("arrivals", f"{title}: p50", median(run.p50_s for run in own), "s"),
-            Figure("arrivals", f"{title}: p99", p99[system], "s"),
+            Figure("arrivals", f"{title}: p99", median(run.p99_s for run in own), "s"),
             Figure("arrivals", f"{title}: within {SLO:g}x solo", mean(run.attained for run in own), "%"),
         ]
-    ahead = min(value for system, value in p99.items() if system != "engine") / p99["engine"]
-    return [*found, Figure("arrivals", f"load {load:g}: p99 of the better other, over the engine's", ahead, "x", 1.0)]
+    for other in ("plain", "windowed"):
+        pairs = zip(by_system[other], by_system["engine"], strict=True)
+        ahead = median(theirs.p99_s / ours.p99_s for theirs, ours in pairs)
+        found.append(Figure("arrivals", f"load {load:g}: p99 of {other} over the engine's", ahead, "x", 1.0))
+    return found
 
 
 def _one_load(model: Model, engine: Engine, size: Size, load: float, turn: int, alone: dict[int, float]) -> list[Run]:
@@ -106,19 +113,21 @@ def _summary(
     return Run(system, load, turn, p50, p99, mean(latencies), mean(kept))
 
 
-def _seconds_alone(model: Model, steps: tuple[int, ...]) -> dict[int, float]:
-    """Steps -> seconds of plain diffusers with nothing beside it, the better of two."""
-    seconds = {}
+def _seconds_alone(
+    model: Model, engine: Engine, steps: tuple[int, ...], turn: int
+) -> tuple[dict[int, float], list[float]]:
+    """Steps -> seconds of plain diffusers with nothing beside it, the better of two; and the engine's over plain's."""
+    seconds, ratios = {}, []
     for count in steps:
-        request = Request(0, "a lake at night", count, 5.0, "ddim", count)
-        seconds[count] = min(_seconds_of(model, request) for _ in range(2))
-    return seconds
+        requests = [Request(0, f"a lake at night {turn} {again}", count, 5.0, "ddim", again) for again in range(2)]
+        pairs = [(_seconds_of(plain(model), request), _seconds_of(Served(engine), request)) for request in requests]
+        seconds[count] = min(one for one, _ in pairs)
+        ratios += [other / one for one, other in pairs]
+    return seconds, ratios
 
 
-def _seconds_of(model: Model, request: Request) -> float:
-    started = time.perf_counter()
-    model.run(request)
-    return time.perf_counter() - started
+def _seconds_of(system: System, request: Request) -> float:
+    return run_open_loop(system, [request], [0.0])[0]
 
 
 def _warm_up(engine: Engine, size: Size) -> None:

@@ -17,7 +17,7 @@ class Size:
     steps: tuple[int, int] = (4, 30)  # fewest and most of the mixed load
     curve_rows: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
     probes: int = 12  # requests whose first step is waited for, at each load
-    company: tuple[int, ...] = (4, 12)  # others in flight meanwhile: within one forward's rows, and up to all of them
+    company: tuple[int, ...] = (4, 12, 32)  # others in flight meanwhile; the last are more than one forward takes
     arrivals: int = 30  # requests of one open-loop run
     arrival_steps: tuple[int, ...] = (4, 8, 12, 20)
     loads: tuple[float, ...] = (0.5, 0.9, 1.5)  # of what plain diffusers can do one at a time

@@ -112,7 +112,7 @@ def _phrases(scene: Scene, rng: random.Random) -> list[Phrase]:
 def _body(scene: Scene, rng: random.Random) -> Phrase | None:
     if scene.body == "none":
         return None
-    text, mentions = rng.choice(words.BODIES[scene.body]), {"body": (scene.body,)}
+    text, mentions = rng.choice(words.BODIES[scene.body]), Mentions(body=(scene.body,))
     if rng.random() < 0.6:
         return Phrase(
             f"{text} {rng.choice(words.BODY_PLACES[scene.body_place])}", {**mentions, "body_place": (scene.body_place,)}
@@ -163,7 +163,7 @@ def _trees(scene: Scene, rng: random.Random) -> Phrase | None:
 def _building(scene: Scene, rng: random.Random) -> Phrase | None:
     if scene.building == "none":
         return None
-    text, mentions = rng.choice(words.BUILDINGS[scene.building]), {"building": (scene.building,)}
+    text, mentions = rng.choice(words.BUILDINGS[scene.building]), Mentions(building=(scene.building,))
     if rng.random() < 0.5:
         place = rng.choice(words.BODY_PLACES[scene.building_place])
         return Phrase(f"{text} {place}", {**mentions, "building_place": (scene.building_place,)})

@@ -28,7 +28,8 @@ class Checker(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths, layers = (3, 16, 32, 48, 64), []
+        widths = (3, 16, 32, 48, 64)
+        layers: list[nn.Module] = []
         for index in range(4):
             size = 5 if index == 0 else 3
             layers += [nn.Conv2d(widths[index], widths[index + 1], size, 2, size // 2, bias=False)]
@@ -41,7 +42,7 @@ class Checker(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Scores for a batch of SIDE x SIDE pictures from -1 to 1."""
         scores: Tensor = self.name(self.look(pixels))
-        return scores.split(COUNTS, dim=1)
+        return torch.split(scores, COUNTS, dim=1)
 
 
 def shrink(picture: Image.Image) -> Tensor:

@@ -28,9 +28,8 @@ def round_trips() -> tuple[Tensor, Tensor]:
         pool = load_pool(size)
         if pool is None:
             continue
-        for latents, rows in zip(
-            pool["latents"][:PER_SIZE].split(10), pool["labels"][:PER_SIZE].split(10), strict=True
-        ):
+        held = (torch.split(pool[key][:PER_SIZE], 10) for key in ("latents", "labels"))
+        for latents, rows in zip(*held, strict=True):
             pixels += _decode(model, latents)
             labels += rows.long()
     return torch.stack(pixels), torch.stack(labels)

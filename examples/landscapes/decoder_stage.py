@@ -33,7 +33,7 @@ def load_frozen(device: torch.device) -> AutoencoderKL:
     state = load_checkpoint(cache_folder() / "frozen.pt", device)
     if state is None:
         raise FileNotFoundError("no frozen autoencoder; run the `freeze` stage first")
-    model = build_autoencoder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build_autoencoder().to(device, memory_format=torch.channels_last)
     model.load_state_dict(state["average"])
     model.encoder.requires_grad_(False)
     model.quant_conv.requires_grad_(False)

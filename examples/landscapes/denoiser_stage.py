@@ -9,11 +9,11 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor
-from transformers import CLIPTextModel
 
 from .caption import write_caption
 from .course import Course
 from .export_stage import load_pipeline
+from .importance import weigh_channels
 from .networks import build_denoiser, build_schedule
 from .pool import load_pool, scene_of
 from .run import cache_folder, pick_device
@@ -80,20 +80,16 @@ def sample_times(count: int) -> Tensor:
     return (times * 1000).long().clamp(0, 999)
 
 
-def velocity_loss(model: UNet2DConditionModel, schedule: DDIMScheduler, latents: Tensor, states: Tensor) -> Tensor:
-    """Mean squared error of the velocity between noise and picture."""
+def velocity_loss(
+    model: UNet2DConditionModel, schedule: DDIMScheduler, latents: Tensor, states: Tensor, weights: Tensor
+) -> Tensor:
+    """Mean squared error of the velocity between noise and picture, weighted by channel."""
     noise, times = torch.randn_like(latents), sample_times(len(latents)).to(latents.device)
     noisy = schedule.add_noise(latents, noise, times)
     wanted = schedule.get_velocity(latents, noise, times)
     made = model(noisy, times, encoder_hidden_states=states).sample
-    return torch.nn.functional.mse_loss(made, wanted)
-
-
-def load_reader(device: torch.device) -> CLIPTextModel:
-    """The pre-trained text encoder, frozen."""
-    text = load_pipeline().text_encoder.to(device)
-    text.requires_grad_(False)
-    return text
+    loss: Tensor = (weights * (made - wanted).square()).mean()
+    return loss
 
 
 def train_denoiser(budget_s: float) -> None:
@@ -104,7 +100,8 @@ def train_denoiser(budget_s: float) -> None:
     optimiser = torch.optim.AdamW(model.parameters(), PEAK_RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     course = Course("denoiser", model, optimiser, PEAK_RATE)
     torch.manual_seed(course.step)
-    pool, task = LatentPool(5_000_000 + course.step), DenoisingTask(model, device)
+    pool = LatentPool(5_000_000 + course.step)
+    task = DenoisingTask(model, pool.draw(0.0)[0][:12].to(device))
     course.begin(budget_s)
     while course.prepare():
         loss = task.backward(*pool.draw(course.share))
@@ -117,9 +114,12 @@ def train_denoiser(budget_s: float) -> None:
 class DenoisingTask:
     """The loss of a batch: captions read, noise added, velocity compared, in shares side by side."""
 
-    def __init__(self, model: UNet2DConditionModel, device: torch.device) -> None:
-        self.model, self.device, self.schedule = model, device, build_schedule()
-        self.reader, self.tokenizer, self.shares = load_reader(device), open_vocabulary(), Shares(model)
+    def __init__(self, model: UNet2DConditionModel, sample: Tensor) -> None:
+        pipeline = load_pipeline().to(sample.device)
+        self.model, self.device, self.schedule = model, sample.device, build_schedule()
+        self.reader, self.tokenizer, self.shares = pipeline.text_encoder, open_vocabulary(), Shares(model)
+        self.reader.requires_grad_(False)
+        self.weights = weigh_channels(pipeline.vae, sample)
 
     def backward(self, latents: Tensor, texts: list[str]) -> float:
         """Leave the gradients on the model; returns the loss."""
@@ -129,7 +129,7 @@ class DenoisingTask:
 
     def _loss(self, latents: Tensor, ids: Tensor) -> Tensor:
         states = self.reader(input_ids=ids.to(self.device)).last_hidden_state
-        return velocity_loss(self.model, self.schedule, latents.to(self.device), states)
+        return velocity_loss(self.model, self.schedule, latents.to(self.device), states, self.weights)
 
 
 def write_samples(pipeline: StableDiffusionPipeline, step: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -14,7 +15,7 @@ from .run import cache_folder, load_checkpoint
 from .vocabulary import load_vocabulary, write_vocabulary
 
 BUNDLED = Path(__file__).parents[2] / "src/darkroom/models/bundled/landscapes"
-PRESETS = {
+PRESETS: dict[str, Any] = {
     "sizes": [list(size) for size in SIZES],
     "default_size": list(SIZES[0]),
     "presets": {
@@ -46,10 +47,9 @@ def load_pipeline() -> StableDiffusionPipeline:
         write_vocabulary(words)
     tokenizer = load_vocabulary(words)
     text = build_text_encoder(len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
-    autoencoder = next(
-        load_averaged(build_autoencoder(), name) for name in ("decoder", "frozen", "vae") if trained(name)
-    )
-    autoencoder.register_to_config(scaling_factor=1.0)
+    newest = next(name for name in ("decoder", "frozen", "vae") if trained(name))
+    autoencoder = build_autoencoder()
+    load_averaged(autoencoder, newest)
     return StableDiffusionPipeline(
         vae=autoencoder,
         text_encoder=load_averaged(text, "text"),

@@ -36,7 +36,8 @@ def start_linear(model: AutoencoderKL, pictures: Tensor) -> None:
 
 def _silence(layer: Conv2d) -> None:
     layer.weight.zero_()
-    layer.bias.zero_()
+    if layer.bias is not None:
+        layer.bias.zero_()
 
 
 def _identity(layer: Conv2d) -> None:
@@ -136,4 +137,5 @@ def _start_upsampler(layer: Conv2d) -> None:
     for channel in range(layer.out_channels):
         layer.weight[channel, channel] = BILINEAR[:, None] * BILINEAR
     layer.weight[6:8] = 0.0
+    assert layer.bias is not None  # diffusers' upsampling convolutions have one
     layer.bias[6], layer.bias[7] = CONSTANT, -CONSTANT

@@ -25,6 +25,7 @@ def build_autoencoder() -> AutoencoderKL:
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=1,
         sample_size=256,
+        scaling_factor=1.0,
     )
 
 

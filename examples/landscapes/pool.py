@@ -16,7 +16,7 @@ from .scene import ATTRIBUTES, Scene, sample_scene, scene_labels
 from .vae_stage import to_tensor
 
 SHARD = 512
-SHARES = {(192, 192): 12, (256, 256): 4, (320, 192): 2, (192, 320): 2}
+SHARDS = {(192, 192): 12, (256, 256): 6, (320, 192): 3, (192, 320): 3}
 
 
 def scene_of(labels: Tensor) -> Scene:
@@ -28,7 +28,8 @@ def scene_of(labels: Tensor) -> Scene:
 def encode_shard(model: AutoencoderKL, size: tuple[int, int], seed: int, count: int) -> dict[str, Tensor]:
     """Draw and encode scenes; latents are stored in half precision, already centred and of unit spread."""
     rng, device = random.Random(seed), next(model.parameters()).device
-    latents, labels = [], []
+    latents: list[Tensor] = []
+    labels: list[list[int]] = []
     while len(labels) < count:
         scenes = [sample_scene(rng) for _ in range(8)]
         pixels = torch.stack([to_tensor(draw_scene(scene, *size, rng)) for scene in scenes]).to(device)
@@ -44,17 +45,17 @@ def shard_paths(size: tuple[int, int]) -> list[Path]:
 
 
 def fill_pool(budget_s: float) -> None:
-    """Add shards for a number of seconds of work, keeping the sizes in proportion."""
+    """Add shards, keeping the sizes in proportion, until all are there or the seconds of work are spent."""
     device = pick_device()
-    model = build_autoencoder().to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model = build_autoencoder().to(device, memory_format=torch.channels_last).eval()
     state = load_checkpoint(cache_folder() / "frozen.pt", device)
     if state is None:
         raise FileNotFoundError("no frozen autoencoder; run the `freeze` stage first")
     model.load_state_dict(state["average"])
     (cache_folder() / "pool").mkdir(exist_ok=True)
     budget = Budget(budget_s, 0.0)
-    while budget.tick() < 1:
-        size = min(SHARES, key=lambda s: (len(shard_paths(s)) + 1) / SHARES[s])
+    while budget.tick() < 1 and (short := [s for s in SHARDS if len(shard_paths(s)) < SHARDS[s]]):
+        size = min(short, key=lambda s: (len(shard_paths(s)) + 1) / SHARDS[s])
         number = len(shard_paths(size))
         seed = 3_000_000 + 1000 * SIZES.index(size) + number
         shard = encode_shard(model, size, seed, SHARD)

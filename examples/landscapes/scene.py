@@ -55,7 +55,7 @@ def scene_labels(scene: Scene) -> list[int]:
 
 def sample_scene(rng: random.Random) -> Scene:
     """A random scene in which nothing contradicts anything else (no stars by day, no boat on land)."""
-    return Scene(**_sample_sky(rng), **_sample_land(rng), **_sample_things(rng))  # type: ignore[arg-type]
+    return Scene(**_sample_sky(rng), **_sample_land(rng), **_sample_things(rng))
 
 
 def _sample_sky(rng: random.Random) -> dict[str, str]:

@@ -55,7 +55,7 @@ class Reading(nn.Module):
         states = self.encoder(input_ids=ids).last_hidden_state
         ends = (ids == self.encoder.config.eos_token_id).int().argmax(dim=1)
         at_end, last = self.name(states[torch.arange(len(ids)), ends]), self.name(states[:, -1])
-        return at_end.split(WIDTHS, dim=-1), last.split(WIDTHS, dim=-1)
+        return torch.split(at_end, WIDTHS, dim=-1), torch.split(last, WIDTHS, dim=-1)
 
 
 def reading_loss(scores: tuple[Tensor, ...], wanted: list[Tensor]) -> Tensor:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 import torch
 
 STAGES = {
-    "vae": ("vae_stage", "train_autoencoder", 1500.0),
+    "vae": ("vae_stage", "train_autoencoder", 900.0),
     "freeze": ("freeze_stage", "freeze_autoencoder", 0.0),
-    "text": ("text_stage", "train_text_encoder", 300.0),
-    "pool": ("pool", "fill_pool", 600.0),
-    "denoiser": ("denoiser_stage", "train_denoiser", 14_400.0),
-    "decoder": ("decoder_stage", "tune_decoder", 1200.0),
-    "checker": ("checker", "train_checker", 300.0),
+    "text": ("text_stage", "train_text_encoder", 180.0),
+    "pool": ("pool", "fill_pool", 1500.0),
+    "denoiser": ("denoiser_stage", "train_denoiser", 10_000.0),
+    "decoder": ("decoder_stage", "tune_decoder", 900.0),
+    "checker": ("checker", "train_checker", 150.0),
     "export": ("export_stage", "export_model", 0.0),
 }
 
@@ -37,7 +37,9 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     for name in options.stages or STAGES:
+        threads = torch.get_num_threads()
         stage(name)(options.budget_s or STAGES[name][2])
+        torch.set_num_threads(threads)
 
 
 if __name__ == "__main__":

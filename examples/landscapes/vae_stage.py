@@ -84,7 +84,7 @@ def picture_loss(made: Tensor, wanted: Tensor) -> Tensor:
 def train_autoencoder(budget_s: float) -> None:
     """Train for a number of seconds of work, or go on where the last run stopped."""
     device = pick_device()
-    model = build_autoencoder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build_autoencoder().to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), PEAK_RATE, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
     course = Course("vae", model, optimiser, PEAK_RATE)
     pool, shares = CropPool(1_000_000 + course.step), Shares(model)
@@ -105,7 +105,8 @@ def codec_loss(model: AutoencoderKL, pixels: Tensor) -> Tensor:
     """The round trip's error; a small pull towards noise keeps nearby latents meaning nearby pictures."""
     posterior = model.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist
     noise = (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean() / 2
-    return picture_loss(model.decode(posterior.sample()).sample, pixels) + NOISE_WEIGHT * noise
+    loss: Tensor = picture_loss(model.decode(posterior.sample()).sample, pixels) + NOISE_WEIGHT * noise
+    return loss
 
 
 @torch.no_grad()
