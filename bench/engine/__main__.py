@@ -71,7 +71,8 @@ def _measure(folder: Path, threads: int, parts: list[str], size: Size) -> dict[s
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "found.json"
         order = {"folder": str(folder), "threads": threads, "parts": parts, "size": asdict(size), "out": str(out)}
-        subprocess.run([sys.executable, "-m", "bench.engine.measure", json.dumps(order)], env=environment, check=True)
+        command = [sys.executable, "-m", "bench.engine.measure"]
+        subprocess.run(command, env=environment, check=True, input=json.dumps(order), text=True)
         found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         return found
 

@@ -38,12 +38,12 @@ def run(folder: Path, threads: int, parts: list[str], size: Size) -> dict[str, A
     return {"threads": threads, "figures": [asdict(figure) for figure in figures], "details": details}
 
 
-def main(order: str) -> None:
-    """The order is JSON: folder, threads, parts, size, and where to write."""
-    asked = json.loads(order)
+def main() -> None:
+    """The order comes on stdin as JSON: folder, threads, parts, size, and where to write."""
+    asked = json.load(sys.stdin)
     found = run(Path(asked["folder"]), asked["threads"], asked["parts"], Size.of(asked["size"]))
     Path(asked["out"]).write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -455,7 +455,10 @@ def test_the_same_command_gives_the_same_bytes_in_another_process(folder: Path, 
 @pytest.mark.slow
 def test_an_interrupt_ends_it_with_130_and_leaves_no_file(folder: Path) -> None:
     command = [*COMMAND, "generate", "a lake", "-o", "x.png", "--steps", "900"]
+    # a shell that runs the tests in the background has them ignore interrupts, and children inherit that
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    signal.signal(signal.SIGINT, before)
     assert process.stderr is not None
     assert process.stderr.readline().startswith("landscapes")  # loaded: it begins
     time.sleep(1)
