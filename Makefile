@@ -13,7 +13,7 @@ PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_DISABLE_PIP_VERSION_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check format lint types imports budgets docs fix bench-engine train-landscapes clean
+.PHONY: help setup setup-dev serve demo test check format lint types imports budgets docs fix bench-engine bench-service soak real-parts train-landscapes clean
 
 help: ## list these doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,15 +34,23 @@ $(VENV)/.dev: $(VENV)/.runtime
 setup: $(VENV)/.runtime ## the environment that runs Darkroom: .venv/bin/darkroom
 setup-dev: $(VENV)/.dev ## the same, and what tests and checks need
 
+serve: setup ## the service with the model that ships, at http://127.0.0.1:8188
+	$(BIN)/darkroom serve
+
 demo: setup ## an image from the model that ships: sunset.png
 	$(BIN)/darkroom generate "A beautiful sunset over mountains" -o sunset.png
 
-test: setup-dev ## the fast tests
+test: setup-dev real-parts ## the fast tests
 	$(PYTHON) -m pytest -m "not slow"
 
 # What is quick to fail runs first; the tests run last, so that their closing line is the last thing to read.
-check: format lint types imports budgets docs ## everything that must hold before a commit
+check: real-parts format lint types imports budgets docs ## everything that must hold before a commit
 	$(PYTHON) -m pytest
+
+# Programs that tests run for real. Without root or apt they are left out, and what needs them skips with its reason.
+real-parts:
+	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q redis-server; } || true
 
 format: setup-dev
 	$(BIN)/ruff format --check .
@@ -68,6 +76,12 @@ fix: setup-dev ## format, and mend what the linter can mend by itself
 
 bench-engine: setup-dev ## the engine's figures: a table and JSON
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.engine
+
+bench-service: setup-dev ## the service's figures: a table and JSON
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.service
+
+soak: setup-dev real-parts ## random kills under load, resumable: 1,000 of them over at least 20 runs
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m tests.soak
 
 train-landscapes: setup-dev ## train the bundled model again; hours on a CPU, goes on where it stopped
 	$(PYTHON) -m examples.landscapes.train

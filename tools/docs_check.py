@@ -23,6 +23,8 @@ TERMS = """
     module view, runner, profile, row, row cap, park, host call, shadow check, reproducible
 """
 
+JOB_EVENTS = {"output", "requeued"}  # what happens to jobs alone, and to no request of the engine
+
 SKIPPED_FOLDERS = {".git", ".venv", "build", "dist", "node_modules"}
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -77,7 +79,8 @@ def error_codes(root: type[Exception]) -> dict[str, str]:
 
 def command_flags(command: Any, name: str) -> dict[str, set[str]]:
     """Command path -> its long flags, of a click command and those below it."""
-    flags = {name: {flag for option in command.params for flag in option.opts if flag.startswith("--")}}
+    shown = [option for option in command.params if not getattr(option, "hidden", False)]
+    flags = {name: {flag for option in shown for flag in option.opts if flag.startswith("--")}}
     for child_name, child in getattr(command, "commands", {}).items():
         flags |= command_flags(child, f"{name} {child_name}")
     return flags
@@ -208,12 +211,17 @@ def problems(root: Path) -> Iterator[str]:
     yield from bare_installs(pages)
     yield from unknown_commands(pages, make_targets((root / "Makefile").read_text(encoding="utf-8")), flags)
     yield from unsaid(by_name["docs/reference/errors.md"], "error", [*codes, *codes.values()])
-    yield from unsaid(by_name["docs/reference/python.md"], "event", events)
+    yield from unsaid(by_name["docs/reference/http.md"], "event", events)
+    yield from unsaid(by_name["docs/reference/python.md"], "event", [name for name in events if name not in JOB_EVENTS])
     engine = (root / "src/darkroom/engine/engine.py").read_text(encoding="utf-8")
     faces = argument_names(engine, ["Engine.__init__", "Engine.submit", "Options"])
     yield from unsaid(by_name["docs/reference/python.md"], "argument", faces)
     config = importlib.import_module("darkroom.config")
-    said = [*setting_names(config.FileSettings), *environment_names(config.EnvironmentSettings)]
+    said = [
+        *setting_names(config.FileSettings),
+        *environment_names(config.EnvironmentSettings),
+        *environment_names(config.ClientSettings),
+    ]
     yield from unsaid(by_name["docs/reference/settings.md"], "setting", said)
     cli_words = [*flags, *(flag for those in flags.values() for flag in those)]
     yield from unsaid(by_name["docs/reference/cli.md"], "command or flag", cli_words)

@@ -89,6 +89,49 @@ class ModelSettings(_Frozen):
         return self
 
 
+class ServeSettings(_Frozen):
+    """`[serve]` of darkroom.toml: the service; docs/reference/settings.md explains each key.
+
+    Names end in their unit: `_s` seconds, `_h` hours, `_mb` MiB. `store` is `sqlite:///PATH` or `redis://…`, `storage`
+    a folder or an object store's URL; None puts both under `home`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8188, ge=0, le=65535)
+    store: str | None = None
+    storage: str | None = None
+    workers: int = Field(default=0, ge=0, le=64)  # 0: one per accelerator, one on a CPU
+    models: tuple[str, ...] = ()  # empty: all
+    lease_s: float = Field(default=30.0, ge=1, le=3600)
+    heartbeat_s: float = Field(default=5.0, gt=0, le=600)
+    max_attempts: int = Field(default=3, ge=1, le=100)
+    retry_s: float = Field(default=1.0, gt=0, le=3600)  # before the second attempt; doubles with each
+    drain_s: float = Field(default=20.0, ge=0, le=3600)
+    claim_ahead_s: float = Field(default=10.0, gt=0, le=3600)
+    model_memory_mb: int | None = Field(default=None, ge=1)  # None: most of what the device has
+    preview_every: int = Field(default=4, ge=0, le=1000)  # steps; 0: none
+    max_queued: int = Field(default=1000, ge=1)
+    max_body_mb: float = Field(default=32.0, gt=0, le=4096)
+    max_upload_mb: float = Field(default=24.0, gt=0, le=4096)
+    max_pixels: int = Field(default=4096 * 4096, ge=64)
+    keep_jobs_h: float = Field(default=24.0 * 30, gt=0)
+    keep_uploads_h: float = Field(default=24.0, gt=0)
+    idempotency_h: float = Field(default=24.0, gt=0)
+    allow_private_urls: bool = False
+    allowed_hosts: tuple[str, ...] = ()  # beside loopback names and the bound address
+    allowed_origins: tuple[str, ...] = ()
+    log_prompts: bool = False
+    log_format: Literal["auto", "json", "text"] = "auto"
+    worker_metrics: str = Field(default="127.0.0.1:0", pattern=r"^(|[^\s:]+:\d{1,5})$")
+    price_per_hour_usd: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.heartbeat_s * 3 > self.lease_s:
+            raise ValueError("heartbeat_s must be at most a third of lease_s, so that one lost beat loses no job")
+        return self
+
+
 class FileSettings(_Frozen):
     """What darkroom.toml may say."""
 
@@ -97,6 +140,7 @@ class FileSettings(_Frozen):
     default_model: str = "landscapes"
     threads: PowerOfTwo | None = None
     models: dict[str, ModelSettings] = Field(default_factory=dict)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -116,6 +160,17 @@ class EnvironmentSettings(BaseSettings):
     offline: bool | None = None
     default_model: str | None = None
     threads: PowerOfTwo | None = None
+    store: str | None = None
+    storage: str | None = None
+
+
+class ClientSettings(BaseSettings):
+    """Where a client of the service finds it: DARKROOM_URL and DARKROOM_API_KEY."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    url: str = Field(default="http://127.0.0.1:8188", pattern=r"^https?://[^\s]+$")
+    api_key: str | None = None
 
 
 class Settings(_Frozen):
@@ -130,6 +185,17 @@ class Settings(_Frozen):
     default_model: str
     threads: int | None
     models: dict[str, ModelSettings]
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+
+    @property
+    def store_url(self) -> str:
+        """Where jobs are kept."""
+        return self.serve.store or f"sqlite:///{self.home / 'jobs.sqlite3'}"
+
+    @property
+    def storage_url(self) -> str:
+        """Where artifacts are kept."""
+        return self.serve.storage or str(self.home / "artifacts")
 
 
 def load(config: Path | None = None) -> Settings:
@@ -149,7 +215,21 @@ def load(config: Path | None = None) -> Settings:
         default_model=environment.default_model or said.default_model,
         threads=environment.threads or said.threads,
         models={name: _anchored(model, base) for name, model in said.models.items()},
+        serve=_placed(said.serve, environment.store, environment.storage),
     )
+
+
+def load_client() -> ClientSettings:
+    """Where the service is, for commands that talk to it; raises `InvalidConfig`."""
+    try:
+        return ClientSettings()
+    except ValidationError as error:
+        raise _environment_fault(error) from error
+
+
+def with_places(settings: Settings, store: str | None, storage: str | None) -> Settings:
+    """The settings with what the command line says of store and storage; None: as they are."""
+    return settings.model_copy(update={"serve": _placed(settings.serve, store, storage)})
 
 
 def _find_file(given: Path | None) -> Path | None:
@@ -178,10 +258,13 @@ def _read_environment() -> EnvironmentSettings:
     try:
         return EnvironmentSettings()
     except ValidationError as error:
-        key = str(error.errors()[0]["loc"][0])
-        name = key.upper() if key.upper().startswith(ENV_PREFIX) else f"{ENV_PREFIX}{key.upper()}"
-        problem = _problem(error.errors()[0])
-        raise InvalidConfig(f"environment variable {name}: {problem}", field=name) from error
+        raise _environment_fault(error) from error
+
+
+def _environment_fault(error: ValidationError) -> InvalidConfig:
+    key = str(error.errors()[0]["loc"][0])
+    name = key.upper() if key.upper().startswith(ENV_PREFIX) else f"{ENV_PREFIX}{key.upper()}"
+    return InvalidConfig(f"environment variable {name}: {_problem(error.errors()[0])}", field=name)
 
 
 def _invalid(source: str, error: ValidationError, model: type[BaseModel]) -> InvalidConfig:
@@ -195,6 +278,8 @@ def _invalid(source: str, error: ValidationError, model: type[BaseModel]) -> Inv
 
 
 def _keys_beside(place: list[str], model: type[BaseModel]) -> list[str]:
+    if place[0] == "serve" and len(place) > 1:
+        return list(ServeSettings.model_fields)
     if place[0] == "models" and len(place) > 2:
         model = PresetSettings if "presets" in place[2:-1] else ModelSettings
     return list(model.model_fields)
@@ -212,6 +297,11 @@ def _anchored(model: ModelSettings, base: Path) -> ModelSettings:
     """Paths in the file are relative to the file, wherever the command is run."""
     paths = {name: getattr(model, name) for name in ("path", "file", "config")}
     return model.model_copy(update={k: base / p.expanduser() for k, p in paths.items() if p is not None})
+
+
+def _placed(serve: ServeSettings, store: str | None, storage: str | None) -> ServeSettings:
+    said = {"store": store, "storage": storage}
+    return serve.model_copy(update={name: value for name, value in said.items() if value is not None})
 
 
 def _is_hub_offline() -> bool:

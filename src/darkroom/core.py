@@ -1,17 +1,169 @@
-"""The nouns everyone speaks."""
+"""The nouns everyone speaks; times are seconds since the epoch, money is US dollars."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
+
+
+class JobState(StrEnum):
+    """Where a job is: scheduled -> queued -> running -> succeeded | failed | cancelled; running may go back."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A stored file: `key` says where in the storage its bytes lie, `job_id` which job made it (None: an upload).
+
+    `size` is in bytes, `width` and `height` in pixels (None: no picture).
+    """
+
+    id: str
+    tenant: str
+    key: str
+    content_type: str
+    size: int
+    created_at: float
+    job_id: str | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What `Store.insert` needs to know of a job; everything has been validated at the door.
+
+    `input` is JSON: a complete request, with artifact ids in place of pictures. `cost_s` is the device seconds
+    it was predicted to take and sets its fair-queueing rank with the tenant's `weight`. `deadline_at` None never
+    expires; `run_at` None starts at once. `digest` is of what the client sent: the same `idempotency_key` with
+    another digest is a conflict.
+    """
+
+    id: str
+    tenant: str
+    model: str
+    task: str
+    input: Mapping[str, Any]
+    output: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    priority: int = 0
+    cost_s: float = 1.0
+    weight: float = 1.0
+    steps: int = 0
+    max_attempts: int = 3
+    deadline_at: float | None = None
+    run_at: float | None = None
+    webhook: str | None = None
+    idempotency_key: str | None = None
+    digest: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The durable row. `times` has one entry a transition ("created", "queued", "started", …: the latest of its kind).
+
+    `fence` names the claim: it rises with every claim, and only the claim that holds it may write. `attempt` counts
+    the claims charged to the job. `is_suspect`: its worker died while several jobs were in flight, so it is retried
+    apart. `errors` only grows, `error` is the last. `metrics`: queued_s, load_s, denoise_s, decode_s, upload_s,
+    device_s, cost_usd.
+    """
+
+    id: str
+    state: JobState
+    tenant: str
+    model: str
+    task: str
+    input: Mapping[str, Any]
+    output: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    priority: int
+    rank: float
+    cost_s: float
+    steps: int
+    step: int
+    attempt: int
+    max_attempts: int
+    fence: int
+    worker: str | None
+    is_suspect: bool
+    is_cancelling: bool
+    lease_until: float | None
+    deadline_at: float | None
+    run_at: float | None
+    webhook: str | None
+    idempotency_key: str | None
+    request_id: str
+    times: Mapping[str, float]
+    outputs: tuple[Artifact, ...]
+    metrics: Mapping[str, float]
+    errors: tuple[Mapping[str, Any], ...]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended, however."""
+        return self.state in FINAL_STATES
+
+    @property
+    def error(self) -> Mapping[str, Any] | None:
+        """Why it failed; errors of attempts that were retried stay in `errors`."""
+        return self.errors[-1] if self.errors and self.state == JobState.FAILED else None
+
+    @property
+    def progress(self) -> float:
+        """Denoising steps done of all, 0 to 1."""
+        if self.state == JobState.SUCCEEDED:
+            return 1.0
+        return min(1.0, self.step / self.steps) if self.steps else 0.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A claim as its worker holds it: what every later verb on the job must show."""
+
+    job_id: str
+    fence: int
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker says of itself with every heartbeat; JSON all through.
+
+    `state`: starting, ready, draining, stopped. `models` it can serve, `loaded` those resident. `step_seconds`: per
+    model, seconds of one denoising step in its present company, `facts["rows"]` the rows such a step holds. `facts`:
+    device, memory, busy share and what else people look at.
+    """
+
+    id: str
+    state: str
+    at: float
+    models: tuple[str, ...] = ()
+    loaded: tuple[str, ...] = ()
+    in_flight: int = 0
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a request, in the order of `seq`, at `at` seconds since the epoch.
+    """What happened to a request or job, in the order of `seq`, at `at` seconds since the epoch.
 
-    Types: queued, started, progress {step, steps, progress}, preview {step, image}, succeeded, failed {error},
-    cancelled. The last three end the stream.
+    Types: queued, started {worker, attempt}, progress {step, steps, progress}, preview {step, image}, output,
+    requeued {reason}, succeeded, failed {error}, cancelled. The last three end the stream.
     """
 
     seq: int

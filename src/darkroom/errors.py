@@ -17,11 +17,29 @@
     |   |-- CorruptWeights            corrupt_weights   500
     |   |-- UnsafeWeights             unsafe_weights    400        pickle or remote code without leave
     |   `-- NotSupported              not_supported     501        named in the interface, not built yet
+    |-- Unauthorised                  unauthorised      401   1
+    |-- Forbidden                     forbidden         403   1
+    |-- NotFound                      not_found         404   1    a job, artifact or worker of that id; or a route
+    |-- WrongMethod                   method_not_allowed 405  1    the route does not take that HTTP method
+    |-- Conflict                      conflict          409   1
+    |   |-- IdempotencyConflict       idempotency_conflict 409     the same key with another request
+    |   |-- JobNotFinal               job_not_final     409        only a finished job can be deleted
+    |   `-- LeaseLost                 lease_lost        409        another claim followed; nothing was written
+    |-- TooLarge                      too_large         413   1    a body, an upload or a picture past its limit
+    |-- TooBusy                       too_busy          429   1    says when to come back
+    |   `-- QueueFull                 queue_full        429
+    |-- Unavailable                   unavailable       503   1    says when to come back
+    |   |-- StoreUnavailable          store_unavailable 503        the job store cannot be reached
+    |   |-- StorageUnavailable        storage_unavailable 503      artifacts cannot be read or written
+    |   `-- OutOfMemory               out_of_memory     503        of the device or the host
+    |-- StoreCorrupt                  store_corrupt     500   1    the database is damaged; it is left untouched
+    |-- WorkerDied                    worker_died       500   1    the process that ran it ended
     |-- JobCancelled                  cancelled         409   1
     |-- DeadlineExceeded              deadline_exceeded 504   1
     |-- EngineClosed                  engine_closed     503   1
     |-- NotFinite                     not_finite        500   1    NaN or infinity reached the decoder
     `-- InvariantBroken               internal          500   1    a fault of ours
+        `-- EngineBroken              engine_broken     500        it ended the engine, whatever request it came from
 
 The message is for a stranger: what is wrong, which field, what is allowed.
 """
@@ -145,6 +163,118 @@ class NotSupported(BadInput):
     http_status = 501
 
 
+class Unauthorised(DarkroomError):
+    """No key, or one that is not known."""
+
+    code = "unauthorised"
+    http_status = 401
+
+
+class Forbidden(DarkroomError):
+    """The caller may not do that here."""
+
+    code = "forbidden"
+    http_status = 403
+
+
+class NotFound(DarkroomError):
+    """There is no such job, artifact, worker or route, or it is somebody else's."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class WrongMethod(DarkroomError):
+    """The route does not take that HTTP method."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+
+class Conflict(DarkroomError):
+    """What is asked does not fit the present state."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class IdempotencyConflict(Conflict):
+    """The idempotency key was used for another request."""
+
+    code = "idempotency_conflict"
+
+
+class JobNotFinal(Conflict):
+    """The job has not ended yet."""
+
+    code = "job_not_final"
+
+
+class LeaseLost(Conflict):
+    """Another claim followed, or the job ended: the writer no longer holds it."""
+
+    code = "lease_lost"
+
+
+class TooLarge(DarkroomError):
+    """A body, an upload or a picture is past its limit."""
+
+    code = "too_large"
+    http_status = 413
+
+
+class TooBusy(DarkroomError):
+    """Refused for now; `retry_after_s` says when to come back."""
+
+    code = "too_busy"
+    http_status = 429
+    retry_after_s = 1.0
+
+
+class QueueFull(TooBusy):
+    """The queue is at its limit."""
+
+    code = "queue_full"
+
+
+class Unavailable(DarkroomError):
+    """Something needed cannot be reached just now; `retry_after_s` says when to come back."""
+
+    code = "unavailable"
+    http_status = 503
+    retry_after_s = 1.0
+
+
+class StoreUnavailable(Unavailable):
+    """The job store cannot be reached or written."""
+
+    code = "store_unavailable"
+
+
+class StorageUnavailable(Unavailable):
+    """Artifacts cannot be read or written."""
+
+    code = "storage_unavailable"
+
+
+class OutOfMemory(Unavailable):
+    """The device or the host ran out of memory; with less beside it, it may fit."""
+
+    code = "out_of_memory"
+
+
+class StoreCorrupt(DarkroomError):
+    """The database is damaged; it was left untouched."""
+
+    code = "store_corrupt"
+
+
+class WorkerDied(DarkroomError):
+    """The process that ran the job ended."""
+
+    code = "worker_died"
+
+
 class JobCancelled(DarkroomError):
     """The request was cancelled before it finished."""
 
@@ -174,3 +304,9 @@ class NotFinite(DarkroomError):
 
 class InvariantBroken(DarkroomError):
     """A fault of Darkroom's own; please report it."""
+
+
+class EngineBroken(InvariantBroken):
+    """A fault of Darkroom's own has ended the engine; no request is to blame for sure."""
+
+    code = "engine_broken"

@@ -10,7 +10,7 @@ import pytest
 from darkroom import config
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/guides/models.md", "docs/reference/settings.md", "README.md")
+PAGES = ("docs/guides/models.md", "docs/guides/operating.md", "docs/reference/settings.md", "README.md")
 TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -32,15 +32,19 @@ def test_every_file_on_the_pages_is_a_valid_one(page: str, block: str, tmp_path:
 @pytest.mark.parametrize(
     "key",
     sorted(
-        {*config.FileSettings.model_fields, *config.ModelSettings.model_fields, *config.PresetSettings.model_fields}
-        - {"models"}
+        {
+            name
+            for table in (config.FileSettings, config.ModelSettings, config.PresetSettings, config.ServeSettings)
+            for name in table.model_fields
+        }
+        - {"models", "serve"}  # tables
     ),
 )
 def test_every_key_is_explained(key: str) -> None:
     assert f"| `{key}` |" in (ROOT / "docs/reference/settings.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("key", sorted(config.EnvironmentSettings.model_fields))
+@pytest.mark.parametrize("key", sorted({*config.EnvironmentSettings.model_fields, *config.ClientSettings.model_fields}))
 def test_every_variable_is_explained(key: str) -> None:
     name = f"{config.ENV_PREFIX}{key.upper()}"
     assert f"`{name}`" in (ROOT / "docs/reference/settings.md").read_text(encoding="utf-8")
