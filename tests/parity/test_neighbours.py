@@ -16,6 +16,7 @@ from diffusers import (
     StableDiffusionPAGPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPAGPipeline,
     StableDiffusionXLPipeline,
 )
 
@@ -184,20 +185,34 @@ class AutocastPipeline(StableDiffusionPipeline):
             return super().__call__(*args, **kwargs)
 
 
-def test_a_neighbour_under_autocast_changes_nobodys_picture() -> None:
-    pipe = quiet({"autocast": AutocastPipeline(**sd_parts())})
-    family = Family("neighbours", lambda: pipe, (ask("autocast", 65, SKY, 3, 4.0),), "unet")
+class InferencePipeline(StableDiffusionPipeline):
+    """Runs its whole call in inference mode, and writes in place on what it made there."""
 
-    def autocast(engine: Engine) -> Handles:
-        if "autocast" not in engine._models:
-            engine.add(pipe["autocast"], name="autocast")
-        return [company.submit(engine, family, family.requests[0])]
+    @functools.wraps(StableDiffusionPipeline.__call__)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with torch.inference_mode():
+            output = super().__call__(*args, **{**kwargs, "output_type": "pt"})
+            output.images.mul_(1.0)
+        output.images = output.images.permute(0, 2, 3, 1).cpu().numpy()
+        return output
 
-    reference = plain.run(family, family.requests[0])
-    images, handles = victims_beside(autocast)
-    assert_unharmed(images, "autocast")
-    for handle in handles:
-        company.hold(family, family.requests[0], plain.pixels(handle.result(0)), reference, "autocast itself")
+
+@pytest.mark.parametrize("kind", [AutocastPipeline, InferencePipeline])
+def test_neighbours_in_other_modes_of_torch_change_nobodys_picture(kind: Any) -> None:
+    pipe = quiet({"modal": kind(**sd_parts())})
+    requests = (ask("modal", 65, SKY, 3, 4.0), ask("modal", 66, LAKE, 5, 4.0))
+    family = Family("neighbours", lambda: pipe, requests, "unet")
+
+    def interleave(engine: Engine) -> Handles:
+        if "modal" not in engine._models:
+            engine.add(pipe["modal"], name="modal")
+        return [company.submit(engine, family, request) for request in requests]
+
+    references = [plain.run(family, request) for request in requests]
+    images, handles = victims_beside(interleave)
+    assert_unharmed(images, kind.__name__)
+    for handle, request, reference in zip(handles, requests * 2, references * 2, strict=True):
+        company.hold(family, request, plain.pixels(handle.result(0)), reference, f"{kind.__name__} itself")
 
 
 def half_precision_sdxl() -> dict[str, Any]:
@@ -205,15 +220,24 @@ def half_precision_sdxl() -> dict[str, Any]:
     half = copy.deepcopy(vae(35, force_upcast=False)).half()
     half.register_to_config(force_upcast=True)
     parts = sdxl_parts(vae=half)
-    return quiet({"half": StableDiffusionXLPipeline(**parts), "half-image": StableDiffusionXLImg2ImgPipeline(**parts)})
+    return quiet(
+        {
+            "half": StableDiffusionXLPipeline(**parts),
+            "half-image": StableDiffusionXLImg2ImgPipeline(**parts),
+            "half-pag": StableDiffusionXLPAGPipeline(**parts, pag_applied_layers="mid"),
+        }
+    )
 
 
 def test_a_half_precision_sdxl_autoencoder_changes_nobodys_picture() -> None:
+    """Nor does it where requests write on the UNet beside it, and so run on module views that share its stand-in."""
     family = FAMILIES["sdxl"]
     requests = (
         ask("half", 71, SKY, 3, 5.0),
         ask("half-image", 72, LAKE, 4, 4.0, image=picture(1), strength=0.7),
         ask("half", 73, [NIGHT, LAKE], 5, 3.0),
+        ask("half-pag", 74, SKY, 3, 5.0, pag_scale=3.0),
+        ask("half-pag", 75, NIGHT, 4, 1.0, pag_scale=2.0, num_images_per_prompt=2),
     )
     alone = Family("sdxl-fp16-vae", half_precision_sdxl, requests, "unet")  # fresh modules for every plain call
     references = [plain.run(alone, request) for request in requests]

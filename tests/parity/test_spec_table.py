@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import subprocess
 import sys
@@ -15,14 +16,14 @@ import torch
 import transformers
 
 from darkroom.engine import rows
-from darkroom.engine.call import Call, make_call
+from darkroom.engine.call import Call, make_call, tensors_in
 from darkroom.engine.hook import HookedMethod
 from darkroom.engine.profile import Profile
 from darkroom.engine.runner import Runner
 from darkroom.engine.spec_table import CONTAINERS, SPECS, find
 from darkroom.engine.specs import CallSpec
 from tests.parity import tiny_calls
-from tests.parity.tiny_inputs import Made
+from tests.parity.tiny_inputs import Made, randn
 from tests.parity.tiny_modules import controlnet, flux, unet
 from tests.parity.tiny_unet_calls import controlnet_calls, unet_calls
 
@@ -40,7 +41,7 @@ def library_class(name: str) -> type:
 
 
 def named_arguments(spec: CallSpec) -> set[str]:
-    groups = (spec.stacked, spec.scalars, spec.times, spec.listed, spec.repeated, spec.shared)
+    groups = (spec.stacked, spec.scalars, spec.factors, spec.times, spec.listed, spec.repeated, spec.shared)
     return {spec.rows, *(name for group in groups for name in group)}
 
 
@@ -96,10 +97,9 @@ def forget(spec: CallSpec, argument: str) -> CallSpec:
     """The spec that takes the first call's value of the argument for all."""
     groups = {
         group: tuple(name for name in getattr(spec, group) if name != argument)
-        for group in ("stacked", "times", "listed")
+        for group in ("stacked", "scalars", "factors", "times", "listed")
     }
-    scalars = {name: trailing for name, trailing in spec.scalars.items() if name != argument}
-    return replace(spec, **groups, scalars=scalars, ignored=(*spec.ignored, argument))
+    return replace(spec, **groups, ignored=(*spec.ignored, argument))
 
 
 def is_found_out(made: list[Call], expected: list[Any]) -> bool:
@@ -169,6 +169,43 @@ def test_guess_mode_runs_alone() -> None:
     call = controlnet_calls()[0]
     assert key_of(controlnet(), call) is not None
     assert key_of(controlnet(), {**call, "guess_mode": True}) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_factor_a_row_is_as_exact_as_one_number_for_all(dtype: torch.dtype) -> None:
+    values, factors = randn(3, 2, 5, 5).to(dtype), (0.3, 1.0 / 3.0, 1.7)
+    wide = torch.promote_types(dtype, torch.float32)
+    product = values * rows.RowFactors(torch.tensor(factors, dtype=wide))
+    assert product.dtype == dtype
+    for row, factor in enumerate(factors):
+        assert torch.equal(product[row], values[row] * factor)
+
+
+def test_a_controlnets_scale_is_exact_in_half_precision() -> None:
+    """Each residual of a shared forward has the bits of the unscaled one times the call's own Python number."""
+    module = copy.deepcopy(controlnet()).to(torch.bfloat16)
+    calls = [half(call) for call in controlnet_calls()]
+    outcomes = run_together(module, "forward", calls)
+    made = [make_call(hook_of(module, "forward"), (), {**call, "conditioning_scale": 1.0}, 0) for call in calls]
+    unscaled = module(**rows.stack(made))
+    start = 0
+    for call, outcome in zip(calls, outcomes, strict=True):
+        stop = start + len(call["sample"])
+        scaled = [residual[start:stop] * call["conditioning_scale"] for residual in tensors_in(unscaled)]
+        assert all(map(torch.equal, tensors_in(outcome.output), scaled))
+        start = stop
+    assert start == 5
+
+
+def half(call: dict[str, Any]) -> dict[str, Any]:
+    """Pictures and embeddings in bfloat16, timesteps as they were."""
+    return {name: value.bfloat16() if getattr(value, "dim", int)() > 1 else value for name, value in call.items()}
+
+
+def test_a_scale_that_is_a_tensor_with_dimensions_runs_alone() -> None:
+    call = controlnet_calls()[0]
+    assert key_of(controlnet(), {**call, "conditioning_scale": torch.tensor(0.5)}) is not None
+    assert key_of(controlnet(), {**call, "conditioning_scale": torch.tensor([0.5])}) is None
 
 
 def test_attention_arguments_that_hold_tensors_run_alone() -> None:

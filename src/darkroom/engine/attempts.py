@@ -37,15 +37,17 @@ class Host(Protocol):
 class Attempts:
     """Every call that is parked here has a fiber, every fiber a request, every request a handle."""
 
-    def __init__(self, host: Host, runner: Runner, cache: EncoderCache, budget: Budget) -> None:
+    def __init__(self, host: Host, runner: Runner, cache: EncoderCache, budget: Budget, batching: bool) -> None:
         self.guarded: set[int] = set()
+        self.open: dict[Request, None] = {}  # submitted and not ended; the only one that other threads write to
         self.queue: deque[Request] = deque()
         self.running: dict[Request, None] = {}
         self.waiting: dict[Call, None] = {}
         self.finished = 0
         self._abandoned: list[Fiber] = []  # fibers that cannot be ended; dropping one would throw into it once more
-        self.rows_in = self.rows_out = 0
+        self.rows_in = self.rows_out = self._on_host = 0
         self._host, self._runner, self._cache, self._budget = host, runner, cache, budget
+        self._batching = batching
 
     def enqueue(self, request: Request) -> None:
         """Take a submitted request in."""
@@ -61,7 +63,7 @@ class Attempts:
         admitted = False
         while self.can_admit():
             request = max(self.queue, key=_urgency)  # max keeps the first of equals
-            self.queue.remove(request)
+            self._leave_queue(request)
             self.running[request] = None
             request.handle.emit("started")
             self._start(request)
@@ -78,7 +80,7 @@ class Attempts:
         for outcome in outcomes:
             call, request = outcome.call, cast(Request, outcome.call.owner)
             self.rows_out += call.rows
-            request.call, request.ran_control = None, call.kind == Kind.CONTROL
+            request.answered(call, self._batching and self._runner.can_batch(call))
             fiber = _fiber_of(request)
             if outcome.error is not None:
                 self._go_on(request, functools.partial(fiber.throw_in, outcome.error))
@@ -92,7 +94,7 @@ class Attempts:
             return
         request.stop = why
         if request in self.queue:
-            self.queue.remove(request)
+            self._leave_queue(request)
             self._unwound(request, Cancelled())
         elif request.call is not None:
             self.rows_out += request.call.rows
@@ -118,14 +120,19 @@ class Attempts:
                     request.fiber.throw_in(Cancelled())
 
     def next_deadline(self) -> float | None:
-        """The earliest deadline of all that run."""
-        return min((r.deadline for r in self.running if r.deadline is not None and r.stop is None), default=None)
+        """The earliest deadline of all that wait or run."""
+        late = (r.deadline for r in (*self.queue, *self.running) if r.deadline is not None and r.stop is None)
+        return min(late, default=None)
 
     def check_conservation(self) -> None:
-        """Asked when nothing runs: no call without a fiber, no row lost."""
-        if self.waiting or self.rows_in != self.rows_out:
-            waiting, lost = len(self.waiting), self.rows_in - self.rows_out
-            raise errors.InvariantBroken(f"{waiting} calls wait without a fiber, {lost} rows were lost")
+        """Asked when no call waits: every fiber is away for host work, and as many rows went out as came in."""
+        lost, stranded = self.rows_in - self.rows_out, len(self.running) - self._on_host
+        if lost or stranded:
+            raise errors.InvariantBroken(f"{stranded} requests wait for nothing, {lost} rows were lost")
+
+    def _leave_queue(self, request: Request) -> None:
+        self.queue.remove(request)
+        request.handle.charge(queued_s=time.monotonic() - request.submitted_at)
 
     def _start(self, request: Request) -> None:
         self._go_on(request, lambda: request.start(self.guarded).resume())
@@ -149,7 +156,8 @@ class Attempts:
         if request.stop is not None:
             return self._throw_again(request)
         if isinstance(parked, HostCall):
-            self._host.to_pool(parked, functools.partial(self._answer, request))
+            self._on_host += 1
+            self._host.to_pool(parked, functools.partial(self._answer, request, parked))
             return None
         call = cast(Call, parked)
         self._runner.stats_of(call).calls += 1
@@ -169,8 +177,10 @@ class Attempts:
         self.rows_in += call.rows
         self.waiting[call] = None
 
-    def _answer(self, request: Request, done: Future[Any]) -> None:
+    def _answer(self, request: Request, work: HostCall, done: Future[Any]) -> None:
         """What the thread pool came to; the fiber goes on with it."""
+        self._on_host -= 1
+        request.handle.charge(host_s=work.seconds)
         fiber, error = _fiber_of(request), done.exception()
         if request.stop is not None:
             self._go_on(request, _throw(request))
@@ -203,7 +213,10 @@ class Attempts:
 
     def _end(self, request: Request, kind: str, *, result: Any = None, error: BaseException | None = None) -> None:
         self.running.pop(request, None)
+        self.open.pop(request, None)
         request.fiber = None
+        if kind == "succeeded":
+            request.served.pace.finished(request.label, request.trip, time.monotonic())
         if request.own_pipe is not None:
             request.served.give_back(request.own_pipe)
         self.finished += 1

@@ -42,6 +42,11 @@ class EncoderCache:
             _, dropped = self._outputs.popitem(last=False)
             self.held_bytes -= rows.bytes_of(dropped)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._outputs.clear()
+        self.held_bytes = 0
+
 
 def _key(call: Call) -> Hashable | None:
     if call.digest is None:

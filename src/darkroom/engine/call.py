@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import functools
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchKey:
-    """What must match: the method itself, shapes beside the rows, values, grad and autocast, and the row regime."""
+    """What must match: the method itself, shapes beside the rows, values, torch's modes, and the row regime."""
 
     hook: int
     shapes: tuple[Any, ...]
@@ -44,6 +47,8 @@ class Call:
     priority: int = 0
     follows_control: bool = False
     owner: Any = field(default=None, repr=False)
+    wall_s: float = 0.0  # of the forwards it took part in
+    device_s: float = 0.0  # its share of them
 
     @property
     def kind(self) -> str:
@@ -51,30 +56,35 @@ class Call:
 
     @property
     def shape_key(self) -> tuple[Any, ...]:
-        """What a forward's seconds depend on beside its rows."""
-        return (self.hook.name, self.key.shapes, self.key.fixed_rows)
+        """What a forward's seconds depend on beside its rows; its repr is the same in every process."""
+        return (self.hook.identity, self.key.shapes, self.key.fixed_rows)
 
 
 @dataclass(eq=False)
 class HostCall:
-    """Work for the thread pool (pre- and postprocessing, image encoding), never for the tick."""
+    """Work for the thread pool (pre- and postprocessing, image encoding), never for the tick; `seconds` once done."""
 
     function: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    is_grad_enabled: bool = False
-    context: contextvars.Context = field(default_factory=contextvars.Context)
+    state: tuple[Any, ...] = field(default_factory=lambda: torch_state())
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    seconds: float = 0.0
 
     def run(self) -> Any:
-        """In the pool's thread, under its fiber's grad mode and context variables."""
-        with torch.set_grad_enabled(self.is_grad_enabled):
-            return self.context.run(self.function, *self.args, **self.kwargs)
+        """In the pool's thread, under its fiber's modes of torch and context variables."""
+        started = time.perf_counter()
+        try:
+            with in_state(self.state):
+                return self.context.run(self.function, *self.args, **self.kwargs)
+        finally:
+            self.seconds = time.perf_counter() - started
 
 
 def make_call(hook: HookedMethod, args: tuple[Any, ...], kwargs: dict[str, Any], fixed_rows: int) -> Call:
     """Bind the arguments as the spec says; what it does not understand makes the call run alone."""
     arguments = hook.bind(args, kwargs)
-    spec, state = hook.spec, _torch_state()
+    spec, state = hook.spec, torch_state()
     described = None
     # with gradients, rows of one forward would share one graph, and the first backward would free it
     is_alone = hook.is_solitary or torch.is_grad_enabled()
@@ -108,11 +118,28 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
             yield from tensors_in(inner)
 
 
-def _torch_state() -> tuple[Any, ...]:
-    """Grad mode and autocast of the fiber that calls."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+def torch_state() -> tuple[Any, ...]:
+    """Grad mode, device, autocast and inference mode of the fiber that calls."""
+    device = _accelerator()
     autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    return (torch.is_grad_enabled(), device, autocast)
+    return (torch.is_grad_enabled(), device, autocast, torch.is_inference_mode_enabled())
+
+
+@functools.cache
+def _accelerator() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextlib.contextmanager
+def in_state(state: tuple[Any, ...]) -> Iterator[None]:
+    """Modes as they were in the fibers that called."""
+    grad, device, autocast, is_inference = state
+    with torch.inference_mode() if is_inference else torch.set_grad_enabled(grad):
+        if autocast is None:
+            yield
+        else:
+            with torch.autocast(device, autocast):
+                yield
 
 
 def _describe(spec: CallSpec, arguments: dict[str, Any]) -> tuple[int, tuple[Any, ...], tuple[Any, ...]] | None:
@@ -146,6 +173,8 @@ def _describe_argument(spec: CallSpec, name: str, value: Any, rows: int) -> tupl
         return _described("shape", _list_shapes(value, rows))
     if name in spec.repeated:
         return _described("value", _repeated_mark(value, rows))
+    if name in spec.factors:
+        return _described("value", _factor_mark(value))
     if name in spec.scalars:
         return _described("value", _scalar_mark(value, rows))
     if name in spec.stacked or name in spec.times:
@@ -182,6 +211,12 @@ def _scalar_mark(value: Any, rows: int) -> Any:
         return ("grid", tuple(value.shape[1:]), value.dtype)  # a timestep for each token of a row
     is_one_a_row = isinstance(value, int | float) or (isinstance(value, torch.Tensor) and value.numel() in (1, rows))
     return ("scalar",) if is_one_a_row else None
+
+
+def _factor_mark(value: Any) -> Any:
+    """A number, or a tensor that torch takes for one; a tensor with dimensions would widen what it multiplies."""
+    is_number = isinstance(value, int | float) or (isinstance(value, torch.Tensor) and value.dim() == 0)
+    return ("factor",) if is_number else None
 
 
 def _row_shapes(value: Any, rows: int, is_multiple: bool) -> Any:

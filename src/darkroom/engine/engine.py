@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import threading
 import time
-import weakref
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import errors
-from . import view
+from . import forecast, view
 from .attempts import Attempts
 from .batcher import Batcher, Waiting
 from .cache import EncoderCache
 from .call import Call, HostCall
+from .curve_file import CurveFile
 from .guard import guard
 from .handle import Handle
+from .loop import Loop
 from .memory import Budget
 from .profile import Profile
 from .request import Request, check_own_keywords, deadline_of, with_own_generator
-from .runner import Runner
+from .runner import Outcome, Runner
 from .served import Served, settled_stand_in
 from .specs import Kind
 
+log = logging.getLogger(__name__)
+
 ENCODER_ROUNDS = 8  # encoder batches a tick may run before it denoises
 DECODE_ROWS = 2  # decoding many images at once saves little time and costs much memory
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One batch, as it ran: `at` seconds since the epoch, `rows` of `requests` requests in `seconds` of forwards."""
+
+    at: float
+    module: str
+    kind: str
+    rows: int
+    padded_rows: int
+    seconds: float
+    requests: int
 
 
 @dataclass(frozen=True)
@@ -37,13 +55,16 @@ class Options:
     """Less common settings of an engine.
 
     `shadow_check` compares the first batch of each shape with single calls. `encoder_cache_bytes` 0 switches the
-    cache off. `memory_bytes` bounds what requests in flight may hold (None: a quarter of what is free).
+    cache off. `memory_bytes` bounds what requests in flight may hold (None: a quarter of what is free). `on_tick` is
+    called after each batch, in the engine's thread. `profile_path`: a file that keeps the measured curves.
     """
 
     shadow_check: bool = True
     encoder_cache_bytes: int = 256 * 2**20
     host_threads: int = 2
     memory_bytes: int | None = None
+    on_tick: Callable[[Tick], None] | None = None
+    profile_path: Path | None = None
 
 
 class Engine:
@@ -70,18 +91,17 @@ class Engine:
         options = options or Options()
         self._reproducible, self._fixed_rows, self._preview_every = reproducible, fixed_rows, preview_every
         self.profile = Profile(max_batch_rows or 32)
+        self._curve_file = CurveFile(options.profile_path)
         self._runner = Runner(self.profile, check=options.shadow_check)
         self._cache = EncoderCache(options.encoder_cache_bytes)
-        self._attempts = Attempts(self, self._runner, self._cache, Budget(options.memory_bytes))
+        self._attempts = Attempts(self, self._runner, self._cache, Budget(options.memory_bytes), batching)
         self._batcher, self._encoders = Batcher(self._cap, batching), Batcher(self._cap, batching)
         self._models: dict[str, Served] = {}
         self._settled: dict[int, torch.nn.Module] = {}
-        self._wakeup = threading.Condition()
-        self._inbox: deque[Callable[[], None]] = deque()
-        self._is_closing, self._is_detached, self._busy_s, self._ticks = False, False, 0.0, 0
-        self._handles: weakref.WeakSet[Handle] = weakref.WeakSet()
         self._labels: dict[str, int] = {}
-        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._loop = Loop(self._attempts, self.tick, self._break, self._detach)
+        self._is_detached, self._busy_s, self._ticks, self._on_tick = False, 0.0, 0, options.on_tick
         self._pool = ThreadPoolExecutor(options.host_threads, "darkroom-host")
         if pipe is not None:
             self.add(pipe)
@@ -89,22 +109,50 @@ class Engine:
 
     # What callers ask, from any thread.
 
-    def add(self, pipe: Any, name: str | None = None) -> str:
-        """Serve one more pipeline; its modules are hooked until the engine closes. Returns its name.
+    def add(self, pipe: Any, name: str | None = None, *, fixed_rows: int | None = None) -> str:
+        """Serve one more pipeline; its modules are hooked until it is removed or the engine closes. Returns its name.
 
-        Pipelines that share components by identity share their batches. Raises `ModelNotServable`, `BadInput`.
+        Pipelines that share components by identity share their batches. `fixed_rows` are those of its reproducible
+        requests, where they are not the engine's. Raises `ModelNotServable`, `BadInput`.
         """
-        with self._wakeup:
-            if self._is_closing:
-                raise errors.EngineClosed("the engine is closed and serves no more pipelines")
+        _check_rows(None, fixed_rows or self._fixed_rows)
+        with self._lock:
+            self._loop.check_open("serves no more pipelines")
             name = name or ("default" if not self._models else f"model-{len(self._models) + 1}")
             if name in self._models:
                 raise errors.BadInput(f"a model named {name!r} is served already", field="name")
-            served = Served(name, pipe, {id(m): self._settle(m) for m in view.modules_of(pipe) if view.overflows(m)})
+            settled = {id(m): self._settle(m) for m in view.modules_of(pipe) if view.overflows(m)}
+            served = Served(name, pipe, settled, fixed_rows)
             served.attach(self._labels)
             self._models[name] = served
             self._attempts.guarded.update(served.guarded())
+        self.profile.take_up(self._curve_file.read())
         return name
+
+    def remove(self, name: str) -> None:
+        """Serve a pipeline no longer; modules that no other one shares are unhooked and forgotten.
+
+        Raises `UnknownModel`, or `Conflict` while requests of it are in flight.
+        """
+        with self._lock:
+            served = self._model(name)
+            if any(request.served is served for request in list(self._attempts.open)):
+                raise errors.Conflict(f"requests to {name!r} are in flight: wait for them, or cancel them")
+            del self._models[name]
+            served.detach()
+            self._forget(served)
+
+    def _forget(self, served: Served) -> None:
+        """Another module may come to lie where one of these did: nothing must take it for the one that has gone."""
+        kept = {module for other in self._models.values() for module in other.guarded()}
+        gone = {module for module in served.guarded() if module not in kept}
+        self._attempts.guarded.difference_update(gone)
+        self._settled = {original: module for original, module in self._settled.items() if original not in gone}
+        self._labels.update({label: 0 for label, module in self._labels.items() if module in gone})
+        if self._loop.has_begun:
+            self._loop.ask(self._cache.clear)  # the cache is that thread's
+        else:
+            self._cache.clear()
 
     def submit(
         self,
@@ -132,15 +180,15 @@ class Engine:
             served=served,
             arguments=with_own_generator(call),
             seed=seed,
-            fixed_rows=self._fixed_rows if is_reproducible else 0,
+            fixed_rows=(served.fixed_rows or self._fixed_rows) if is_reproducible else 0,
             priority=priority,
             deadline=deadline_of(deadline_s),
             handle=handle,
             preview_every=self._preview_every,
         )
-        handle.on_cancel(lambda: self._ask(lambda: self._attempts.stop(request, errors.JobCancelled("cancelled"))))
-        self._handles.add(handle)
-        self._ask(lambda: self._attempts.enqueue(request), is_new=True)
+        handle.on_cancel(lambda: self._loop.ask(lambda: self._attempts.stop(request, errors.JobCancelled("cancelled"))))
+        joining = functools.partial(self._attempts.open.setdefault, request)
+        self._loop.ask(lambda: self._attempts.enqueue(request), joining=joining)
         return handle
 
     def resume(self, tape: Any) -> Handle:
@@ -163,28 +211,69 @@ class Engine:
             "busy_s": self._busy_s,
             "outside_s": max(0.0, self._busy_s - self._runner.seconds),
             "ticks": self._ticks,
-            "waiting": len(attempts.queue) + len(self._inbox),
+            "waiting": len(attempts.queue) + self._loop.asked,
             "running": len(attempts.running),
             "finished": attempts.finished,
             "cache_hits": self._cache.hits,
         }
 
+    @property
+    def held_back(self) -> int:
+        """Requests that have to wait for memory before they may start."""
+        return len(self._attempts.queue)
+
+    def predict_seconds(self) -> float:
+        """Seconds of device work left for all that is submitted and not finished; 0.0 where nothing like it was seen.
+
+        Queued requests count as if they joined now. Encoders and host work are left out.
+        """
+        works = [work for request in list(self._attempts.open) for work in request.work_left()]
+        return forecast.seconds_of(works, self.profile)
+
+    def step_seconds(self) -> dict[str, dict[str, float]]:
+        """Of each model that has finished a request: `rows`, `step_s` and `rest_s` of one more like its latest.
+
+        `rows` are those of the denoiser's forwards it would be in, beside all that is submitted and not finished;
+        `step_s` is what one step of that company takes; `rest_s` what a request takes beside its steps. So one of n
+        steps that starts now is done in about `n * step_s + rest_s`.
+        """
+        company = [work for request in list(self._attempts.open) for work in request.next_step()]
+        found = {}
+        for name, served in list(self._models.items()):
+            latest = served.pace.latest
+            if latest is not None:
+                works = [*company, *forecast.one_step(latest, with_decode=False)]
+                step_s, rows = forecast.seconds_of(works, self.profile), forecast.rows_of(works, self.profile)
+                found[name] = {"rows": float(rows), "step_s": step_s, "rest_s": served.pace.rest_s}
+        return found
+
+    def run(self, started: Callable[[], None] | None = None) -> None:
+        """Be the engine's thread until another thread closes the engine; without it, the first `submit` starts one.
+
+        `started` is called in this thread before the first tick: whoever it sets to work may submit and close. Signal
+        handlers must not raise in this thread: a `KeyboardInterrupt` would end the request that happens to run.
+        Raises `Conflict` where the engine runs already, `EngineClosed`.
+        """
+        self._loop.run(started)
+
     def close(self, cancel: bool = False) -> None:
-        """Finish what was submitted (or cancel it), then unhook every module. Closing twice is allowed."""
-        with self._wakeup:
-            self._is_closing = True
-            if cancel:
-                self._inbox.append(lambda: self._attempts.stop_all(errors.JobCancelled("the engine was closed")))
-            self._wakeup.notify()
-        if self._thread is not None:
-            self._thread.join()
-        with self._wakeup:
+        """Finish what was submitted (or cancel it), then unhook every module. Closing twice is allowed.
+
+        Called from the engine's own thread (a signal handler, a request's callback) it returns before that is done.
+        """
+        why = errors.JobCancelled("the engine was closed")
+        if not self._loop.close(functools.partial(self._attempts.stop_all, why) if cancel else None):
+            self._detach()
+
+    def _detach(self) -> None:
+        with self._lock:
             was_detached, self._is_detached = self._is_detached, True
         if not was_detached:
             self._pool.shutdown()
             for served in self._models.values():
                 served.detach()
             guard.leave()
+            self._curve_file.save(self.profile)
 
     def __enter__(self) -> Engine:
         return self
@@ -197,22 +286,17 @@ class Engine:
     def tick(self) -> None:
         """Receive what was asked; admit; encode until none waits; run one batch; deliver its rows."""
         started = time.perf_counter()
-        is_busy = self._receive()
+        is_busy = self._loop.receive()
+        self._attempts.stop_late(time.monotonic())
         is_busy |= self._attempts.admit()
         is_busy |= self._encode()
         batch = self._batcher.next_batch(list(self._attempts.waiting), time.monotonic())
         if batch:
             self._run(batch)
             self._ticks += 1
+            self._curve_file.save_now_and_then(self.profile)
         if is_busy or batch:
             self._busy_s += time.perf_counter() - started
-
-    def _receive(self) -> bool:
-        asked = len(self._inbox)
-        for _ in range(asked):
-            self._inbox.popleft()()
-        self._attempts.stop_late(time.monotonic())
-        return asked > 0
 
     def _encode(self) -> bool:
         """Encoders are short, and everything waits for them."""
@@ -225,59 +309,40 @@ class Engine:
 
     def _run(self, batch: list[Call]) -> None:
         self._attempts.take(batch)
-        self._attempts.deliver(self._runner.run(batch))
+        self._attempts.deliver(self._forward(batch))
 
-    def _loop(self) -> None:
-        torch.set_grad_enabled(False)
+    def _forward(self, batch: list[Call]) -> list[Outcome]:
+        stats = self._runner.stats_of(batch[0])
+        rows, padded, seconds = stats.rows, stats.padded_rows, stats.seconds
+        outcomes = self._runner.run(batch)
+        if self._on_tick is not None:
+            forwards = (stats.rows - rows, stats.padded_rows - padded, stats.seconds - seconds)
+            self._tell(Tick(time.time(), batch[0].hook.name, batch[0].kind, *forwards, len(batch)))
+        return outcomes
+
+    def _tell(self, tick: Tick) -> None:
+        assert self._on_tick is not None
         try:
-            while self._wait_for_work():
-                self.tick()
-        except BaseException as error:  # the thread's outermost loop: nobody may wait for ever on a dead engine
-            self._break(error)
-            raise
-
-    def _wait_for_work(self) -> bool:
-        """Sleep until there is something to do; False when closed and done."""
-        attempts = self._attempts
-        with self._wakeup:
-            while not (self._inbox or attempts.waiting or attempts.can_admit()):
-                if not attempts.running:
-                    attempts.check_conservation()
-                    if self._is_closing and not attempts.queue:
-                        return False
-                deadline = attempts.next_deadline()
-                self._wakeup.wait(None if deadline is None else max(0.001, deadline - time.monotonic()))
-                if deadline is not None and time.monotonic() >= deadline:
-                    break
-        return True
+            self._on_tick(tick)
+        except Exception:  # budget: a listener's fault must not end everybody's requests
+            log.exception("on_tick failed and is called no more")
+            self._on_tick = None
 
     def _break(self, error: BaseException) -> None:
         """A fault of our own: tell everybody who waits, and take nothing more."""
-        told = errors.InvariantBroken(f"the engine stopped: {type(error).__name__}: {error}")
+        told = errors.EngineBroken(f"the engine stopped: {type(error).__name__}: {error}")
         told.__cause__ = error
-        with self._wakeup:
-            self._is_closing = True
-            self._inbox.clear()
-            left = [handle for handle in self._handles if not handle.done()]
+        self._loop.drop()
+        left = list(self._attempts.open)
+        self._attempts.open.clear()
         self._attempts.unwind()
-        for handle in left:
-            if not handle.done():
-                handle.finish("failed", error=told)
+        for request in left:
+            if not request.handle.done():
+                request.handle.finish("failed", error=told)
 
     def to_pool(self, work: HostCall, then: Callable[[Future[Any]], None]) -> None:
         """Run host work in the thread pool and come back to the engine's thread with it."""
-        self._pool.submit(work.run).add_done_callback(lambda done: self._ask(lambda: then(done)))
-
-    def _ask(self, what: Callable[[], None], *, is_new: bool = False) -> None:
-        """Have the engine's thread do something at its next tick; the first asking starts the thread."""
-        with self._wakeup:
-            if is_new and self._is_closing:
-                raise errors.EngineClosed("the engine is closed and takes no more requests")
-            self._inbox.append(what)
-            if self._thread is None and not self._is_closing:
-                self._thread = threading.Thread(target=self._loop, name="darkroom-engine", daemon=True)
-                self._thread.start()
-            self._wakeup.notify()
+        self._pool.submit(work.run).add_done_callback(lambda done: self._loop.ask(lambda: then(done)))
 
     def _model(self, name: str | None) -> Served:
         names = ", ".join(sorted(self._models)) or "none"

@@ -1,6 +1,6 @@
 """One attempt of one request as a greenlet: started, parked at its heavy calls, resumed or thrown into.
 
-The only file that imports greenlet. Thread-local state that torch keeps per thread (grad mode, autocast, function
+The only file that imports greenlet. State that torch keeps per thread (grad and inference mode, autocast, function
 modes) and the default random generators belong to the fiber: without swapping them at every switch, one pipeline's
 `torch.no_grad()` would restore another's value, and solvers that draw from the default generator would depend on
 their neighbours. The default generator is global to the process: other threads that draw from it while a fiber runs
@@ -29,21 +29,32 @@ class Cancelled(BaseException):
 
 @dataclass
 class ThreadState:
-    """What torch keeps per thread and a pipeline may change between two calls."""
+    """What torch keeps per thread and a pipeline may change between two calls.
+
+    Inference mode can only be left the way it was entered, first in, last out, which interleaved fibers do not do. So
+    it is covered by a normal mode of our own while its fiber is parked, and uncovered when that goes on.
+    """
 
     grad: bool
     autocast: tuple[tuple[bool, Any], ...]
     modes: list[Any]
+    cover: torch.inference_mode | None = None  # in place while this state is parked in inference mode
 
     @classmethod
     def take(cls) -> ThreadState:
-        """Read this thread's state and leave its function modes empty."""
+        """Read this thread's state and leave its function modes empty, and inference mode covered."""
         autocast = tuple((torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in _AUTOCAST_DEVICES)
         modes = [_C._pop_torch_function_stack() for _ in range(_C._len_torch_function_stack())]
-        return cls(torch.is_grad_enabled(), autocast, modes)
+        state = cls(torch.is_grad_enabled(), autocast, modes)
+        if torch.is_inference_mode_enabled():
+            state.cover = torch.inference_mode(False)
+            state.cover.__enter__()
+        return state
 
     def put(self) -> None:
         """Make this the thread's state."""
+        if self.cover is not None:
+            self.cover.__exit__(None, None, None)
         if torch.is_grad_enabled() != self.grad:
             torch._C._set_grad_enabled(self.grad)
         for device, (enabled, dtype) in zip(_AUTOCAST_DEVICES, self.autocast, strict=True):

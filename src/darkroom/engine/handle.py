@@ -12,6 +12,8 @@ from typing import Any
 from ..core import FINAL_EVENTS, Event
 from ..errors import NotSupported
 
+METRICS = ("queued_s", "encode_s", "denoise_s", "decode_s", "device_s", "host_s")
+
 
 class Handle:
     """One request as its submitter sees it; every method may be called from any thread."""
@@ -24,8 +26,10 @@ class Handle:
         self._error: BaseException | None = None
         self._is_done = False
         self._progress = 0.0
+        self._metrics = dict.fromkeys(METRICS, 0.0)
         self._seq = 0
         self._listeners: list[Callable[[], None]] = []
+        self._told: list[Callable[[Event], None]] = []
 
     def result(self, timeout: float | None = None) -> Any:
         """What the pipeline's own `__call__` returns; waits at most `timeout` seconds.
@@ -52,6 +56,16 @@ class Handle:
         """Denoising steps done of all, 0 to 1."""
         return self._progress
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Seconds so far.
+
+        `queued_s` until it started; `encode_s`, `denoise_s`, `decode_s` of the forwards that it took part in;
+        `device_s` its share of all of these, by rows; `host_s` of its work in the thread pool.
+        """
+        with self._changed:
+            return dict(self._metrics)
+
     def events(self) -> Iterator[Event]:
         """Everything that happened from the start, then what happens until the end; only the latest preview is kept."""
         last = 0
@@ -64,6 +78,16 @@ class Handle:
                 yield event
                 if event.type in FINAL_EVENTS:
                     return
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call it with each event, in the thread where that happens: the engine's, so it must be quick and not raise.
+
+        What has happened before is told at once.
+        """
+        with self._changed:
+            for event in self._events:
+                listener(event)
+            self._told.append(listener)
 
     def checkpoint(self) -> Any:
         """The tape to resume from; not built yet."""
@@ -109,24 +133,38 @@ class Handle:
     def emit(self, kind: str, **data: Any) -> None:
         """Tell what happened; steps also move `progress`."""
         with self._changed:
-            self._append(kind, data)
+            event = self._append(kind, data)
+            told = list(self._told)
             self._changed.notify_all()
+        for listener in told:
+            listener(event)
+
+    def charge(self, **seconds: float) -> None:
+        """Add to its `metrics`."""
+        with self._changed:
+            for name, spent in seconds.items():
+                self._metrics[name] += spent
 
     def finish(self, kind: str, *, result: Any = None, error: BaseException | None = None) -> None:
         """End it, once."""
         with self._changed:
             assert not self._is_done
             self._result, self._error, self._is_done = result, error, True
-            self._append(kind, {"error": str(error)} if error is not None else {})
+            event = self._append(kind, {"error": str(error)} if error is not None else {})
             listeners, self._listeners = self._listeners, []
+            told, self._told = self._told, []
             self._request_cancel = lambda: None  # it holds the request, and with it inputs and views
             self._changed.notify_all()
+        for tell in told:
+            tell(event)
         for listener in listeners:
             listener()
 
-    def _append(self, kind: str, data: dict[str, Any]) -> None:
+    def _append(self, kind: str, data: dict[str, Any]) -> Event:
         self._seq += 1
         self._progress = data.get("progress", self._progress)
         if kind == "preview":
             self._events = [event for event in self._events if event.type != "preview"]
-        self._events.append(Event(self._seq, time.time(), kind, data))
+        event = Event(self._seq, time.time(), kind, data)
+        self._events.append(event)
+        return event

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from . import fiber
-from .call import make_call
+from .call import HostCall, make_call
 from .specs import CallSpec, Kind
 
 _uids = itertools.count(1)
@@ -26,12 +26,19 @@ class HookedMethod:
         self.uid = next(_uids)
         self.name = name
         self.method = method
+        # tells what its forwards cost, in this process and in the next one: the same code over as many weights
+        self.identity = f"{type(module).__name__}.{method}/{sum(p.numel() for p in module.parameters())}"
         self.spec = spec
+        self._module = module
         self.original = getattr(module, method)
         self.is_solitary = spec is not None and _any_set(module, spec.alone_where)
         self.users = 0
         self.shadowed = module.__dict__.get(method)  # somebody's own patch of the instance; put back at the end
         self._signature = inspect.signature(self.original)
+        parameters = self._signature.parameters.values()
+        self._defaults = {p.name: p.default for p in parameters}
+        self._required = frozenset(p.name for p in parameters if p.default is p.empty)
+        self._is_named = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self.__wrapped__ = self.original
 
     @property
@@ -42,11 +49,26 @@ class HookedMethod:
         running = fiber.current()
         if running is None:
             return self.original(*args, **kwargs)
-        call = make_call(self, args, kwargs, running.owner.fixed_rows)
-        return running.park(call)
+        if self.kind == Kind.HOST and _is_on_host(self._module):
+            return running.park(HostCall(self.original, args, kwargs))
+        return running.park(make_call(self, args, kwargs, running.owner.fixed_rows))
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
-        """Arguments by name with defaults; None where names cannot say it all (`*args`)."""
+        """Arguments by name with defaults, in the method's order; None where names cannot say it all (`*args`)."""
+        arguments = self._bind_named(args, kwargs) or self._bind_any(args, kwargs)
+        if arguments is not None and self.spec is not None:
+            arguments.update(self.spec.fixed)
+        return arguments
+
+    def _bind_named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+        """The common case, in a tenth of the time that `inspect` takes; None where it is not that."""
+        given = dict(zip(self._defaults, args, strict=False)) | kwargs
+        is_common = self._is_named and self._required <= given.keys() <= self._defaults.keys()
+        if not is_common or len(given) != len(args) + len(kwargs):
+            return None
+        return {name: given.get(name, default) for name, default in self._defaults.items()}
+
+    def _bind_any(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments: dict[str, Any] = {}
@@ -58,9 +80,11 @@ class HookedMethod:
                 return None
             elif parameter is not inspect.Parameter.VAR_POSITIONAL:
                 arguments[name] = value
-        if self.spec is not None:
-            arguments.update(self.spec.fixed)
         return arguments
+
+
+def _is_on_host(module: torch.nn.Module) -> bool:
+    return all(parameter.device.type == "cpu" for parameter in module.parameters())
 
 
 def _any_set(module: torch.nn.Module, names: tuple[str, ...]) -> bool:

@@ -6,17 +6,17 @@ cent of the best seconds per row, once twice as many rows have been tried; until
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 SAMPLES = 9  # medians over so many forwards: one stalled forward must not move a cap
 TRUSTED = 3  # forwards at a row count before its seconds are believed
 LOOK_AGAIN = 100  # one cap in so many is twice as high, to measure anew what lies past it
 WORTH = 1.03  # more rows must lower seconds per row by this factor to be worth their latency
+
+Samples = Mapping[str, Mapping[int, list[float]]]  # a key's repr -> rows -> seconds of its last forwards
 
 
 @dataclass
@@ -45,54 +45,65 @@ class Profile:
         assert ceiling >= 1
         self.ceiling = ceiling
         self._curves: dict[Hashable, Curve] = {}
+        self._saved: Samples = {}
 
     def record(self, key: Hashable, rows: int, seconds: float) -> None:
         """Learn that a forward of `rows` rows took `seconds`."""
-        self._curves.setdefault(key, Curve()).add(rows, seconds)
+        self._curve(key).add(rows, seconds)
 
     def lower_limit(self, key: Hashable, rows: int) -> None:
         """Never again more than `rows` rows at `key`: more ran out of memory."""
-        curve = self._curves.setdefault(key, Curve())
+        curve = self._curve(key)
         curve.limit = max(1, min(rows, curve.limit or rows))
 
     def limit(self, key: Hashable) -> int:
         """The most rows that are allowed and did not run out of memory."""
-        curve = self._curves.get(key)
-        return min(self.ceiling, curve.limit or self.ceiling) if curve else self.ceiling
+        return min(self.ceiling, self._curve(key).limit or self.ceiling)
 
     def cap(self, key: Hashable) -> int:
-        """The most rows worth putting into one forward."""
-        curve, bound = self._curves.get(key), self.limit(key)
-        if curve is None:
-            return bound
-        worthwhile = max(1, min(bound, _worthwhile_rows(curve.trusted(), bound)))
+        """The most rows to put into the next forward."""
+        curve, usual = self._curve(key), self.usual(key)
         curve.asked += 1
         # what was measured in a bad moment must not hold for ever
-        return min(bound, 2 * worthwhile) if curve.asked % LOOK_AGAIN == 0 else worthwhile
+        return min(self.limit(key), 2 * usual) if curve.asked % LOOK_AGAIN == 0 else usual
+
+    def usual(self, key: Hashable) -> int:
+        """The most rows worth putting into one forward."""
+        bound = self.limit(key)
+        return max(1, min(bound, _worthwhile_rows(self._curve(key).trusted(), bound)))
 
     def seconds(self, key: Hashable, rows: int) -> float | None:
         """Predicted seconds of a forward of `rows` rows; None when nothing is known."""
-        curve = self._curves.get(key)
-        known = curve.trusted() if curve else {}
+        known = self._curve(key).trusted()
         return _interpolate(known, rows) if known else None
 
     def table(self) -> dict[str, dict[int, float]]:
         """The curves in words, for reports: key -> rows -> median seconds."""
-        return {repr(key): curve.trusted() for key, curve in self._curves.items()}
+        return {repr(key): curve.trusted() for key, curve in self._curves.copy().items()}
 
-    def save(self, path: Path) -> None:
-        """Write the learned curves as JSON, whole or not at all."""
-        rows = [[repr(k), c.limit, {str(r): list(s) for r, s in c.seconds.items()}] for k, c in self._curves.items()]
-        temporary = path.with_suffix(".part")
-        temporary.write_text(json.dumps(rows))
-        temporary.replace(path)
+    def samples(self) -> Samples:
+        """Everything measured, and what was taken up and not asked for since.
 
-    def load(self, path: Path, keys: dict[str, Hashable]) -> None:
-        """Take up saved curves for those of `keys` (by their repr) that the file knows."""
-        for name, limit, seconds in json.loads(path.read_text()):
-            if name in keys:
-                samples = {int(r): deque(s, maxlen=SAMPLES) for r, s in seconds.items()}
-                self._curves[keys[name]] = Curve(samples, limit)
+        Limits are left out: what ran out of memory here may have room elsewhere, and trying again costs one forward.
+        """
+        own = {repr(key): _samples_of(curve) for key, curve in self._curves.copy().items()}
+        return {**self._saved, **{name: samples for name, samples in own.items() if samples}}
+
+    def take_up(self, samples: Samples) -> None:
+        """Believe these for keys that nothing is known of yet."""
+        self._saved = {**self._saved, **samples}
+
+    def _curve(self, key: Hashable) -> Curve:
+        curve = self._curves.get(key)
+        if curve is None:
+            saved = self._saved.get(repr(key), {})
+            seconds = {rows: deque(samples, maxlen=SAMPLES) for rows, samples in saved.items()}
+            curve = self._curves.setdefault(key, Curve(seconds))
+        return curve
+
+
+def _samples_of(curve: Curve) -> dict[int, list[float]]:
+    return {rows: list(seconds) for rows, seconds in curve.seconds.copy().items() if seconds}
 
 
 def _worthwhile_rows(known: dict[int, float], bound: int) -> int:
@@ -105,13 +116,17 @@ def _worthwhile_rows(known: dict[int, float], bound: int) -> int:
 
 
 def _interpolate(known: dict[int, float], rows: int) -> float:
-    below = max((r for r in known if r <= rows), default=None)
-    above = min((r for r in known if r >= rows), default=None)
-    if below is None:
-        return known[min(known)]
-    if above is None:
-        return known[below] * rows / below
-    if below == above:
-        return known[below]
-    share = (rows - below) / (above - below)
-    return known[below] + share * (known[above] - known[below])
+    """On the line through the two nearest measured row counts; beyond them between flat and proportional."""
+    if rows in known:
+        return known[rows]
+    nearest = min(known, key=lambda count: abs(count - rows))
+    flat, proportional = known[nearest], known[nearest] * rows / nearest
+    others = [count for count in known if count != nearest and (count > rows) != (nearest > rows)]
+    others = others or [count for count in known if count != nearest]
+    if not others:
+        return (flat + proportional) / 2
+    other = min(others, key=lambda count: abs(count - rows))
+    line = flat + (rows - nearest) * (known[other] - flat) / (other - nearest)
+    if min(nearest, other) < rows < max(nearest, other):
+        return line
+    return min(max(line, min(flat, proportional)), max(flat, proportional))

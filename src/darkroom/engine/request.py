@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,21 @@ from ..errors import BadInput
 from . import preview
 from .call import Call
 from .fiber import Fiber
+from .forecast import Work, left, one_step
 from .handle import Handle
+from .pace import Seen, Trip
 from .served import Served
-from .view import make_view
+from .specs import Kind
+from .view import make_view, pipelines_of
 
 MOST_SECONDS = 1e8  # three years
+SIZES = ("prompt", "height", "width", "num_frames", "num_images_per_prompt", "num_videos_per_prompt", "batch_size")
+CHARGED_TO: dict[str, str] = {
+    Kind.ENCODE: "encode_s",
+    Kind.DENOISE: "denoise_s",
+    Kind.CONTROL: "denoise_s",
+    Kind.DECODE: "decode_s",
+}
 
 
 @dataclass(eq=False)
@@ -44,21 +54,70 @@ class Request:
     submitted_at: float = field(default_factory=time.monotonic)
     stop: BaseException | None = None  # why it must end: JobCancelled, DeadlineExceeded, EngineClosed
     throws: int = 0
+    trip: Trip = field(default_factory=lambda: Trip(time.monotonic()))
 
     def start(self, shared: set[int]) -> Fiber:
         """A fresh fiber from the beginning; only on a borrowed module view may it write on modules."""
         self.guarded = shared
+        self.trip = Trip(time.monotonic())
         if self.wants_own and self.own_pipe is None:
             self.own_pipe = self.served.borrow()
         view = make_view(
             self.own_pipe or self.served.pipe, {} if self.own_pipe else self.served.settled, self.served.kinds
         )
-        progress = Progress(self.handle)
-        view.__dict__["progress_bar"] = progress.open
+        progress = Progress(self._stepped)
+        for each in pipelines_of(view):
+            each.__dict__["progress_bar"] = progress.open
         arguments = self._run_arguments()
         seed = secrets.randbits(63) if self.seed is None else self.seed
         self.fiber = Fiber(lambda: view(**arguments), seed=seed, owner=self, context=self.context.copy())
         return self.fiber
+
+    def answered(self, call: Call, is_shared: bool) -> None:
+        """Its call has run, alone or in company: what that took is charged here and nowhere else."""
+        self.call, self.ran_control = None, call.kind == Kind.CONTROL
+        kind = CHARGED_TO.get(call.kind)
+        self.handle.charge(device_s=call.device_s, **({kind: call.wall_s} if kind else {}))
+        new = Seen(call.kind, call.shape_key, call.rows, call.key.fixed_rows, is_shared)
+        seen = self.trip.seen.setdefault((call.key.hook, call.shape_key), new)
+        seen.calls += 1
+        seen.seconds += call.device_s
+
+    def work_left(self) -> Iterator[Work]:
+        """What it still asks of the device, as far as anything like it was seen."""
+        steps = self.trip.steps if self.trip.steps is not None else self._asked_steps()
+        return left(self.trip, self._known(), steps)
+
+    def next_step(self) -> Iterator[Work]:
+        """What its next step asks of the device."""
+        return one_step(self._known())
+
+    def _known(self) -> Trip:
+        return self.served.pace.like(self.label, self.trip)
+
+    @property
+    def label(self) -> tuple[Any, ...]:
+        """What its cost depends on, beside its steps: size, images, whether it is guided, its row regime."""
+        scales = [self.arguments.get(name) for name in ("guidance_scale", "true_cfg_scale")]
+        guided = [scale > 1 if isinstance(scale, int | float) else None for scale in scales]
+        sizes = [_plain(self.arguments.get(name)) for name in SIZES]
+        return (*sizes, *guided, self.fixed_rows)
+
+    def _asked_steps(self) -> float:
+        """Before its loop has said: image tasks take a part of what was asked."""
+        steps, strength = (self._argument(name) for name in ("num_inference_steps", "strength"))
+        lists = [self.arguments.get(name) for name in ("timesteps", "sigmas")]
+        given = next((each for each in lists if each is not None), None)
+        steps = len(given) if isinstance(given, list | tuple) else steps if isinstance(steps, int) else 0
+        return steps * strength if isinstance(strength, int | float) else steps
+
+    def _argument(self, name: str) -> Any:
+        parameter = self.served.parameters.get(name)
+        return self.arguments.get(name, parameter.default if parameter else None)
+
+    def _stepped(self, step: int, steps: int) -> None:
+        self.trip.stepped(step, steps, time.monotonic())
+        self.handle.emit("progress", step=step, steps=steps, progress=min(1.0, step / max(1, steps)))
 
     def _run_arguments(self) -> dict[str, Any]:
         arguments = dict(self.arguments)
@@ -71,11 +130,18 @@ class Request:
         return arguments
 
 
+def _plain(value: Any) -> Any:
+    """Numbers as they are, texts as one text, lists by their length; anything else by its kind."""
+    if isinstance(value, list | tuple):
+        return ("list", len(value))
+    return value if isinstance(value, int | float) else type(value).__name__
+
+
 class Progress:
     """Stands in for a view's progress bar and reports denoising steps; several loops of one request add up."""
 
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
+    def __init__(self, stepped: Callable[[int, int], None]) -> None:
+        self._stepped = stepped
         self._step = 0
         self._steps = 0
 
@@ -90,8 +156,7 @@ class Progress:
     def update(self, steps: int = 1) -> None:
         """`steps` more denoising steps are done."""
         self._step += int(steps)
-        share = min(1.0, self._step / max(1, self._steps))
-        self._handle.emit("progress", step=self._step, steps=self._steps, progress=share)
+        self._stepped(self._step, self._steps)
 
     def __iter__(self) -> Iterator[Any]:
         for item in self._iterable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,21 @@ class Unsplittable(Exception):
     """The output holds something that no rule can split into rows."""
 
 
+@dataclass(frozen=True)
+class RowFactors:
+    """A number a row, for the right side of `tensor * number`, and as exact as one number for all is.
+
+    Torch multiplies a half-precision tensor by a Python number in float32 and rounds once. A tensor of numbers in its
+    stead must have the tensor's own dtype, where 0.3 is another number, or the product has another dtype.
+    """
+
+    values: torch.Tensor
+
+    def __rmul__(self, rows: torch.Tensor) -> torch.Tensor:
+        factors = self.values.reshape(-1, *[1] * (rows.dim() - 1))
+        return (rows.to(self.values.dtype) * factors).to(rows.dtype)
+
+
 def stack(calls: Sequence[Call]) -> dict[str, Any]:
     """One set of arguments with the rows of all calls, in order, in contiguous buffers of their own."""
     spec = calls[0].hook.spec
@@ -25,8 +41,10 @@ def stack(calls: Sequence[Call]) -> dict[str, Any]:
 
 def _stack_argument(spec: CallSpec, name: str, calls: Sequence[Call]) -> Any:
     values = [call.arguments[name] for call in calls]
+    if name in spec.factors:
+        return _stack_factors(values, calls)
     if name in spec.scalars:
-        return _stack_scalars(values, [call.rows for call in calls], spec.scalars[name], calls[0])
+        return _stack_scalars(values, calls)
     if name in spec.listed or name in spec.repeated:
         return None if values[0] is None else [entry for value in values for entry in value]
     if name in spec.stacked or name in spec.times:
@@ -34,22 +52,25 @@ def _stack_argument(spec: CallSpec, name: str, calls: Sequence[Call]) -> Any:
     return values[0]
 
 
-def _stack_scalars(values: list[Any], rows: list[int], trailing: int, first: Call) -> Any:
+def _stack_factors(values: list[Any], calls: Sequence[Call]) -> RowFactors:
+    rows = calls[0].arguments[_spec(calls[0]).rows]
+    wide = torch.promote_types(rows.dtype, torch.float32)
+    each = [torch.as_tensor(value, dtype=wide, device=rows.device) for value in values]
+    return RowFactors(torch.cat([one.expand(call.rows) for one, call in zip(each, calls, strict=True)]))
+
+
+def _stack_scalars(values: list[Any], calls: Sequence[Call]) -> Any:
     """One value a row; the widest dtype wins, which for timesteps is exact: embeddings are computed in float32."""
     if values[0] is None:
         return None
-    if isinstance(values[0], torch.Tensor) and values[0].dim() > 1 and values[0].shape[0] == rows[0]:
+    if isinstance(values[0], torch.Tensor) and values[0].dim() > 1 and values[0].shape[0] == calls[0].rows:
         return _cat(values)
-    device = _device_of(first)
+    device = _device_of(calls[0])
     tensors = [torch.as_tensor(value, device=device).reshape(-1) for value in values]
     dtype = tensors[0].dtype
     for tensor in tensors[1:]:
         dtype = torch.promote_types(dtype, tensor.dtype)
-    stacked = torch.cat([t.to(dtype).expand(n) for t, n in zip(tensors, rows, strict=True)])
-    if trailing:
-        # A Python number multiplies in the tensor's own dtype; a tensor of a wider dtype would promote.
-        stacked = stacked.to(first.arguments[_spec(first).rows].dtype)
-    return stacked.reshape(-1, *([1] * trailing))
+    return torch.cat([t.to(dtype).expand(call.rows) for t, call in zip(tensors, calls, strict=True)])
 
 
 def _spec(call: Call) -> CallSpec:
@@ -85,6 +106,8 @@ def _take_argument(spec: CallSpec, name: str, value: Any, index: list[int], tota
         return None
     if name in spec.listed or name in spec.repeated:
         return [value[row] for row in index]
+    if isinstance(value, RowFactors):
+        return RowFactors(value.values[index])
     if name in spec.scalars or name in spec.stacked or name in spec.times:
         return _map_tensors(value, lambda tensor: _pick(tensor, index, total))
     return value

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from . import rows
-from .call import Call
+from .call import Call, in_state
 from .fiber import forget_frames
 from .profile import Profile
 from .specs import Kind
@@ -27,12 +27,11 @@ NOISE = {torch.float64: 1e-6, torch.float32: 2e-3, torch.bfloat16: 8e-2, torch.f
 
 @dataclass
 class Outcome:
-    """What a call came to: its output, or the error that is its own; `seconds` is its share of the forward."""
+    """What a call came to: its output, or the error that is its own."""
 
     call: Call
     output: Any = None
     error: BaseException | None = None
-    seconds: float = 0.0
 
 
 @dataclass
@@ -93,7 +92,7 @@ class Runner:
         first = calls[0]
         if first.is_stackable and first.key.fixed_rows:  # its row count holds whatever becomes of batching
             return self._run_fixed(calls)
-        if not self.can_batch(first):
+        if len(calls) == 1 or not self.can_batch(first):  # nothing to stack: as its pipeline calls it, with no copies
             return [outcome for call in calls for outcome in self._run_alone(call)]
         outcomes = self._run_stacked(calls)
         if self._check and len(calls) > 1 and self._checks.is_due(first):
@@ -102,9 +101,7 @@ class Runner:
 
     def _halve(self, calls: Sequence[Call], error: Exception) -> list[Outcome]:
         """Retry a failed forward in halves, so that only the call that fails alone fails its request."""
-        total = sum(call.rows for call in calls)
-        if isinstance(error, torch.OutOfMemoryError) and total > 1:
-            self.profile.lower_limit(calls[0].shape_key, total // 2)
+        self._learn_from(error, calls)
         if len(calls) == 1:
             return [Outcome(calls[0], error=error)]
         if calls[0].key.fixed_rows:  # the row count must not change: each alone at R
@@ -112,46 +109,48 @@ class Runner:
         middle = len(calls) // 2
         return self.run(calls[:middle]) + self.run(calls[middle:])
 
+    def _learn_from(self, error: Exception, calls: Sequence[Call]) -> None:
+        total = sum(call.rows for call in calls)
+        if isinstance(error, torch.OutOfMemoryError) and total > 1:
+            self.profile.lower_limit(calls[0].shape_key, total // 2)
+
     def _run_alone(self, call: Call) -> list[Outcome]:
         args, kwargs = ((), call.arguments) if _is_fixed(call) else call.raw
         try:
             with _random_of(call):
-                output, seconds = self._forward(call, call.rows, 0, lambda: call.hook.original(*args, **kwargs))
+                output = self._forward([(call, call.rows)], 0, lambda: call.hook.original(*args, **kwargs))
         except Exception as error:  # budget: a module's fault is its request's, not the engine's
+            self._learn_from(error, [call])
             return [Outcome(call, error=error)]
-        return [Outcome(call, output, None, seconds)]
+        return [Outcome(call, output)]
 
     def _run_stacked(self, calls: Sequence[Call]) -> list[Outcome]:
         first, counts = calls[0], [call.rows for call in calls]
         arguments = rows.stack(calls)
-        output, seconds = self._forward(first, sum(counts), 0, lambda: first.hook.original(**arguments))
+        output = self._forward(list(zip(calls, counts, strict=True)), 0, lambda: first.hook.original(**arguments))
         parts = rows.split(output, counts, is_listed=_is_listed(first))
-        return _outcomes(calls, parts, seconds)
+        return _outcomes(calls, parts)
 
     def _run_fixed(self, calls: Sequence[Call]) -> list[Outcome]:
         """At exactly R rows a forward, so that a row's bits depend on neither company nor position."""
         first, fixed = calls[0], calls[0].key.fixed_rows
         if self._steady.get(_steady_key(first)) is False:
             return [outcome for call in calls for outcome in self._run_stacked([call])]
-        counts = [call.rows for call in calls]
-        arguments, seconds = rows.stack(calls), 0.0
-        chunks = []
-        for start in range(0, sum(counts), fixed):
-            output, spent = self._run_chunk(first, arguments, start, sum(counts))
-            chunks.append(output)
-            seconds += spent
+        counts, arguments = [call.rows for call in calls], rows.stack(calls)
+        chunks = [self._run_chunk(calls, arguments, start) for start in range(0, sum(counts), fixed)]
         if _steady_key(first) not in self._steady and not self._check_steady(first, arguments, chunks[0], sum(counts)):
             return self._run_fixed(calls)
         parts = rows.split(rows.join(chunks, is_listed=_is_listed(first)), counts, is_listed=_is_listed(first))
-        return _outcomes(calls, parts, seconds)
+        return _outcomes(calls, parts)
 
-    def _run_chunk(self, first: Call, arguments: dict[str, Any], start: int, total: int) -> tuple[Any, float]:
-        spec, fixed = first.hook.spec, first.key.fixed_rows
-        assert spec is not None
-        chunk = rows.take(spec, arguments, start, start + fixed, total)
-        used = min(fixed, total - start)
-        output, seconds = self._forward(first, used, fixed - used, lambda: first.hook.original(**chunk))
-        return rows.split(output, [used, fixed - used], is_listed=_is_listed(first))[0], seconds
+    def _run_chunk(self, calls: Sequence[Call], arguments: dict[str, Any], start: int) -> Any:
+        first, fixed = calls[0], calls[0].key.fixed_rows
+        assert first.hook.spec is not None
+        chunk = rows.take(first.hook.spec, arguments, start, start + fixed, sum(call.rows for call in calls))
+        shares = _within(calls, start, start + fixed)
+        used = sum(count for _, count in shares)
+        output = self._forward(shares, fixed - used, lambda: first.hook.original(**chunk))
+        return rows.split(output, [used, fixed - used], is_listed=_is_listed(first))[0]
 
     def _check_steady(self, first: Call, arguments: dict[str, Any], output: Any, total: int) -> bool:
         """Once for each shape: R copies of the last row must all come out as it did in its company."""
@@ -164,7 +163,7 @@ class Runner:
         last, is_listed = min(fixed, total) - 1, _is_listed(first)
         alike = rows.take(spec, rows.take(spec, arguments, last, last + 1, total), 0, fixed, 1)
         with self._uncounted():
-            made, _ = self._forward(first, fixed, 0, lambda: first.hook.original(**alike))
+            made = self._forward([(first, fixed)], 0, lambda: first.hook.original(**alike))
         copies = rows.split(made, [1] * fixed, is_listed=is_listed)
         original = rows.split(output, [last, 1], is_listed=is_listed)[1]
         is_steady = all(rows.largest_difference(copy, original) == 0.0 for copy in copies)
@@ -198,34 +197,48 @@ class Runner:
         self.stats_of(call).unbatched_because = why
         log.warning("%s runs one call at a time: %s", call.hook.name, why)
 
-    def _forward(self, call: Call, used: int, padded: int, function: Callable[[], Any]) -> tuple[Any, float]:
-        started = time.perf_counter()
-        with _state_of(call):
+    def _forward(self, shares: Sequence[tuple[Call, int]], padded: int, function: Callable[[], Any]) -> Any:
+        """One forward that holds so many rows of each call; its seconds are theirs."""
+        call, started = shares[0][0], time.perf_counter()
+        with in_state(call.state):
             output = function()
         _wait_for(call.key.state[1])
-        seconds = time.perf_counter() - started
-        self._count(call, used, padded, seconds)
-        return output, seconds
+        self._count(shares, padded, time.perf_counter() - started)
+        return output
 
-    def _count(self, call: Call, used: int, padded: int, seconds: float) -> None:
+    def _count(self, shares: Sequence[tuple[Call, int]], padded: int, seconds: float) -> None:
         self.seconds += seconds
         if not self._is_counting:
             return
+        call, used = shares[0][0], sum(count for _, count in shares)
         self.profile.record(call.shape_key, used + padded, seconds)
         stats = self.stats_of(call)
         stats.batches += 1
         stats.rows += used
         stats.padded_rows += padded
         stats.seconds += seconds
+        for each, count in shares:
+            each.wall_s += seconds
+            each.device_s += seconds * count / used  # what is padded is paid for by those it was padded for
 
     def stats_of(self, call: Call) -> ModuleStats:
         """The counters of the method it calls."""
         return self.modules.setdefault(call.hook.name, ModuleStats())
 
 
-def _outcomes(calls: Sequence[Call], parts: list[Any], seconds: float) -> list[Outcome]:
-    total = sum(call.rows for call in calls)
-    return [Outcome(c, part, None, seconds * c.rows / total) for c, part in zip(calls, parts, strict=True)]
+def _outcomes(calls: Sequence[Call], parts: list[Any]) -> list[Outcome]:
+    return [Outcome(call, part) for call, part in zip(calls, parts, strict=True)]
+
+
+def _within(calls: Sequence[Call], start: int, stop: int) -> list[tuple[Call, int]]:
+    """The calls that have rows between `start` and `stop` of the stacked rows, and how many."""
+    shares, end = [], 0
+    for call in calls:
+        begin, end = end, end + call.rows
+        count = min(stop, end) - max(start, begin)
+        if count > 0:
+            shares.append((call, count))
+    return shares
 
 
 def _is_listed(call: Call) -> bool:
@@ -245,22 +258,10 @@ def _noise_of(call: Call) -> float:
     return NOISE.get(dtypes[0], max(NOISE.values())) if dtypes else NOISE[torch.float32]
 
 
-@contextlib.contextmanager
-def _state_of(call: Call) -> Iterator[None]:
-    """Grad mode and autocast as they were in the fibers that called."""
-    grad, device, autocast = call.state
-    with torch.set_grad_enabled(grad):
-        if autocast is None:
-            yield
-        else:
-            with torch.autocast(device, autocast):
-                yield
-
-
 def _random_of(call: Call) -> contextlib.AbstractContextManager[None]:
-    """A module that draws in its forward draws what its request would have drawn there."""
+    """A module that draws in its forward draws what its request would have drawn there; what stacks does not draw."""
     fiber = getattr(call.owner, "fiber", None)
-    return contextlib.nullcontext() if fiber is None else fiber.drawing()
+    return contextlib.nullcontext() if fiber is None or call.is_stackable else fiber.drawing()
 
 
 def _wait_for(device: str) -> None:

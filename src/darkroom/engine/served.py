@@ -10,7 +10,8 @@ from typing import Any, cast
 import torch
 
 from ..errors import ModelNotServable, UnknownArgument
-from . import hook, view
+from . import exclusive, hook, view
+from .pace import Pace
 from .spec_table import CONTAINERS, find
 from .specs import CallSpec
 
@@ -22,15 +23,23 @@ SPARES = 2  # module views kept for requests that write on modules; each costs w
 
 
 class Served:
-    """One named pipeline; `settled` holds half-precision-safe stand-ins of modules by identity."""
+    """One named pipeline; `settled` holds half-precision-safe stand-ins of modules by identity.
 
-    def __init__(self, name: str, pipe: Any, settled: dict[int, torch.nn.Module]) -> None:
+    `fixed_rows` is the row count of its reproducible requests, None the engine's own.
+    """
+
+    def __init__(
+        self, name: str, pipe: Any, settled: dict[int, torch.nn.Module], fixed_rows: int | None = None
+    ) -> None:
         self.name = name
         self.pipe = pipe
         self.settled = settled
+        self.fixed_rows = fixed_rows
         self.parameters = _call_parameters(type(pipe))
+        self.pace = Pace()
         self._hooked: list[tuple[torch.nn.Module, str]] = []
         self._trained: list[torch.nn.Module] = []
+        self._tokenizers: list[Any] = []
         self._spares: list[tuple[Any, view.Written]] = []
         self._lent: dict[int, view.Written] = {}
         self._labels: dict[str, str] = {}
@@ -45,6 +54,9 @@ class Served:
             self._labels[component] = component if is_free else f"{self.name}.{component}"
             self._freeze(module)
             self._attach(module, component)
+        for tokenizer in view.tokenizers_of(self.pipe):
+            exclusive.attach(tokenizer)
+            self._tokenizers.append(tokenizer)
         for original, stand_in in self.settled.items():
             names = [name for name, module in view.named_modules_of(self.pipe) if id(module) == original]
             if names:
@@ -56,7 +68,9 @@ class Served:
             hook.detach(module, method)
         for module in self._trained:
             module.training = True
-        self._hooked, self._trained = [], []
+        for tokenizer in self._tokenizers:
+            exclusive.detach(tokenizer)
+        self._hooked, self._trained, self._tokenizers = [], [], []
 
     def guarded(self) -> Iterator[int]:
         """Identities of every module that a request must not write on."""

@@ -23,10 +23,13 @@ CONTAINERS: dict[str, str] = {
     "FluxMultiControlNetModel": "nets",
 }
 
+# They look at finished pictures, which are host memory by then, and hand out lists of verdicts that do not split.
+CHECKERS = frozenset({"StableDiffusionSafetyChecker", "IFSafetyChecker"})
+
 # A timestep becomes one value a row. An integer one and a float one may meet in a batch: every embedding here casts
 # to float32 before its sine, where both are exact below 2**24.
-_TIMESTEP = {"timestep": 0}
-_TIMESTEP_AND_GUIDANCE = {"timestep": 0, "guidance": 0}
+_TIMESTEP = ("timestep",)
+_TIMESTEP_AND_GUIDANCE = ("timestep", "guidance")
 
 
 def _guess_mode(arguments: Mapping[str, Any]) -> bool:
@@ -34,11 +37,11 @@ def _guess_mode(arguments: Mapping[str, Any]) -> bool:
     return bool(arguments.get("guess_mode"))
 
 
-def _denoise(rows: str, *stacked: str, scalars: Mapping[str, int] = _TIMESTEP, **more: Any) -> tuple[CallSpec, ...]:
+def _denoise(rows: str, *stacked: str, scalars: tuple[str, ...] = _TIMESTEP, **more: Any) -> tuple[CallSpec, ...]:
     return (CallSpec("forward", Kind.DENOISE, rows, (rows, *stacked), scalars, taped=True, **more),)
 
 
-def _control(rows: str, *stacked: str, scalars: Mapping[str, int], **more: Any) -> tuple[CallSpec, ...]:
+def _control(rows: str, *stacked: str, scalars: tuple[str, ...], **more: Any) -> tuple[CallSpec, ...]:
     return (CallSpec("forward", Kind.CONTROL, rows, (rows, *stacked), scalars, **more),)
 
 
@@ -97,7 +100,8 @@ _CONTROLNETS: dict[str, tuple[CallSpec, ...]] = {
         "timestep_cond",
         "attention_mask",
         "added_cond_kwargs",
-        scalars={"timestep": 0, "conditioning_scale": 3},
+        scalars=_TIMESTEP,
+        factors=("conditioning_scale",),
         alone_if=_guess_mode,
     ),
     # A scale a condition, used at several shapes: compared by value.
@@ -117,7 +121,8 @@ _CONTROLNETS: dict[str, tuple[CallSpec, ...]] = {
         "controlnet_cond",
         "encoder_hidden_states",
         "pooled_projections",
-        scalars={"timestep": 0, "conditioning_scale": 2},
+        scalars=_TIMESTEP,
+        factors=("conditioning_scale",),
     ),
     "FluxControlNetModel": _control(
         "hidden_states",
@@ -125,7 +130,8 @@ _CONTROLNETS: dict[str, tuple[CallSpec, ...]] = {
         "controlnet_mode",
         "encoder_hidden_states",
         "pooled_projections",
-        scalars={"timestep": 0, "guidance": 0, "conditioning_scale": 2},
+        scalars=_TIMESTEP_AND_GUIDANCE,
+        factors=("conditioning_scale",),
         shared=("img_ids", "txt_ids"),
     ),
     "T2IAdapter": (CallSpec("forward", Kind.ENCODE, "x", ("x",)),),
@@ -182,7 +188,7 @@ _IMAGE_TRANSFORMERS: dict[str, tuple[CallSpec, ...]] = {
     ),
     # Lists with one tensor a row, in and out.
     "ZImageTransformer2DModel": (
-        CallSpec("forward", Kind.DENOISE, "x", scalars={"t": 0}, listed=("x", "cap_feats"), taped=True),
+        CallSpec("forward", Kind.DENOISE, "x", scalars=("t",), listed=("x", "cap_feats"), taped=True),
     ),
 }
 
@@ -196,7 +202,7 @@ _VIDEO_TRANSFORMERS: dict[str, tuple[CallSpec, ...]] = {
         "hidden_states",
         "encoder_hidden_states",
         "timestep_cond",
-        scalars={"timestep": 0, "ofs": 0},
+        scalars=("timestep", "ofs"),
         shared=("image_rotary_emb",),
     ),
 }
@@ -240,7 +246,11 @@ SPECS: dict[str, tuple[CallSpec, ...]] = {
 def find(module_class: type) -> tuple[CallSpec, ...] | None:
     """The specs that hold for a module's class; None when none is known or its own methods differ."""
     for base in module_class.__mro__:
-        if base.__name__ in SPECS and base.__module__.partition(".")[0] in LIBRARIES:
+        if base.__module__.partition(".")[0] not in LIBRARIES:
+            continue
+        if base.__name__ in CHECKERS:
+            return (CallSpec("forward", Kind.HOST, "clip_input", alone_if=lambda _: True),)
+        if base.__name__ in SPECS:
             return (
                 tuple(spec for spec in SPECS[base.__name__] if _is_inherited(module_class, base, spec.method)) or None
             )

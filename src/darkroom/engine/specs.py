@@ -20,6 +20,7 @@ class Kind(StrEnum):
     CONTROL = "control"  # a ControlNet: its residuals are large, so its denoiser runs next
     ENCODE = "encode"  # a pure function of its arguments: run at once, cached where `cached`
     DECODE = "decode"
+    HOST = "host"  # no part of making a picture, such as checking it: beside the loop, where the module is on the CPU
     OTHER = "other"
 
 
@@ -29,10 +30,10 @@ class CallSpec:
 
     `rows` names the argument whose first dimension counts rows. `stacked` arguments are tensors (or nested
     lists, tuples, dicts of tensors) with the rows in dimension 0; `times` ones have a whole multiple of the rows
-    there. `scalars` are numbers, 0-d, one-element or per-row tensors that become one value a row; the value is
-    the number of trailing singleton dimensions to add. `listed` arguments are Python lists with one entry a row;
-    `repeated` ones must have equal entries, of equal value between calls. `ignored` arguments take no part in
-    the key; the first call's is used. `fixed` arguments are set so, whatever the pipeline passes. `shared`
+    there. `scalars` are numbers, 0-d, one-element or per-row tensors that become one value a row. `factors` are
+    numbers that the method multiplies its rows by, as `rows * factor`. `listed` arguments are Python lists with one
+    entry a row; `repeated` ones must have equal entries, of equal value between calls. `ignored` arguments take no
+    part in the key; the first call's is used. `fixed` arguments are set so, whatever the pipeline passes. `shared`
     tensors are compared by content. `alone_if` says which calls must not be stacked at all.
     """
 
@@ -40,7 +41,8 @@ class CallSpec:
     kind: Kind
     rows: str
     stacked: tuple[str, ...] = ()
-    scalars: Mapping[str, int] = field(default_factory=dict)
+    scalars: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()

@@ -7,7 +7,6 @@ is for pipelines that write on their modules: copies of the modules over the sam
 
 from __future__ import annotations
 
-import contextvars
 import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 import torch
 
-from . import fiber, hook
+from . import exclusive, fiber, hook
 from .call import HostCall
 
 
@@ -33,13 +32,18 @@ def make_view(pipe: Any, substitutes: Mapping[int, torch.nn.Module], kinds: Mapp
             state[name] = make_view(value, substitutes, kinds)
         elif is_image_processor(value):
             state[name] = off_the_tick(value)
+        elif id(value) in kinds:
+            state[name] = copy.copy(value)
+            state[name].__class__ = kinds[id(value)]
     return view
 
 
 def settled_kinds(pipe: Any) -> dict[int, type]:
-    """Classes for the views of a pipeline and its sub-pipelines, by identity, in which the device is a constant.
+    """Classes for the views of a pipeline and its sub-pipelines, and for copies of their feature extractors.
 
-    Diffusers finds it by a walk through every module for offload hooks, once a request; served modules have none.
+    In those of pipelines the device is a constant: diffusers finds it by a walk through every module for offload hooks,
+    once a request; served modules have none. A feature extractor is called itself, which Python looks up on the class,
+    so its calls can park in no other way.
     """
     kinds = {}
     if hasattr(type(pipe), "_execution_device"):
@@ -48,6 +52,9 @@ def settled_kinds(pipe: Any) -> dict[int, type]:
     for value in list(pipe.__dict__.values()):
         if is_pipeline(value):
             kinds.update(settled_kinds(value))
+        elif is_feature_extractor(value):
+            kind, call = type(value), _parking(type(value).__call__)
+            kinds[id(value)] = type(kind.__name__, (kind,), {"__module__": kind.__module__, "__call__": call})
     return kinds
 
 
@@ -76,6 +83,14 @@ def _copy_modules(pipe: Any, memo: dict[int, Any], substitutes: Mapping[int, tor
     return view
 
 
+def pipelines_of(pipe: Any) -> Iterator[Any]:
+    """The pipeline and those it holds."""
+    yield pipe
+    for value in list(pipe.__dict__.values()):
+        if is_pipeline(value):
+            yield from pipelines_of(value)
+
+
 def modules_of(pipe: Any) -> Iterator[torch.nn.Module]:
     """The modules a pipeline holds, those of its sub-pipelines too, each once."""
     seen: set[int] = set()
@@ -83,6 +98,12 @@ def modules_of(pipe: Any) -> Iterator[torch.nn.Module]:
         if id(module) not in seen:
             seen.add(id(module))
             yield module
+
+
+def tokenizers_of(pipe: Any) -> Iterator[Any]:
+    """The tokenizers a pipeline and those it holds have."""
+    for each in pipelines_of(pipe):
+        yield from (value for value in list(each.__dict__.values()) if exclusive.is_tokenizer(value))
 
 
 def named_modules_of(pipe: Any, prefix: str = "") -> Iterator[tuple[str, torch.nn.Module]]:
@@ -115,6 +136,11 @@ def is_image_processor(value: Any) -> bool:
     return hasattr(value, "postprocess") and hasattr(value, "preprocess") and not isinstance(value, torch.nn.Module)
 
 
+def is_feature_extractor(value: Any) -> bool:
+    """Transformers' image processors, which make pictures ready for a safety checker or an image encoder."""
+    return callable(value) and "pixel_values" in getattr(value, "model_input_names", ())
+
+
 def off_the_tick(processor: Any) -> Any:
     """A copy of an image processor whose work runs in the thread pool while its fiber is parked."""
     own = copy.copy(processor)
@@ -130,7 +156,7 @@ def _parking(function: Callable[..., Any]) -> Callable[..., Any]:
         running = fiber.current()
         if running is None:
             return function(*args, **kwargs)
-        return running.park(HostCall(function, args, kwargs, torch.is_grad_enabled(), contextvars.copy_context()))
+        return running.park(HostCall(function, args, kwargs))
 
     return park
 

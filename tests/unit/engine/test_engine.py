@@ -270,6 +270,29 @@ def test_progress_counts_steps_and_events_tell_the_whole_story(pipe: Any, call: 
     assert list(handle.events()) == events
 
 
+def test_steps_of_a_pipeline_inside_another_are_reported_and_not_drawn(
+    pipe: Any, call: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    kind = type(pipe)
+
+    class Twice(kind):  # type: ignore[misc,valid-type]
+        """Makes its picture by way of another pipeline first."""
+
+        inner: Any
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            self.inner(*args, **kwargs)
+            return super().__call__(*args, **kwargs)
+
+    outer = Twice(**pipe.components, requires_safety_checker=False)
+    outer.inner = kind(**pipe.components, requires_safety_checker=False)
+    with Engine(outer) as engine:
+        capfd.readouterr()
+        events = list(engine.submit(**call).events())
+    assert [event.data["step"] for event in events if event.type == "progress"] == [1, 2, 3, 4, 5, 6]
+    assert capfd.readouterr().err == ""
+
+
 def test_previews_show_the_picture_on_its_way_and_change_nothing(pipe: Any, call: dict[str, Any]) -> None:
     with Engine(pipe) as engine:
         plain = engine.submit(**call).result(60)

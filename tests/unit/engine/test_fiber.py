@@ -65,6 +65,47 @@ def test_autocast_belongs_to_the_fiber() -> None:
     assert not torch.is_autocast_enabled("cpu")
 
 
+def test_inference_mode_belongs_to_the_fiber() -> None:
+    """Two that enter it and leave it in another order than they came."""
+
+    def run() -> list[bool]:
+        seen = []
+        with torch.inference_mode():
+            made = torch.ones(1)
+            park()
+            made.add_(1)  # refused outside of the mode
+            seen += [torch.is_inference_mode_enabled(), made.is_inference()]
+            with torch.inference_mode(False):
+                park()
+                seen.append(torch.is_inference_mode_enabled())
+            seen.append(torch.is_inference_mode_enabled())
+        park()
+        return [*seen, torch.is_inference_mode_enabled(), torch.ones(1).is_inference()]
+
+    one, other = fiber_of(run), fiber_of(run)
+    for fiber in (one, other, other, one, one, other):
+        fiber.resume()
+        assert not torch.is_inference_mode_enabled()
+        assert torch.is_grad_enabled()
+        assert not torch.ones(1).is_inference()
+    expected = [True, True, False, True, False, False]
+    assert one.resume() == other.resume() == expected
+
+
+def test_a_fiber_that_is_thrown_out_leaves_its_modes_behind() -> None:
+    def run() -> None:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            park()
+
+    fiber = fiber_of(run)
+    fiber.resume()
+    with pytest.raises(Cancelled):
+        fiber.throw_in(Cancelled())
+    assert not torch.is_inference_mode_enabled()
+    assert not torch.is_autocast_enabled("cpu")
+    assert torch.is_grad_enabled()
+
+
 def test_default_device_belongs_to_the_fiber() -> None:
     def run() -> torch.device:
         with torch.device("meta"):

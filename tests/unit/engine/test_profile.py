@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,12 +69,42 @@ def test_nothing_known_predicts_nothing() -> None:
     assert Profile(8).seconds(KEY, 4) is None
 
 
-def test_saved_curves_come_back(tmp_path: Path) -> None:
-    path = tmp_path / "profile.json"
+def test_what_one_profile_knows_another_takes_up() -> None:
     profile = learned({2: 1.0, 4: 1.2, 8: 2.6, 16: 5.2})
-    profile.lower_limit(KEY, 16)
-    profile.save(path)
     again = Profile(32)
-    again.load(path, {repr(KEY): KEY})
+    again.take_up(profile.samples())
+    assert again.cap(KEY) == profile.cap(KEY) == 4
     assert again.table() == profile.table()
-    assert again.cap(KEY) == profile.cap(KEY)
+
+
+def test_its_own_forwards_tell_more_than_what_was_taken_up() -> None:
+    profile = learned({4: 1.0})
+    profile.take_up(learned({4: 9.0}).samples())
+    assert profile.seconds(KEY, 4) == 1.0
+
+
+def test_what_was_taken_up_and_never_asked_for_is_handed_on() -> None:
+    middle = Profile(32)
+    middle.take_up(learned({4: 1.0}).samples())
+    last = Profile(32)
+    last.take_up(middle.samples())
+    assert last.seconds(KEY, 4) == 1.0
+
+
+def test_what_ran_out_of_memory_is_tried_again_by_the_next_process() -> None:
+    profile = learned({2: 1.0, 4: 1.2, 8: 1.4})
+    profile.lower_limit(KEY, 4)
+    again = Profile(8)
+    again.take_up(profile.samples())
+    assert (profile.cap(KEY), again.cap(KEY)) == (4, 8)
+
+
+@given(st.dictionaries(st.integers(1, 64), st.floats(1e-4, 10), min_size=2), st.integers(1, 64), st.integers(1, 64))
+def test_a_forward_of_more_rows_is_never_predicted_at_more_than_its_share(
+    curve: dict[int, float], rows: int, more: int
+) -> None:
+    """Beyond what was measured: between as long as the nearest and in proportion to it."""
+    profile, most = learned(curve), max(curve)
+    beyond = most + more
+    predicted = profile.seconds(KEY, beyond) or 0
+    assert curve[most] * 0.999 <= predicted <= curve[most] * beyond / most * 1.001

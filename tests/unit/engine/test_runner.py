@@ -22,7 +22,7 @@ def no_grad() -> Iterator[None]:
         yield
 
 
-SPEC = CallSpec("forward", Kind.DENOISE, "sample", ("sample", "extras"), {"timestep": 0}, shared=("grid",))
+SPEC = CallSpec("forward", Kind.DENOISE, "sample", ("sample", "extras"), ("timestep",), shared=("grid",))
 
 
 class Toy(torch.nn.Module):
@@ -76,6 +76,42 @@ def test_rows_are_handed_out_as_copies() -> None:
     one, other = (outcome.output[0] for outcome in outcomes)
     assert one.untyped_storage().data_ptr() != other.untyped_storage().data_ptr()
     assert one.untyped_storage().nbytes() == one.nbytes
+
+
+def test_a_lone_call_runs_as_it_was_made_with_nothing_copied() -> None:
+    class Echo(Toy):
+        def forward(self, sample: torch.Tensor, timestep: Any, extras: Any = None, grid: Any = None) -> Any:
+            return (sample, timestep, extras)
+
+    extras = {"a": [rows_of(5)]}
+    (call,) = calls_of(Echo(), [rows_of(1)], extras=extras)
+    (outcome,) = runner_of().run([call])
+    sample, timestep, seen = outcome.output
+    assert sample is call.arguments["sample"]
+    assert type(timestep) is float
+    assert seen is extras
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((1, 2), {}), ((1,), {"timestep": 2}), ((1, 2, 3, 4, 5), {}), ((), {"grid": 4, "timestep": 2, "sample": 1})],
+)
+def test_arguments_are_bound_in_the_methods_order_whichever_way_they_are_given(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    hook = HookedMethod(Toy(), "forward", SPEC, "toy")
+    bound = hook.bind(args, kwargs)
+    assert bound == hook._bind_any(args, kwargs)
+    assert list(bound or ()) == ["sample", "timestep", "extras", "grid", "flag"]
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"), [((1,), {}), ((1, 2), {"sample": 1}), ((1, 2), {"typo": 1}), (range(9), {})]
+)
+def test_arguments_that_do_not_fit_are_refused_as_python_refuses_them(args: Any, kwargs: dict[str, Any]) -> None:
+    hook = HookedMethod(Toy(), "forward", SPEC, "toy")
+    with pytest.raises(TypeError):
+        hook.bind(tuple(args), kwargs)
 
 
 @pytest.mark.parametrize("poisoned", range(5))

@@ -1,0 +1,134 @@
+"""Pipelines that come and go while an engine runs, and listening to a request."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import threading
+import weakref
+from typing import Any
+
+import pytest
+import torch
+
+from darkroom import errors
+from darkroom.core import Event
+from darkroom.engine import hook
+from darkroom.engine.engine import Engine, Options, Tick
+from tests.parity.families import sd_solvers
+from tests.unit.engine.test_engine import hold, same
+
+WAIT_S = 120.0
+
+
+def is_hooked(module: torch.nn.Module) -> bool:
+    return isinstance(module.__dict__.get("forward"), hook.HookedMethod)
+
+
+def test_a_removed_pipeline_is_served_no_longer_and_its_modules_are_as_before(call: dict[str, Any]) -> None:
+    first, second = copy.deepcopy(sd_solvers()["ddim"]), sd_solvers()["euler"]
+    with Engine() as engine:
+        engine.add(first, "first")
+        engine.add(second, "second")
+        engine.submit(model="first", **call).result(WAIT_S)
+        engine.remove("first")
+        assert not is_hooked(first.unet)
+        assert is_hooked(second.unet)
+        with pytest.raises(errors.UnknownModel):
+            engine.submit(model="first", **call)
+        engine.submit(**call).result(WAIT_S)  # the only one left needs no name
+
+
+def test_modules_that_another_pipeline_shares_stay_hooked(call: dict[str, Any]) -> None:
+    pipes = sd_solvers()
+    with Engine() as engine:
+        engine.add(pipes["ddim"], "one")
+        engine.add(pipes["euler"], "two")
+        before = engine.submit(model="two", **call).result(WAIT_S)
+        engine.remove("one")
+        assert is_hooked(pipes["euler"].unet)
+        assert same(engine.submit(model="two", **call).result(WAIT_S), before)
+
+
+def test_a_pipeline_in_use_cannot_be_removed(pipe: Any, call: dict[str, Any]) -> None:
+    held, reached, go = hold()
+    with Engine() as engine:
+        engine.add(pipe, "busy")
+        handle = engine.submit(model="busy", **call, callback_on_step_end=held)
+        assert reached.wait(WAIT_S)
+        try:
+            with pytest.raises(errors.Conflict):
+                engine.remove("busy")
+        finally:
+            go.set()
+        handle.result(WAIT_S)
+
+
+def test_what_a_removed_pipeline_held_is_let_go(call: dict[str, Any]) -> None:
+    pipe = copy.deepcopy(sd_solvers()["ddim"])
+    with Engine() as engine:
+        engine.add(pipe, "gone")
+        engine.submit(model="gone", **call).result(WAIT_S)
+        engine.remove("gone")
+        unet = weakref.ref(pipe.unet)
+        del pipe
+        gc.collect()
+        assert unet() is None
+
+
+def test_each_pipeline_has_the_row_count_that_it_was_added_with(call: dict[str, Any]) -> None:
+    rows: list[tuple[int, int]] = []
+
+    def note(tick: Tick) -> None:
+        if tick.kind == "denoise":
+            rows.append((tick.rows, tick.padded_rows))
+
+    pipes = sd_solvers()
+    with Engine(fixed_rows=8, options=Options(on_tick=note)) as engine:
+        engine.add(pipes["ddim"], "four", fixed_rows=4)
+        engine.add(pipes["euler"], "as the engine")
+        engine.submit(model="four", reproducible=True, **call).result(WAIT_S)
+        assert {used + padded for used, padded in rows} == {4}
+        rows.clear()
+        engine.submit(model="as the engine", reproducible=True, **call).result(WAIT_S)
+        assert {used + padded for used, padded in rows} == {8}
+        with pytest.raises(errors.BadInput):
+            engine.add(pipes["ddim"], "odd", fixed_rows=3)
+
+
+def test_a_listener_hears_every_event_once_and_in_order(pipe: Any, call: dict[str, Any]) -> None:
+    heard: list[Event] = []
+    ended = threading.Event()
+
+    def listen(event: Event) -> None:
+        heard.append(event)
+        if event.type == "succeeded":
+            ended.set()
+
+    with Engine(pipe) as engine:
+        handle = engine.submit(**call)
+        handle.listen(listen)
+        handle.result(WAIT_S)
+        assert ended.wait(WAIT_S)
+    assert heard == list(handle.events())
+    late: list[Event] = []
+    handle.listen(late.append)
+    assert late == heard
+
+
+def test_requests_that_wait_for_memory_are_counted_as_held_back(pipe: Any, call: dict[str, Any]) -> None:
+    submitted, counts = threading.Event(), list[int]()
+    engine = Engine(pipe, options=Options(memory_bytes=1))
+
+    def count(*_: Any) -> dict[str, Any]:
+        assert submitted.wait(WAIT_S)
+        counts.append(engine.held_back)
+        return {}
+
+    with engine:
+        handles = [engine.submit(**call, callback_on_step_end=count), *(engine.submit(**call) for _ in range(2))]
+        submitted.set()
+        for handle in handles:
+            handle.result(WAIT_S)
+        assert max(counts) == 2
+        assert engine.held_back == 0
