@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+import uuid
 from pathlib import Path
 
 from ..errors import OutputNotWritable
+
+PARTIAL = ".partial"  # the folder, inside a storage's, of what is being written
+MOVE_TRIES = 20
+STALE_S = 24 * 3600.0  # nobody is still writing a file of that age
 
 
 def check_writable(path: Path) -> None:
@@ -40,6 +46,67 @@ def write_whole(path: Path, content: bytes) -> None:
         raise OutputNotWritable(f"{path} cannot be written: {error.strerror}", field="output") from error
     finally:
         Path(name).unlink(missing_ok=True)  # gone already where all went well
+
+
+def put_durably(root: Path, key: str, content: bytes) -> None:
+    """Write `content` at `root`/`key`: whole, and safe from a power cut when this returns.
+
+    Raises OSError, with nothing visible that was not there before.
+    """
+    target, partial = root / key, root / PARTIAL / uuid.uuid4().hex
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        # Not a temporary file of mode 0600: others, such as a web server, may be meant to read.
+        with open(partial, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _move(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)  # moved away already where all went well
+    # A name is on the disk once its folder is, and that folder's name once the folder above is.
+    for folder in target.relative_to(root).parents:
+        _sync_folder(root / folder)
+
+
+def remove(root: Path, key: str) -> None:
+    """Remove `root`/`key`, and its folder if that was the last in it; what is not there is removed already."""
+    target = root / key
+    target.unlink(missing_ok=True)
+    if target.parent.parent != root:
+        with contextlib.suppress(OSError):  # others are in it
+            target.parent.rmdir()
+
+
+def sweep_partial(root: Path, now: float) -> None:
+    """Remove what writers left that were killed in the middle; `now` is seconds since the epoch."""
+    folder = root / PARTIAL
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):  # its writer, or another sweep, was faster
+            if path.stat().st_mtime < now - STALE_S:
+                path.unlink()
+
+
+def _move(source: Path, target: Path) -> None:
+    for turn in range(MOVE_TRIES):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, target)
+            return
+        except (FileNotFoundError, FileExistsError):
+            # `remove` took the folder, which was empty, just before the file came; make it again.
+            if turn == MOVE_TRIES - 1:
+                raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # cannot open a folder; NTFS keeps names in its journal
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -1,14 +1,17 @@
-"""Pictures in and out. A PNG carries the settings that made it, so that it can be made again.
+"""Pictures in and out. A picture of ours carries the settings that made it, so that it can be made again.
 
-Two text chunks: `darkroom`, JSON, which is read back; and `parameters`, the line that other programs read. The bytes
-follow from pixels and settings alone: no time of writing.
+A PNG has two text chunks: `darkroom`, JSON, which is read back; and `parameters`, the line that other programs read.
+JPEG and WebP have the JSON as XMP (see `encoding` for the rest). The bytes follow from pixels and settings alone: no
+time of writing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +23,13 @@ from ..errors import BadInput, UnreadableImage
 
 CHUNK = "darkroom"
 PARAMETERS = "parameters"
+NAMESPACE = "urn:darkroom:settings"  # of our one XMP property
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    f'<rdf:Description rdf:about="" xmlns:darkroom="{NAMESPACE}">'
+    "<darkroom:settings>%s</darkroom:settings></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+XMP_SETTINGS = re.compile(rb"<darkroom:settings>([^<]*)</darkroom:settings>")
 # Names that other programs know our solvers by.
 SAMPLERS = {
     "ddim": "DDIM",
@@ -46,16 +56,21 @@ def encode_png(image: Image.Image, settings: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def xmp_of(settings: Mapping[str, Any]) -> bytes:
+    """The settings as an XMP packet (ISO 16684-1); ASCII alone, so that no character can break the XML."""
+    return (XMP % html.escape(json.dumps(settings, sort_keys=True), quote=False)).encode("ascii")
+
+
 def parameters_of(settings: Mapping[str, Any]) -> str:
     """The settings in the form that AUTOMATIC1111's web UI began and many programs read."""
     asked = settings["input"]
     solver = asked.get("solver")
     facts = {
-        "Steps": asked["num_inference_steps"],
+        "Steps": asked.get("num_inference_steps"),
         "Sampler": SAMPLERS.get(solver, solver) if solver else settings.get("scheduler"),
         "CFG scale": asked.get("guidance_scale"),
-        "Seed": asked["seed"],
-        "Size": f"{asked['width']}x{asked['height']}",
+        "Seed": asked.get("seed"),
+        "Size": f"{asked['width']}x{asked['height']}" if "width" in asked and "height" in asked else None,
         "Model hash": str(settings["revision"])[:10],
         "Model": settings["model"],
         "Denoising strength": asked.get("strength"),
@@ -63,16 +78,16 @@ def parameters_of(settings: Mapping[str, Any]) -> str:
     }
     line = ", ".join(f"{name}: {value}" for name, value in facts.items() if value is not None)
     negative = asked.get("negative_prompt")
-    return "\n".join([asked["prompt"], *([f"Negative prompt: {negative}"] if negative else []), line])
+    return "\n".join([asked.get("prompt") or "", *([f"Negative prompt: {negative}"] if negative else []), line])
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings a PNG of ours carries; raises `UnreadableImage`, or `BadInput` where it carries none."""
-    text = getattr(_open(path, "like"), "text", {})
-    if CHUNK not in text:
-        raise BadInput(f"{path} carries no settings of Darkroom's: only its own PNG files do", field="like")
+    """The settings a picture of ours carries; raises `UnreadableImage`, or `BadInput` where it carries none."""
+    text = _carried(_open(path, "like"))
+    if text is None:
+        raise BadInput(f"{path} carries no settings of Darkroom's: only its own pictures do", field="like")
     try:
-        settings = json.loads(text[CHUNK])
+        settings = json.loads(text)
     except ValueError as error:
         raise UnreadableImage(f"{path}: its settings are damaged: {error}", field="like") from error
     if not isinstance(settings, dict) or not isinstance(settings.get("input"), dict):
@@ -89,6 +104,15 @@ def digest(image: Image.Image) -> str:
     """SHA-256 over mode, size and pixels: whether two pictures are the same, however they were stored."""
     head = f"{image.mode} {image.width}x{image.height}\n".encode()
     return hashlib.sha256(head + image.tobytes()).hexdigest()
+
+
+def _carried(image: Image.Image) -> str | None:
+    """The JSON inside, from the text chunk of a PNG or the XMP of the others."""
+    if CHUNK in getattr(image, "text", {}):
+        return str(image.text[CHUNK])  # type: ignore[attr-defined]  # only PNG files have it
+    packet = image.info.get("xmp", b"")
+    found = XMP_SETTINGS.search(packet) if isinstance(packet, bytes) else None
+    return html.unescape(found[1].decode("utf-8", "replace")) if found else None
 
 
 def _open(path: Path, field: str) -> Image.Image:

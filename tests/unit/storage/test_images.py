@@ -75,6 +75,14 @@ def test_what_was_not_asked_is_not_in_the_parameters() -> None:
     assert "Sampler: DDIMScheduler" in text
 
 
+def test_a_pipeline_that_takes_neither_prompt_nor_seed_has_parameters_too() -> None:
+    text = images.parameters_of({**SETTINGS, "input": {"strength": 0.5}})
+    assert text == (
+        "\nSampler: DDIMScheduler, Model hash: 0123456789, Model: landscapes, Denoising strength: 0.5, "
+        "Version: darkroom 0.1.0"
+    )
+
+
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=200))
 def test_any_prompt_survives(tmp_path_factory: pytest.TempPathFactory, prompt: str) -> None:
     settings = {**SETTINGS, "input": {**SETTINGS["input"], "prompt": prompt}}
