@@ -1,0 +1,266 @@
+-- What every script begins with: the job's row, moving a job between the indexes of the states, events, waking.
+--
+-- KEYS[1] is PREFIX:queue, ARGV[1] is PREFIX with its colon; docs/architecture/03-redis.md describes each key.
+-- A row is a hash of strings, a missing field is None. Numbers from outside stay the text that was given, since Lua's
+-- own way of writing numbers would round a time to ten microseconds.
+
+local P = ARGV[1]
+local call = redis.call
+
+local EVENTS_KEPT = 50000 -- of the global stream, about
+local EVENTS_KEPT_S = 86400 -- a job's own, after it has ended
+local PREVIEW_KEPT_S = 60 -- after the job has ended: its pictures are there by then
+
+local FIELDS = {
+  'state', 'tenant', 'model', 'worker', 'fence', 'attempt', 'max_attempts', 'priority', 'rank', 'place', 'serial',
+  'born', 'cost_s', 'cost_us', 'weight', 'deadline_at', 'cancelling', 'suspect', 'company', 'uses', 'errors',
+}
+
+local function text(number) return string.format('%.17g', number) end
+
+local function whole(number) return string.format('%.0f', number) end
+
+-- Those fields of the row that transitions need; nil where there is no such job.
+local function row(id)
+  local values = call('HMGET', P .. 'job:' .. id, unpack(FIELDS))
+  if not values[1] then return nil end
+  local job = { id = id }
+  for i, name in ipairs(FIELDS) do job[name] = values[i] or nil end
+  job.attempt = job.attempt or '0'
+  return job
+end
+
+local TIME_NAMES = { running = 'started' } -- of transitions that are not called as the state they lead to
+
+local function put(job, ...) call('HSET', P .. 'job:' .. job.id, ...) end
+
+local function whole_row(id) return call('HGETALL', P .. 'job:' .. id) end
+
+-- The job, if it runs under this very claim.
+local function held(id, fence)
+  local job = row(id)
+  if job and job.state == 'running' and job.fence == fence then return job end
+  return nil
+end
+
+-- The row, if it was this very call that ended the attempt: its first answer was lost, and it came again.
+local function ended_by(token, id) return call('HGET', P .. 'job:' .. id, 'ended_by') == token and whole_row(id) end
+
+-- A number above all it has given before, also those that a crash of Redis has lost: it follows the clock.
+local last_seq
+
+local function next_seq()
+  if not last_seq then
+    local clock = call('TIME')
+    last_seq = math.max(tonumber(call('GET', P .. 'seq')) or 0, clock[1] * 1000000 + clock[2] - 1)
+  end
+  last_seq = last_seq + 1
+  call('SET', P .. 'seq', whole(last_seq))
+  return whole(last_seq)
+end
+
+local function note(seq, id, at, kind, data)
+  call('XADD', P .. 'events', 'MAXLEN', '~', EVENTS_KEPT, seq .. '-0', 'job', id, 'at', at, 'type', kind, 'data', data)
+end
+
+-- An event (`data` is JSON) on the job's own stream and on the one of all jobs; returns its seq.
+local function emit(id, at, kind, data)
+  local seq = next_seq()
+  call('XADD', P .. 'events:' .. id, seq .. '-0', 'at', at, 'type', kind, 'data', data)
+  note(seq, id, at, kind, data)
+  return seq
+end
+
+-- Whoever waits for work looks again: readers ask for what came after the last they saw. An exact length costs more.
+local is_woken
+
+local function wake()
+  if not is_woken then call('XADD', P .. 'wake', 'MAXLEN', '~', 100, '*', 'w', '') end
+  is_woken = true
+end
+
+-- Text that sorts as the number does, which is not negative: its bits.
+local function sortable(number)
+  local bits = string.gsub(struct.pack('>d', tonumber(number)), '.', function(byte)
+    return string.format('%02x', string.byte(byte))
+  end)
+  return bits
+end
+
+-- Sorts as jobs came: time, order of arrival.
+local function born_at(job, at) return sortable(at) .. string.format(':%016.0f:', tonumber(job.serial)) .. job.id end
+
+-- High priorities sort first.
+local function level(priority) return string.format('%013.0f:', 1e12 - tonumber(priority)) end
+
+-- Sorts as claims go: priority, rank, order of arrival; then the cost, so that a sum reads no rows. Fixed widths.
+local function place_of(job)
+  local order = level(job.priority) .. sortable(job.rank)
+  return order .. string.format(':%016.0f:%015.0f:', tonumber(job.serial), tonumber(job.cost_us)) .. job.id
+end
+
+local function cost_at(place) return tonumber(string.sub(place, 49, 63)) end
+
+local function id_at(place) return string.sub(place, 65) end
+
+-- Where a newcomer begins: the rank of the latest claim, which a claim out of turn must not have moved past what
+-- is queued beside the newcomer.
+local function virtual_time(model, priority)
+  local present = tonumber(call('GET', P .. 'virtual')) or 0
+  local queue, from = P .. 'queue:' .. model, level(priority)
+  local first = call('ZRANGEBYLEX', queue, '[' .. from, '(' .. string.sub(from, 1, 13) .. ';', 'LIMIT', 0, 1)[1]
+  if not first then return present end
+  local values = call('HMGET', P .. 'job:' .. id_at(first), 'rank', 'cost_s', 'weight')
+  return math.min(math.max(present, values[1] - values[2] / values[3]), tonumber(values[1]))
+end
+
+-- Start-time fair queueing: behind the tenant's own last job, or at the present of the queue. Once in a job's life.
+local function rank(job)
+  if job.rank then return end
+  local finish_at = tonumber(call('ZSCORE', P .. 'finish', job.tenant)) or 0
+  job.rank = text(math.max(virtual_time(job.model, job.priority), finish_at) + job.cost_s / job.weight)
+  call('ZADD', P .. 'finish', job.rank, job.tenant)
+  job.place = place_of(job)
+  put(job, 'rank', job.rank, 'place', job.place)
+end
+
+local function count_in_queue(job, by)
+  if call('HINCRBY', P .. 'models', job.model, by) == 0 then call('HDEL', P .. 'models', job.model) end
+  call(by > 0 and 'INCRBY' or 'DECRBY', P .. 'ahead_us', job.cost_us)
+end
+
+-- Takes the job out of the indexes of its state; a new one is in none.
+local function leave(job)
+  if job.state == 'queued' then
+    call('ZREM', P .. 'queue', job.id)
+    call('ZREM', P .. 'order', job.place)
+    call('ZREM', P .. 'queue:' .. job.model, job.place)
+    call('ZREM', P .. 'since:' .. job.model, job.id)
+    count_in_queue(job, -1)
+  elseif job.state == 'running' then
+    call('ZREM', P .. 'running', job.id)
+    call('SREM', P .. 'held:' .. job.worker, job.id)
+    call('SREM', P .. 'cancelling:' .. job.worker, job.id)
+    if job.suspect then call('SREM', P .. 'suspects:' .. job.worker, job.id) end
+    call('HDEL', P .. 'job:' .. job.id, 'lease_until', 'company')
+  elseif job.state == 'scheduled' then
+    call('ZREM', P .. 'scheduled', job.id)
+  end
+  call('ZREM', P .. 'deadlines', job.id)
+  call('ZREM', P .. 'jobs:state:' .. job.state, job.born)
+end
+
+local function enter(job, state, at)
+  put(job, 'state', state, 't:' .. (TIME_NAMES[state] or state), at)
+  call('ZADD', P .. 'jobs:state:' .. state, 0, job.born)
+  if job.deadline_at and (state == 'queued' or state == 'scheduled') then
+    call('ZADD', P .. 'deadlines', job.deadline_at, job.id)
+  end
+  job.state = state
+end
+
+-- What an attempt leaves on the row ends with it.
+local function hand_back(job)
+  if job.worker then
+    call('HDEL', P .. 'job:' .. job.id, 'worker', 'step')
+  end
+end
+
+local function enter_queue(job, at)
+  rank(job)
+  hand_back(job)
+  enter(job, 'queued', at)
+  call('ZADD', P .. 'queue', at, job.id)
+  call('ZADD', P .. 'order', 0, job.place)
+  call('ZADD', P .. 'queue:' .. job.model, 0, job.place)
+  call('ZADD', P .. 'since:' .. job.model, at, job.id)
+  count_in_queue(job, 1)
+  wake()
+end
+
+local function enter_schedule(job, at, run_at)
+  hand_back(job)
+  enter(job, 'scheduled', at)
+  put(job, 'run_at', run_at)
+  call('ZADD', P .. 'scheduled', run_at, job.id)
+  wake() -- those who wait may now wait too long for it
+end
+
+-- A final state, with the event that ends the job's stream.
+local function finish(job, state, at, data)
+  leave(job)
+  enter(job, state, at)
+  call('HDEL', P .. 'job:' .. job.id, 'cancelling')
+  call('ZADD', P .. 'finished', at, job.id)
+  for upload in string.gmatch(job.uses or '', '[^\n]+') do call('SREM', P .. 'uses:' .. upload, job.id) end
+  put(job, 'end_seq', emit(job.id, at, state, data))
+  call('EXPIRE', P .. 'events:' .. job.id, EVENTS_KEPT_S)
+  call('EXPIRE', P .. 'preview:' .. job.id, PREVIEW_KEPT_S)
+end
+
+-- Lines of JSON: appending never reads what is there, and JSON has no line breaks.
+local function append_error(job, fault)
+  job.errors = job.errors and (job.errors .. '\n' .. fault) or fault
+  put(job, 'errors', job.errors)
+end
+
+local function finish_failed(job, at, fault)
+  append_error(job, fault)
+  finish(job, 'failed', at, '{"error":' .. fault .. '}')
+end
+
+-- Back to the queue at its old rank; to its end where somebody wants it cancelled.
+local function requeue(job, at, reason)
+  if job.cancelling then
+    finish(job, 'cancelled', at, '{}')
+    return
+  end
+  leave(job)
+  enter_queue(job, at)
+  emit(job.id, at, 'requeued', '{"reason":' .. cjson.encode(reason) .. '}')
+end
+
+local function uncharge(job) put(job, 'attempt', whole(job.attempt - 1)) end
+
+-- Its worker is gone. Alone, the job is charged with the death; in company, none is, and all are suspects.
+local function lose(job, is_alone, at, reason)
+  if job.cancelling then
+    requeue(job, at, reason)
+  elseif not is_alone then
+    uncharge(job)
+    requeue(job, at, reason)
+    put(job, 'suspect', '1')
+  else
+    local message = 'worker ' .. job.worker .. ' ended while it ran this job: ' .. reason
+    local fault = '{"code":"worker_died","message":' .. cjson.encode(message) .. ',"attempt":' .. job.attempt .. '}'
+    if tonumber(job.attempt) >= tonumber(job.max_attempts) then
+      finish_failed(job, at, fault)
+    else
+      append_error(job, fault)
+      requeue(job, at, reason)
+    end
+  end
+end
+
+local function put_metrics(job, first)
+  for i = first, #ARGV, 2 do put(job, 'm:' .. ARGV[i], ARGV[i + 1]) end
+end
+
+-- Forgets a final job with its idempotency key; adds the artifacts it had, as JSON, to `removed`.
+local function forget(id, removed)
+  local values = call('HMGET', P .. 'job:' .. id, 'tenant', 'state', 'outputs', 'idem', 'born')
+  local seen = values[4] and call('GET', P .. 'idem:' .. values[4])
+  if seen and string.match(seen, '^.-\n(.-)\n') == id then
+    call('DEL', P .. 'idem:' .. values[4])
+    call('ZREM', P .. 'idems', values[4])
+  end
+  for artifact in string.gmatch(values[3] or '', '[^\n]+') do
+    removed[#removed + 1] = artifact
+    call('DEL', P .. 'artifact:' .. cjson.decode(artifact).id)
+  end
+  call('UNLINK', P .. 'job:' .. id, P .. 'events:' .. id, P .. 'preview:' .. id)
+  call('ZREM', P .. 'finished', id)
+  for _, key in ipairs({ 'jobs', 'jobs:tenant:' .. values[1], 'jobs:state:' .. values[2] }) do
+    call('ZREM', P .. key, values[5])
+  end
+end

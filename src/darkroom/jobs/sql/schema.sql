@@ -1,0 +1,132 @@
+-- The job database as it is when every migration has run; a test proves the two equal.
+-- Times are seconds since the epoch. Money is US dollars. JSON columns hold what core.py says.
+
+-- One row a job, from acceptance until it is deleted or pruned. `ins` is the order of acceptance.
+-- `share` is cost_s / weight. `had_company`: a job that its worker ran beside it has been rescued since the claim.
+CREATE TABLE job (
+    ins INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL CHECK (state IN ('scheduled', 'queued', 'running', 'succeeded', 'failed', 'cancelled')),
+    tenant TEXT NOT NULL,
+    model TEXT NOT NULL,
+    task TEXT NOT NULL,
+    input TEXT NOT NULL,
+    output TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    warnings TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    rank REAL NOT NULL,
+    share REAL NOT NULL,
+    cost_s REAL NOT NULL,
+    steps INTEGER NOT NULL,
+    step INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    max_attempts INTEGER NOT NULL,
+    fence INTEGER NOT NULL DEFAULT 0,
+    worker TEXT,
+    is_suspect INTEGER NOT NULL DEFAULT 0,
+    is_cancelling INTEGER NOT NULL DEFAULT 0,
+    had_company INTEGER NOT NULL DEFAULT 0,
+    lease_until REAL,
+    deadline_at REAL,
+    run_at REAL,
+    webhook TEXT,
+    idempotency_key TEXT,
+    request_id TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    scheduled_at REAL,
+    queued_at REAL,
+    started_at REAL,
+    ended_at REAL,
+    metrics TEXT NOT NULL DEFAULT '{}',
+    errors TEXT NOT NULL DEFAULT '[]',
+    CHECK ((state = 'running') = (lease_until IS NOT NULL)),
+    CHECK (state != 'running' OR worker IS NOT NULL),
+    CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
+) STRICT;
+
+-- Claims: the head of a model's queue, and all that a claim asks before it takes a row. `state` is in it, and in the
+-- next, because SQLite otherwise goes to the row for it.
+CREATE INDEX job_line
+ON job (model, priority DESC, rank, ins, queued_at, deadline_at, is_suspect, share, cost_s, state)
+WHERE state = 'queued';
+
+-- Positions: the whole queue in order.
+CREATE INDEX job_queue ON job (priority DESC, rank, ins, cost_s, state) WHERE state = 'queued';
+
+CREATE INDEX job_due ON job (run_at) WHERE state = 'scheduled';
+CREATE INDEX job_held ON job (worker, is_cancelling, is_suspect) WHERE state = 'running';
+CREATE INDEX job_lease ON job (lease_until) WHERE state = 'running';
+CREATE INDEX job_deadline ON job (deadline_at) WHERE state IN ('scheduled', 'queued') AND deadline_at IS NOT NULL;
+CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL;
+
+-- Lists, newest first; `ins`, the rowid, breaks ties.
+CREATE INDEX job_created ON job (created_at);
+CREATE INDEX job_tenant ON job (tenant, created_at);
+CREATE INDEX job_tenant_state ON job (tenant, state, created_at);
+CREATE INDEX job_state ON job (state, created_at);
+CREATE INDEX job_model ON job (model, created_at);
+
+-- Stored files: outputs of jobs, and uploads (`job_id` NULL).
+CREATE TABLE artifact (
+    ins INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    key TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    job_id TEXT,
+    width INTEGER,
+    height INTEGER,
+    seed INTEGER
+) STRICT;
+
+CREATE INDEX artifact_job ON artifact (job_id) WHERE job_id IS NOT NULL;
+CREATE INDEX artifact_upload ON artifact (created_at) WHERE job_id IS NULL;
+
+-- What a client's idempotency key made, and when.
+CREATE TABLE idempotency (
+    tenant TEXT NOT NULL,
+    key TEXT NOT NULL,
+    job_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    PRIMARY KEY (tenant, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX idempotency_created ON idempotency (created_at);
+
+-- Fair queueing: the rank of each tenant's latest job.
+CREATE TABLE tenant (
+    name TEXT PRIMARY KEY,
+    finish REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What workers last said of themselves.
+CREATE TABLE worker (
+    id TEXT PRIMARY KEY,
+    heard_at REAL NOT NULL,
+    report TEXT NOT NULL,
+    is_asked_to_drain INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- One row for the whole store. `virtual_time`: the rank of the latest claim. `work` rises whenever a job may have
+-- become claimable or a cancel was asked: what `wait_for_work` watches.
+CREATE TABLE pulse (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    virtual_time REAL NOT NULL,
+    work INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO pulse (one, virtual_time, work) VALUES (1, 0.0, 0);
+
+-- Events of transitions on their way to the event database: written with the transition, delivered right after it,
+-- removed by a later transition. `id` is the order in which transitions happened.
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL,
+    at REAL NOT NULL,
+    type TEXT NOT NULL,
+    data TEXT NOT NULL
+) STRICT;

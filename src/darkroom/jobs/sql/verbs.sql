@@ -1,0 +1,282 @@
+-- What is asked of the job database. Parameters are named as in Python; times are seconds since the epoch.
+-- A partial index serves only a statement that repeats its condition literally: states are written out, not bound.
+-- INDEXED BY where the planner, which keeps no statistics here, would take a wider index.
+
+-- name: known_key
+-- The job that an idempotency key made, while the key counts.
+SELECT job_id, digest FROM idempotency WHERE tenant = :tenant AND key = :key AND created_at > :after;
+
+-- name: remember_key
+-- An idempotency key and what it made; an outdated entry is replaced.
+INSERT INTO idempotency (tenant, key, job_id, digest, created_at) VALUES (:tenant, :key, :job_id, :digest, :now)
+ON CONFLICT (tenant, key) DO UPDATE
+SET job_id = excluded.job_id, digest = excluded.digest, created_at = excluded.created_at;
+
+-- name: forget_key
+-- A job that goes takes its key along, unless the key has made another job since.
+DELETE FROM idempotency WHERE tenant = :tenant AND key = :key AND job_id = :job_id;
+
+-- name: forget_old_keys
+-- Keys that count no longer, some at once.
+DELETE FROM idempotency WHERE (tenant, key) IN (
+    SELECT tenant, key FROM idempotency WHERE created_at <= :before ORDER BY created_at LIMIT :limit
+);
+
+-- name: waiting
+-- How many jobs are queued or scheduled.
+SELECT (SELECT count(*) FROM job WHERE state = 'queued') + (SELECT count(*) FROM job WHERE state = 'scheduled');
+
+-- name: start_tag
+-- Where a tenant's next job starts: its last finish or the virtual time, whichever is later; the virtual time is kept
+-- between the start and the rank of the job at the head of the line that it joins.
+SELECT max(
+    coalesce((SELECT finish FROM tenant WHERE name = :tenant), 0.0),
+    coalesce(
+        (
+            SELECT max(rank - share, min(rank, (SELECT virtual_time FROM pulse)))
+            FROM job
+            WHERE state = 'queued' AND model = :model AND priority = :priority
+            ORDER BY rank, ins
+            LIMIT 1
+        ),
+        (SELECT virtual_time FROM pulse)
+    )
+);
+
+-- name: set_finish
+-- The rank of a tenant's latest job.
+INSERT INTO tenant (name, finish) VALUES (:tenant, :finish)
+ON CONFLICT (name) DO UPDATE SET finish = excluded.finish;
+
+-- name: add_job
+-- A new job; no row where the id is taken.
+INSERT INTO job (
+    id, state, tenant, model, task, input, output, metadata, warnings, priority, rank, share, cost_s, steps, max_attempts,
+    deadline_at, run_at, webhook, idempotency_key, request_id, created_at, scheduled_at, queued_at
+) VALUES (
+    :id, :state, :tenant, :model, :task, :input, :output, :metadata, :warnings, :priority, :rank, :share, :cost_s, :steps,
+    :max_attempts, :deadline_at, :run_at, :webhook, :idempotency_key, :request_id, :now, :scheduled_at, :queued_at
+)
+ON CONFLICT (id) DO NOTHING
+RETURNING 1;
+
+-- name: due
+-- Scheduled jobs whose time has come.
+SELECT * FROM job INDEXED BY job_due WHERE state = 'scheduled' AND run_at <= :now ORDER BY run_at, ins LIMIT :limit;
+
+-- name: stage
+-- scheduled -> queued.
+UPDATE job SET state = 'queued', queued_at = :now, rank = :rank WHERE ins = :ins;
+
+-- name: work
+-- What rises when there may be work.
+SELECT work FROM pulse;
+
+-- name: raise_work
+-- There may be work.
+UPDATE pulse SET work = work + 1;
+
+-- name: line_of_loaded
+-- The head of the line for a model that is loaded.
+SELECT ins, priority, 0 AS tier, rank, is_suspect FROM job
+WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now)
+ORDER BY priority DESC, rank, ins LIMIT :limit;
+
+-- name: line_of_patient
+-- Of a model that is not loaded, those that have waited long: they go by rank.
+SELECT ins, priority, 0 AS tier, rank, is_suspect FROM job
+WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now) AND queued_at <= :waited
+ORDER BY priority DESC, rank, ins LIMIT :limit;
+
+-- name: line_of_fresh
+-- Of a model that is not loaded, those that can wait.
+SELECT ins, priority, 1 AS tier, rank, is_suspect FROM job
+WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now) AND queued_at > :waited
+ORDER BY priority DESC, rank, ins LIMIT :limit;
+
+-- name: has_suspect
+-- Whether the worker runs a suspect.
+SELECT 1 FROM job INDEXED BY job_held WHERE state = 'running' AND worker = :worker AND is_suspect LIMIT 1;
+
+-- name: start
+-- queued -> running.
+UPDATE job
+SET state = 'running', fence = fence + 1, attempt = attempt + 1, worker = :worker, lease_until = :lease_until,
+    started_at = :now, had_company = 0
+WHERE ins = :ins
+RETURNING *;
+
+-- name: set_virtual_time
+-- The rank of the latest claim.
+UPDATE pulse SET virtual_time = :rank;
+
+-- name: hear
+-- What a worker says of itself.
+INSERT INTO worker (id, heard_at, report) VALUES (:id, :now, :report)
+ON CONFLICT (id) DO UPDATE SET heard_at = excluded.heard_at, report = excluded.report;
+
+-- name: extend
+-- Extend a lease that is held; no row where it is lost.
+UPDATE job SET lease_until = :until WHERE id = :id AND fence = :fence AND state = 'running' RETURNING 1;
+
+-- name: marked
+-- A worker's running jobs that somebody wants cancelled.
+SELECT id FROM job WHERE state = 'running' AND worker = :worker AND is_cancelling = 1;
+
+-- name: held
+-- A running job by its lease; no row where the lease is lost.
+SELECT * FROM job WHERE id = :id AND fence = :fence AND state = 'running';
+
+-- name: end
+-- To a final state; what is not given stays.
+UPDATE job
+SET state = :state, ended_at = :now, lease_until = NULL, is_cancelling = 0, metrics = coalesce(:metrics, metrics),
+    errors = :errors, step = coalesce(:step, step), steps = coalesce(:steps, steps)
+WHERE ins = :ins
+RETURNING *;
+
+-- name: requeue
+-- running -> queued at its old rank.
+UPDATE job
+SET state = 'queued', queued_at = :now, worker = NULL, lease_until = NULL, attempt = :attempt,
+    is_suspect = :is_suspect, errors = :errors
+WHERE ins = :ins;
+
+-- name: retry
+-- running -> scheduled.
+UPDATE job
+SET state = 'scheduled', scheduled_at = :now, run_at = :run_at, worker = NULL, lease_until = NULL,
+    metrics = :metrics, errors = :errors
+WHERE ins = :ins
+RETURNING *;
+
+-- name: get
+-- A job by its id.
+SELECT * FROM job WHERE id = :id;
+
+-- name: list_jobs
+-- A page, newest first; the filters in use are written in, so that an index serves each combination.
+SELECT * FROM job
+WHERE created_at >= :since AND (created_at, ins) < (:cursor_at, :cursor_ins) /* filters */
+ORDER BY created_at DESC, ins DESC LIMIT :limit;
+
+-- name: mark
+-- Somebody wants a running job cancelled.
+UPDATE job SET is_cancelling = 1 WHERE ins = :ins RETURNING *;
+
+-- name: set_priority
+-- Change the priority of a job that waits.
+UPDATE job SET priority = :priority WHERE id = :id AND state IN ('scheduled', 'queued');
+
+-- name: forget_job
+-- Forget a job.
+DELETE FROM job WHERE ins = :ins;
+
+-- name: position
+-- How many queued jobs go before this place, and their predicted device seconds.
+SELECT count(*) AS ahead, coalesce(sum(cost_s), 0.0) AS ahead_s FROM (
+    SELECT cost_s FROM job INDEXED BY job_queue WHERE state = 'queued' AND priority > :priority
+    UNION ALL
+    SELECT cost_s FROM job WHERE state = 'queued' AND priority = :priority AND (rank, ins) < (:rank, :ins)
+);
+
+-- name: add_artifact
+-- An upload, or what a job made.
+INSERT INTO artifact (id, tenant, key, content_type, size, created_at, job_id, width, height, seed)
+VALUES (:id, :tenant, :key, :content_type, :size, :created_at, :job_id, :width, :height, :seed);
+
+-- name: artifact
+-- An artifact by its id.
+SELECT * FROM artifact WHERE id = :id;
+
+-- name: artifacts_of
+-- What these jobs made (JSON list of ids), in the order they said.
+SELECT * FROM artifact WHERE job_id IN (SELECT value FROM json_each(:ids)) ORDER BY ins;
+
+-- name: forget_artifact
+-- Forget an artifact.
+DELETE FROM artifact WHERE id = :id RETURNING *;
+
+-- name: forget_artifacts_of
+-- Forget what a job made.
+DELETE FROM artifact WHERE job_id = :job_id;
+
+-- name: note
+-- An event on its way.
+INSERT INTO outbox (job_id, at, type, data) VALUES (:job_id, :at, :type, :data);
+
+-- name: outbox
+-- Events on their way, in the order of transitions.
+SELECT id, job_id, at, type, data FROM outbox WHERE id > :after ORDER BY id;
+
+-- name: empty_outbox
+-- Events that have arrived.
+DELETE FROM outbox WHERE id <= :id;
+
+-- name: lapsed
+-- Running jobs whose lease ran out.
+SELECT * FROM job INDEXED BY job_lease WHERE state = 'running' AND lease_until <= :now ORDER BY lease_until LIMIT :limit;
+
+-- name: jobs_of_worker
+-- What a worker runs.
+SELECT * FROM job INDEXED BY job_held WHERE state = 'running' AND worker = :worker ORDER BY ins;
+
+-- name: remember_company
+-- What a worker still runs was in flight with jobs that have just been taken from it.
+UPDATE job INDEXED BY job_held SET had_company = 1 WHERE state = 'running' AND worker = :worker;
+
+-- name: clamp_leases
+-- Leases given by a clock that has since gone back.
+UPDATE job INDEXED BY job_lease SET lease_until = :until WHERE state = 'running' AND lease_until > :far;
+
+-- name: expired
+-- Waiting jobs whose deadline has passed.
+SELECT * FROM job INDEXED BY job_deadline
+WHERE state IN ('scheduled', 'queued') AND deadline_at IS NOT NULL AND deadline_at <= :now
+ORDER BY deadline_at LIMIT :limit;
+
+-- name: old_jobs
+-- Final jobs that ended before a time.
+SELECT * FROM job WHERE ended_at IS NOT NULL AND ended_at < :before ORDER BY ended_at LIMIT :limit;
+
+-- name: old_uploads
+-- Uploads that came before a time and that no live job names anywhere in its input.
+SELECT id FROM artifact
+WHERE job_id IS NULL AND created_at < :before AND id NOT IN (
+    SELECT named.atom FROM job, json_tree(job.input) AS named
+    WHERE job.state IN ('scheduled', 'queued', 'running') AND named.type = 'text'
+)
+ORDER BY created_at LIMIT :limit;
+
+-- name: queue_by_model
+-- The queue in figures.
+SELECT model, count(*) AS jobs, sum(cost_s) AS ahead_s, min(queued_at) AS oldest_at
+FROM job INDEXED BY job_line WHERE state = 'queued' GROUP BY model;
+
+-- name: count_running
+-- How many run.
+SELECT count(*) FROM job WHERE state = 'running';
+
+-- name: count_scheduled
+-- How many wait for their time.
+SELECT count(*) FROM job WHERE state = 'scheduled';
+
+-- name: workers
+-- Workers heard of since a time.
+SELECT report FROM worker WHERE heard_at >= :since ORDER BY id;
+
+-- name: forget_worker
+-- Forget a worker's report.
+DELETE FROM worker WHERE id = :worker;
+
+-- name: forget_old_workers
+-- Workers not heard of since a time.
+DELETE FROM worker WHERE heard_at < :before;
+
+-- name: ask_drain
+-- Ask a worker to drain.
+UPDATE worker SET is_asked_to_drain = 1 WHERE id = :worker RETURNING 1;
+
+-- name: is_asked_to_drain
+-- Whether a worker was asked to drain.
+SELECT is_asked_to_drain FROM worker WHERE id = :worker;

@@ -1,0 +1,379 @@
+"""The store for one box: a SQLite file that gateway, workers and supervisor share; docs/architecture/02-jobs.md."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..core import FINAL_STATES, Artifact, Event, Job, JobState, Lease, NewJob, WorkerReport
+from ..errors import Conflict, IdempotencyConflict, JobNotFinal, QueueFull
+from . import sqlite_transitions as transitions
+from .rows import Row, artifact_of, dump, dump_report, job_of, output_data, read_cursor, report_of, write_cursor
+from .sqlite_database import data_version
+from .sqlite_events import POLL_S, Events
+from .sqlite_files import open_jobs, place_risks
+from .sqlite_line import choose
+from .sqlite_statements import first, run, statements
+from .sqlite_transitions import End
+from .store import FETCH_LIMIT, Claimant, JobFilter, Limits, Noted, Page, Queue
+
+KEEP_REPORTS_S = 24 * 3600.0  # of workers that went without a word
+
+
+class SqliteStore:
+    """Jobs in one file, events in a second one beside it; `store.Store` says what each verb promises."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._limits = limits
+        self._jobs = open_jobs(path)
+        try:
+            self._events = Events(path.with_name(f"{path.stem}-events{path.suffix}"), self._jobs)
+        except BaseException:
+            self._jobs.close()
+            raise
+        self._seen = threading.local()  # `work` as this thread last looked for some
+        self._events.deliver()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """One transition: its transaction, and then its events to those who listen."""
+        with self._jobs.writing() as db:
+            before = db.total_changes
+            yield db
+            if db.total_changes != before:
+                run(db, "empty_outbox", id=self._events.delivered)
+        self._events.deliver()
+
+    # Coming in.
+
+    def insert(self, jobs: Sequence[NewJob], now: float, max_queued: int | None = None) -> list[Job | Exception]:
+        if not jobs:
+            return []
+        with self._changing() as db:
+            room = float("inf") if max_queued is None else max_queued - run(db, "waiting")[0][0]
+            answers: list[Job | Row | Exception] = []
+            for job in jobs:
+                answers.append(self._known(db, job, now) or _admitted(db, job, now, room))
+                room -= isinstance(answers[-1], Job)
+            _raise_work(db, [answer for answer in answers if isinstance(answer, Job)])
+        return [self._whole(answer) if isinstance(answer, Row) else answer for answer in answers]
+
+    def _known(self, db: sqlite3.Connection, job: NewJob, now: float) -> Row | Exception | None:
+        """What its idempotency key made, if that still counts."""
+        if job.idempotency_key is None:
+            return None
+        after = now - self._limits.idempotency_s
+        seen = first(db, "known_key", tenant=job.tenant, key=job.idempotency_key, after=after)
+        if seen is None:
+            return None
+        if seen["digest"] != job.digest:
+            return IdempotencyConflict(
+                f"the idempotency key {job.idempotency_key!r} was used for another request", field="Idempotency-Key"
+            )
+        return first(db, "get", id=seen["job_id"])
+
+    def stage_due(self, now: float) -> int:
+        with self._changing() as db:
+            due = run(db, "due", now=now, limit=FETCH_LIMIT)
+            for row in due:
+                transitions.stage(db, row, now)
+            _raise_work(db, due)
+        return len(due)
+
+    # A worker's verbs.
+
+    def claim(self, claimant: Claimant, limit: int, now: float) -> list[Job]:
+        with self._jobs.reading() as db:  # most looks find nothing, and need no lock for it
+            self._seen.work = run(db, "work")[0]["work"]
+            if not choose(db, claimant, limit, now):
+                return []
+        until = now + self._limits.lease_s
+        with self._changing() as db:
+            chosen = choose(db, claimant, limit, now)
+            return [job_of(transitions.start(db, ins, claimant.worker, now, until)) for ins in chosen]
+
+    def heartbeat(self, report: WorkerReport, leases: Sequence[Lease], now: float) -> list[Lease]:
+        until = now + self._limits.lease_s
+        with self._changing() as db:
+            run(db, "hear", id=report.id, now=now, report=dump_report(report))
+            return [one for one in leases if first(db, "extend", id=one.job_id, fence=one.fence, until=until) is None]
+
+    def cancelling(self, worker: str) -> list[str]:
+        with self._jobs.reading() as db:
+            return [row["id"] for row in run(db, "marked", worker=worker)]
+
+    def report_step(self, lease: Lease, step: int, steps: int, now: float, preview: str | None = None) -> None:
+        self._events.report_step(lease, step, steps, now, preview)
+
+    def complete(self, lease: Lease, outputs: Sequence[Artifact], metrics: Mapping[str, float], now: float) -> Job:
+        left = self._left(lease, metrics)
+        with self._changing() as db:
+            row = transitions.held(db, lease)
+            for artifact in outputs:
+                transitions.add_artifact(db, artifact, lease.job_id)
+                transitions.note(db, lease.job_id, now, "output", output_data(artifact))
+            row = transitions.end(db, row, JobState.SUCCEEDED, now, left)
+        return job_of(row, outputs)
+
+    def fail(
+        self, lease: Lease, error: Mapping[str, Any], metrics: Mapping[str, float], now: float, retry_at: float | None
+    ) -> Job:
+        left = self._left(lease, metrics, error)
+        with self._changing() as db:
+            row = transitions.held(db, lease)
+            if retry_at is None or row["attempt"] >= row["max_attempts"]:
+                return job_of(transitions.end(db, row, JobState.FAILED, now, left))
+            if row["is_cancelling"]:
+                return job_of(transitions.end(db, row, JobState.CANCELLED, now, left))
+            return job_of(transitions.retry(db, row, now, retry_at, left))
+
+    def release(self, leases: Sequence[Lease], reason: str, now: float) -> int:
+        progress = self._events.progress([one.job_id for one in leases])
+        with self._changing() as db:
+            found = [first(db, "held", id=one.job_id, fence=one.fence) for one in leases]
+            rows = {row["id"]: row for row in found if row is not None}
+            for name, row in rows.items():
+                transitions.hand_back(db, row, now, reason, progress.get(name))
+            _raise_work(db, rows)
+        return len(rows)
+
+    def confirm_cancelled(self, lease: Lease, metrics: Mapping[str, float], now: float) -> Job:
+        left = self._left(lease, metrics)
+        with self._changing() as db:
+            return job_of(transitions.end(db, transitions.held(db, lease), JobState.CANCELLED, now, left))
+
+    def _left(self, lease: Lease, metrics: Mapping[str, float], error: Mapping[str, Any] | None = None) -> End:
+        """What a claim leaves behind; its last step comes over from the event database, which may be lost."""
+        return End(metrics, error, self._events.progress([lease.job_id]).get(lease.job_id))
+
+    # A client's verbs.
+
+    def get(self, job_id: str) -> Job | None:
+        with self._jobs.reading() as db:
+            row = first(db, "get", id=job_id)
+        return None if row is None else self._whole(row)
+
+    def list_jobs(self, wanted: JobFilter) -> Page:
+        at, ins = read_cursor(wanted.cursor)
+        limit = max(1, min(wanted.limit, FETCH_LIMIT))
+        equal = {"tenant": wanted.tenant, "state": wanted.state, "model": wanted.model}
+        equal = {name: value for name, value in equal.items() if value is not None}
+        # A plus keeps the index of that column out: most jobs are of one model, few of one tenant or state.
+        plus = "+" if len(equal) > 1 else ""
+        filters = "".join(f" AND {plus if name == 'model' else ''}{name} = :{name}" for name in equal)
+        since = float("-inf") if wanted.since is None else wanted.since
+        values = {"cursor_at": at, "cursor_ins": ins, "since": since, "limit": limit + 1, **equal}
+        with self._jobs.reading() as db:
+            rows = db.execute(statements()["list_jobs"].replace("/* filters */", filters), values).fetchall()
+        return Page(tuple(self._whole_ones(rows[:limit])), write_cursor(rows[limit - 1]) if len(rows) > limit else None)
+
+    def _whole(self, row: Row) -> Job:
+        (job,) = self._whole_ones([row])
+        return job
+
+    def _whole_ones(self, rows: Sequence[Row]) -> Iterator[Job]:
+        """Jobs with what lies elsewhere: outputs of those that succeeded, steps of those that run."""
+        outputs: dict[str, list[Artifact]] = {row["id"]: [] for row in rows if row["state"] == JobState.SUCCEEDED}
+        if outputs:
+            with self._jobs.reading() as db:
+                for made in run(db, "artifacts_of", ids=dump([*outputs])):
+                    outputs[made["job_id"]].append(artifact_of(made))
+        progress = self._events.progress([row["id"] for row in rows if row["state"] == JobState.RUNNING])
+        return (job_of(row, outputs.get(row["id"], ()), progress.get(row["id"])) for row in rows)
+
+    def cancel(self, job_id: str, now: float) -> Job | None:
+        with self._changing() as db:
+            row = first(db, "get", id=job_id)
+            if row is not None and row["state"] in {JobState.SCHEDULED, JobState.QUEUED}:
+                row = transitions.end(db, row, JobState.CANCELLED, now, End())
+            elif row is not None and row["state"] == JobState.RUNNING and not row["is_cancelling"]:
+                (row,) = run(db, "mark", ins=row["ins"])
+                run(db, "raise_work")
+        return None if row is None else self._whole(row)
+
+    def set_priority(self, job_id: str, priority: int, now: float) -> Job | None:
+        with self._changing() as db:
+            run(db, "set_priority", id=job_id, priority=priority)
+        return self.get(job_id)
+
+    def delete(self, job_id: str) -> list[Artifact]:
+        with self._changing() as db:
+            row = first(db, "get", id=job_id)
+            if row is None:
+                return []
+            if row["state"] not in FINAL_STATES:
+                raise JobNotFinal(f"job {job_id} is {row['state']}: cancel it before it is deleted")
+            made = [artifact_of(one) for one in run(db, "artifacts_of", ids=dump([job_id]))]
+            transitions.forget(db, row)
+        self._events.forget([job_id])
+        return made
+
+    def position(self, job_id: str) -> tuple[int, float] | None:
+        with self._jobs.snapshot() as db:
+            row = first(db, "get", id=job_id)
+            if row is None or row["state"] != JobState.QUEUED:
+                return None
+            place = {name: row[name] for name in ("priority", "rank", "ins")}
+            found = run(db, "position", **place)[0]
+            return int(found["ahead"]), float(found["ahead_s"])
+
+    # Artifacts.
+
+    def add_artifact(self, artifact: Artifact) -> None:
+        with self._changing() as db:
+            transitions.add_artifact(db, artifact, artifact.job_id)
+
+    def artifact(self, artifact_id: str) -> Artifact | None:
+        with self._jobs.reading() as db:
+            row = first(db, "artifact", id=artifact_id)
+            return None if row is None else artifact_of(row)
+
+    def delete_artifact(self, artifact_id: str) -> Artifact | None:
+        with self._changing() as db:
+            row = first(db, "forget_artifact", id=artifact_id)
+            return None if row is None else artifact_of(row)
+
+    # Events.
+
+    def events(self, job_id: str, after: int) -> list[Event]:
+        return self._events.of_job(job_id, after)
+
+    def tail(self, after: int | None, timeout_s: float) -> tuple[int, list[Noted]]:
+        return self._events.tail(after, timeout_s)
+
+    def wait_for_work(self, timeout_s: float) -> None:
+        until = time.monotonic() + timeout_s
+        with self._jobs.reading() as db:
+            version, work = data_version(db), run(db, "work")[0]["work"]
+            seen = getattr(self._seen, "work", work)
+            while work == seen and (left_s := until - time.monotonic()) > 0:
+                time.sleep(min(POLL_S, left_s))
+                self._jobs.check_in_place()
+                if (latest := data_version(db)) != version:
+                    version, work = latest, run(db, "work")[0]["work"]
+            self._seen.work = work
+
+    # Putting right.
+
+    def rescue(self, now: float) -> list[str]:
+        lease_s = self._limits.lease_s
+        progress = self._progress("lapsed", now=now, limit=FETCH_LIMIT)
+        with self._changing() as db:
+            lapsed = run(db, "lapsed", now=now, limit=FETCH_LIMIT)
+            for worker in dict.fromkeys(row["worker"] for row in lapsed):
+                lost = [row for row in lapsed if row["worker"] == worker]
+                in_flight = len(run(db, "jobs_of_worker", worker=worker))
+                for row in lost:
+                    is_alone = in_flight == 1 and not row["had_company"]
+                    transitions.give_up(db, row, now, "lease_lost", is_alone, progress.get(row["id"]))
+                run(db, "remember_company", worker=worker)
+            run(db, "clamp_leases", until=now + lease_s, far=now + 2 * lease_s)
+            _raise_work(db, lapsed)
+        return [row["id"] for row in lapsed]
+
+    def release_worker(self, worker: str, reason: str, now: float) -> list[str]:
+        progress = self._progress("jobs_of_worker", worker=worker)
+        with self._changing() as db:
+            lost = run(db, "jobs_of_worker", worker=worker)
+            for row in lost:
+                is_alone = len(lost) == 1 and not row["had_company"]
+                transitions.give_up(db, row, now, reason, is_alone, progress.get(row["id"]))
+            run(db, "forget_worker", worker=worker)
+            _raise_work(db, lost)
+        return [row["id"] for row in lost]
+
+    def _progress(self, which: str, **values: Any) -> Mapping[str, Row]:
+        """The last steps of these jobs: read before the write lock is taken, which waits for no other file."""
+        with self._jobs.reading() as db:
+            names = [row["id"] for row in run(db, which, **values)]
+        return self._events.progress(names)
+
+    def expire(self, now: float) -> list[str]:
+        error = {"code": "deadline_exceeded", "message": "the deadline passed before the job could start"}
+        with self._changing() as db:
+            rows = run(db, "expired", now=now, limit=FETCH_LIMIT)
+            for row in rows:
+                transitions.end(db, row, JobState.FAILED, now, End(error=error))
+        return [row["id"] for row in rows]
+
+    def prune(self, jobs_before: float, uploads_before: float, now: float) -> list[Artifact]:
+        with self._changing() as db:
+            old = run(db, "old_jobs", before=jobs_before, limit=FETCH_LIMIT)
+            gone = run(db, "artifacts_of", ids=dump([row["id"] for row in old]))
+            for row in old:
+                transitions.forget(db, row)
+            for row in run(db, "old_uploads", before=uploads_before, limit=FETCH_LIMIT):
+                gone += run(db, "forget_artifact", id=row["id"])
+            run(db, "forget_old_keys", before=now - self._limits.idempotency_s, limit=FETCH_LIMIT)
+            run(db, "forget_old_workers", before=now - KEEP_REPORTS_S)
+        self._events.forget([row["id"] for row in old])
+        self._events.thin(now)
+        return [artifact_of(row) for row in gone]
+
+    def lead(self, who: str, now: float, ttl_s: float) -> bool:
+        return self._events.lead(who, now, ttl_s)
+
+    # Looking.
+
+    def queue(self) -> Queue:
+        with self._jobs.snapshot() as db:
+            models = run(db, "queue_by_model")
+            running, scheduled = run(db, "count_running")[0][0], run(db, "count_scheduled")[0][0]
+        return Queue(
+            queued=sum(row["jobs"] for row in models),
+            running=running,
+            scheduled=scheduled,
+            ahead_s=sum(row["ahead_s"] for row in models) if models else 0.0,
+            oldest_at=min((row["oldest_at"] for row in models), default=None),
+            by_model={row["model"]: row["jobs"] for row in models},
+        )
+
+    def workers(self, since: float) -> list[WorkerReport]:
+        with self._jobs.reading() as db:
+            return [report_of(row["report"]) for row in run(db, "workers", since=since)]
+
+    def ask_drain(self, worker: str) -> bool:
+        with self._changing() as db:
+            return first(db, "ask_drain", worker=worker) is not None
+
+    def is_asked_to_drain(self, worker: str) -> bool:
+        with self._jobs.reading() as db:
+            row = first(db, "is_asked_to_drain", worker=worker)
+            return row is not None and bool(row[0])
+
+    def settings_risks(self) -> list[str]:
+        return place_risks(self._jobs.path)
+
+    def check(self) -> None:
+        self._jobs.check_in_place()
+        with self._jobs.reading() as db:
+            run(db, "work")
+
+    def close(self) -> None:
+        self._events.close()
+        self._jobs.close()
+
+
+def _admitted(db: sqlite3.Connection, job: NewJob, now: float, room: float) -> Job | Exception:
+    """The new job, or why there is none; its key is remembered with it."""
+    if room < 1:
+        return QueueFull("the queue is full; try again later")
+    try:
+        admitted = transitions.admit(db, job, now)
+    except Conflict as taken:
+        return taken
+    if job.idempotency_key is not None:
+        values = {"key": job.idempotency_key, "job_id": job.id, "digest": job.digest, "now": now}
+        run(db, "remember_key", tenant=job.tenant, **values)
+    return admitted
+
+
+def _raise_work(db: sqlite3.Connection, rows: Collection[object]) -> None:
+    """Wake those who wait for work, if there is some."""
+    if rows:
+        run(db, "raise_work")

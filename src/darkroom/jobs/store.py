@@ -1,0 +1,253 @@
+"""The verbs of a job store and what each promises; SQLite and Redis keep them (tests/contract/).
+
+    scheduled --stage_due--> queued --claim--> running --complete--> succeeded
+                               ^                 |-----fail--------> failed
+                               |--release--------|-----cancel------> cancelled
+                               |--rescue---------|
+                           scheduled <--fail(retry_at)
+
+A verb is one transition and one transaction: it is done and durable when it returns, or nothing has happened. Each
+transition stamps its own time and appends the event that says so. A claim marks, it never deletes. Whoever writes on
+a running job shows its `Lease`; where another claim has followed, `LeaseLost` is raised and nothing is written.
+`now` is seconds since the epoch and always given by the caller, so that tests own the clock.
+Every verb may be called from any thread; each raises `StoreUnavailable` where the store cannot be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..core import Artifact, Event, Job, JobState, Lease, NewJob, WorkerReport
+
+FETCH_LIMIT = 1000  # rows a verb returns or changes at once, at most
+PATIENCE_S = 10.0  # a queued job that has waited this long goes by rank, also where its model must be loaded first
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a claim holds without a heartbeat, and how long an idempotency key is remembered, in seconds."""
+
+    lease_s: float = 30.0
+    idempotency_s: float = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Who claims: `models` it can serve, of those `loaded`; `is_idle` while it has nothing in flight."""
+
+    worker: str
+    models: tuple[str, ...]
+    loaded: tuple[str, ...] = ()
+    is_idle: bool = True
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs to list, newest first; `cursor` is what the page before returned, any other is `BadInput`.
+
+    `since` is the time of acceptance, in seconds since the epoch.
+    """
+
+    tenant: str | None = None
+    state: JobState | None = None
+    model: str | None = None
+    since: float | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Jobs, and the cursor of the next page (None: this was the last)."""
+
+    jobs: tuple[Job, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Noted:
+    """An event with its place among all events of the store: `event.seq` rises over the whole store."""
+
+    job_id: str
+    event: Event
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The queue in figures: `ahead_s` is predicted device seconds queued, `oldest_at` when the oldest was queued."""
+
+    queued: int
+    running: int
+    scheduled: int
+    ahead_s: float
+    oldest_at: float | None
+    by_model: Mapping[str, int]
+
+
+class Store(Protocol):
+    """Where jobs are; made with its limits: lease_s, idempotency_s."""
+
+    # Coming in.
+
+    def insert(self, jobs: Sequence[NewJob], now: float, max_queued: int | None = None) -> list[Job | Exception]:
+        """Store jobs, all in one transaction; durable when it returns. One answer each, in order.
+
+        An idempotency key seen within `idempotency_s` from the same tenant gives the job it made then, or
+        `IdempotencyConflict` where `digest` differs. `QueueFull` for those past `max_queued` queued and scheduled.
+        The rank is max(virtual time, the tenant's last finish) + cost_s / weight: start-time fair queueing
+        (Goyal, Vin, Cheng 1996); virtual time is the rank of the latest claim, kept between the start (rank - cost_s /
+        weight) and the rank of the first queued job of the same model and priority, if any: a claim out of turn moves
+        nobody's place. A job with a later `run_at` is scheduled, and gets its rank when it is queued. An id that
+        is taken is a `Conflict`.
+        """
+
+    def stage_due(self, now: float) -> int:
+        """Queue the scheduled jobs whose time has come, the earliest first; returns how many.
+
+        A job that was queued before, a retry, keeps its rank.
+        """
+
+    # A worker's verbs.
+
+    def claim(self, claimant: Claimant, limit: int, now: float) -> list[Job]:
+        """Mark up to `limit` queued jobs as running under a new fence each and a lease of `lease_s`.
+
+        Order: priority (high first), jobs of loaded models before others unless those have waited `PATIENCE_S`, rank.
+        Expired jobs are left for `expire`. A suspect at the head of the order goes alone to an idle claimant, and
+        nothing goes to one that is not idle, so that it becomes idle. While it runs its worker is given nothing.
+        """
+
+    def heartbeat(self, report: WorkerReport, leases: Sequence[Lease], now: float) -> list[Lease]:
+        """Store what the worker says of itself and extend its leases; returns those it has lost."""
+
+    def cancelling(self, worker: str) -> list[str]:
+        """Ids of the worker's running jobs that somebody wants cancelled; cheap, asked many times a second."""
+
+    def report_step(self, lease: Lease, step: int, steps: int, now: float, preview: str | None = None) -> None:
+        """A step was done; `preview` is a data URL. Not durable: a crash may lose the latest."""
+
+    def complete(self, lease: Lease, outputs: Sequence[Artifact], metrics: Mapping[str, float], now: float) -> Job:
+        """running -> succeeded, with its artifacts; appears once, whatever was retried. Raises `LeaseLost`."""
+
+    def fail(
+        self, lease: Lease, error: Mapping[str, Any], metrics: Mapping[str, float], now: float, retry_at: float | None
+    ) -> Job:
+        """running -> failed, or -> scheduled for `retry_at` while attempts are left; the error is appended."""
+
+    def release(self, leases: Sequence[Lease], reason: str, now: float) -> int:
+        """running -> queued at its old rank, the attempt not charged: a worker that drains hands back. How many.
+
+        Leases it has lost are passed over.
+        """
+
+    def confirm_cancelled(self, lease: Lease, metrics: Mapping[str, float], now: float) -> Job:
+        """running -> cancelled: the worker has stopped it."""
+
+    # A client's verbs.
+
+    def get(self, job_id: str) -> Job | None:
+        """The job, or None."""
+
+    def list_jobs(self, wanted: JobFilter) -> Page:
+        """A page of jobs, newest first."""
+
+    def cancel(self, job_id: str, now: float) -> Job | None:
+        """scheduled or queued -> cancelled; a running one is marked for its worker; a final one stays as it is.
+
+        A marked job that would go back to the queue, for whatever reason, is cancelled instead.
+        """
+
+    def set_priority(self, job_id: str, priority: int, now: float) -> Job | None:
+        """Change the priority of a job that has not started; a later one stays as it is."""
+
+    def delete(self, job_id: str) -> list[Artifact]:
+        """Forget a final job with its events and its idempotency key; returns its artifacts, whose bytes are the
+        caller's to remove; none where there is no such job.
+
+        Raises `JobNotFinal`.
+        """
+
+    def position(self, job_id: str) -> tuple[int, float] | None:
+        """How many queued jobs go before it, and their predicted device seconds; None unless queued."""
+
+    # Artifacts.
+
+    def add_artifact(self, artifact: Artifact) -> None:
+        """Register an upload whose bytes are stored."""
+
+    def artifact(self, artifact_id: str) -> Artifact | None:
+        """The artifact, or None."""
+
+    def delete_artifact(self, artifact_id: str) -> Artifact | None:
+        """Forget it; its bytes are the caller's to remove."""
+
+    # Events.
+
+    def events(self, job_id: str, after: int) -> list[Event]:
+        """A job's events with a higher `seq`; of previews only the latest."""
+
+    def tail(self, after: int | None, timeout_s: float) -> tuple[int, list[Noted]]:
+        """What happened to any job after that `seq`, waiting up to `timeout_s` for something; and the `seq` reached.
+
+        None starts at the present.
+        """
+
+    def wait_for_work(self, timeout_s: float) -> None:
+        """Return when a job may have become claimable or a cancel was asked, or after `timeout_s`."""
+
+    # Putting right.
+
+    def rescue(self, now: float) -> list[str]:
+        """Return the jobs whose lease ran out; see `release_worker`. Ids.
+
+        Jobs that the worker still holds were in flight with them: none of them is charged later for the same death.
+        A lease more than 2 * lease_s ahead was given by a clock that has since gone back: it now ends at now + lease_s.
+        """
+
+    def release_worker(self, worker: str, reason: str, now: float) -> list[str]:
+        """The worker is known to be dead: return its jobs at once, at their old rank.
+
+        A worker that had one job charges it: `attempt` stays and an error `worker_died` is appended; with no attempt
+        left it fails. One that had several charges none: each becomes a suspect. Its report is forgotten.
+        """
+
+    def expire(self, now: float) -> list[str]:
+        """Fail the queued and scheduled jobs whose deadline has passed: `deadline_exceeded`. Ids."""
+
+    def prune(self, jobs_before: float, uploads_before: float, now: float) -> list[Artifact]:
+        """Forget final jobs that ended, and uploads that came, before those times, and what idempotency keys expired.
+
+        At most `FETCH_LIMIT` at once. An upload that a live job needs stays. Returns the artifacts to remove. Progress
+        and preview events may be forgotten an hour after they came.
+        """
+
+    def lead(self, who: str, now: float, ttl_s: float) -> bool:
+        """Whether `who` keeps the store for the next `ttl_s`: the first to ask, until it stops asking.
+
+        A reign that ends more than 2 * ttl_s ahead was given by a clock that has since gone back: it is over.
+        """
+
+    # Looking.
+
+    def queue(self) -> Queue:
+        """The queue in figures."""
+
+    def workers(self, since: float) -> list[WorkerReport]:
+        """The last report of each worker heard of since then."""
+
+    def ask_drain(self, worker: str) -> bool:
+        """Ask a worker to drain; False where it is unknown. Told to it by `is_asked_to_drain`."""
+
+    def is_asked_to_drain(self, worker: str) -> bool:
+        """Whether somebody asked it to."""
+
+    def settings_risks(self) -> list[str]:
+        """Sentences about what the store's own settings may lose in a crash; shown at the start and by `doctor`."""
+
+    def check(self) -> None:
+        """Answer, or raise `StoreUnavailable`."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""

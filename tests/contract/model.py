@@ -1,0 +1,289 @@
+"""What a store promises, once more, as the plainest Python there is: a dictionary of jobs and no hurry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from darkroom.core import Job, Lease, NewJob
+from darkroom.errors import IdempotencyConflict, JobNotFinal, LeaseLost
+from darkroom.jobs.store import PATIENCE_S, Claimant, Limits
+
+LIVE = ("scheduled", "queued", "running")
+COMPARED = ("state", "priority", "rank", "step", "attempt", "fence", "worker", "is_suspect", "is_cancelling")
+COMPARED += ("lease_until", "run_at")
+
+
+@dataclass
+class ModelJob:
+    """A job; `number` is the order of acceptance, `fence` as the store chose it."""
+
+    new: NewJob
+    number: int
+    state: str
+    priority: int
+    rank: float = 0.0
+    step: int = 0
+    attempt: int = 0
+    fence: int = 0
+    worker: str | None = None
+    is_suspect: bool = False
+    is_cancelling: bool = False
+    had_company: bool = False
+    lease_until: float | None = None
+    run_at: float | None = None
+    times: dict[str, float] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        """What it moves its tenant back by."""
+        return self.new.cost_s / self.new.weight
+
+
+def differences(job: Job, expected: ModelJob) -> dict[str, tuple[Any, Any]]:
+    """What a store says otherwise than the model, and what each says."""
+    said = {name: getattr(job, name) for name in COMPARED}
+    said |= {"times": dict(job.times), "errors": [error["code"] for error in job.errors]}
+    return {name: (fact, getattr(expected, name)) for name, fact in said.items() if fact != getattr(expected, name)}
+
+
+@dataclass
+class Model:
+    """All jobs, and what fair queueing and idempotency remember."""
+
+    limits: Limits
+    jobs: dict[str, ModelJob] = field(default_factory=dict)
+    finish: dict[str, float] = field(default_factory=dict)
+    virtual_time: float = 0.0
+    keys: dict[tuple[str, str], tuple[str, str, float]] = field(default_factory=dict)
+    accepted: int = 0
+
+    # Coming in
+
+    def insert(self, new: NewJob, now: float) -> str | type[Exception]:
+        """The id of the job that answers, or the error."""
+        known = self.keys.get((new.tenant, new.idempotency_key or ""))
+        if known is not None and now - known[2] < self.limits.idempotency_s:
+            return known[0] if known[1] == new.digest else IdempotencyConflict
+        self.accepted += 1
+        job = ModelJob(new, self.accepted, "scheduled", new.priority, run_at=new.run_at, times={"created": now})
+        self.jobs[new.id] = job
+        if new.idempotency_key:
+            self.keys[new.tenant, new.idempotency_key] = (new.id, new.digest, now)
+        if new.run_at is not None and new.run_at > now:
+            job.times["scheduled"] = now
+        else:
+            self.queue(job, now)
+        return new.id
+
+    def queue(self, job: ModelJob, now: float) -> None:
+        """-> queued, ranked where it is for the first time."""
+        if "queued" not in job.times:
+            virtual_time = self.virtual_time
+            line = [one for one in self.in_line() if (one.new.model, one.priority) == (job.new.model, job.priority)]
+            if line:
+                virtual_time = max(line[0].rank - line[0].share, min(line[0].rank, virtual_time))
+            job.rank = max(virtual_time, self.finish.get(job.new.tenant, 0.0)) + job.share
+            self.finish[job.new.tenant] = job.rank
+        self.enter(job, "queued", now)
+        job.events.append("queued")
+
+    def enter(self, job: ModelJob, state: str, now: float) -> None:
+        """Change the state."""
+        job.state = state
+        job.times[{"running": "started"}.get(state, state)] = now
+        if state != "running":
+            job.lease_until = None
+
+    def in_line(self) -> list[ModelJob]:
+        """The queue in order."""
+        queued = [job for job in self.jobs.values() if job.state == "queued"]
+        return sorted(queued, key=lambda job: (-job.priority, job.rank, job.number))
+
+    def stage_due(self, now: float) -> int:
+        """Queue what is due."""
+        due = [job for job in self.jobs.values() if job.state == "scheduled" and (job.run_at or 0) <= now]
+        for job in sorted(due, key=lambda job: (job.run_at, job.number)):
+            self.queue(job, now)
+        return len(due)
+
+    # Running
+
+    def of_worker(self, worker: str) -> list[ModelJob]:
+        """What a worker runs."""
+        return [job for job in self.jobs.values() if job.state == "running" and job.worker == worker]
+
+    def claim(self, who: Claimant, limit: int, now: float) -> list[str]:
+        """The ids that the claimant gets, in order."""
+        if any(job.is_suspect for job in self.of_worker(who.worker)):
+            return []
+        fit = [job for job in self.in_line() if job.new.model in who.models and not self.is_expired(job, now)]
+        fit.sort(key=lambda job: (-job.priority, not self.is_near(job, who, now), job.rank, job.number))
+        chosen: list[ModelJob] = []
+        for job in fit[:limit]:
+            if job.is_suspect:
+                chosen = chosen or ([job] if who.is_idle else [])
+                break
+            chosen.append(job)
+        for job in chosen:
+            self.enter(job, "running", now)
+            job.worker, job.lease_until, job.had_company = who.worker, now + self.limits.lease_s, False
+            job.attempt += 1
+            self.virtual_time = job.rank
+            job.events.append("started")
+        return [job.new.id for job in chosen]
+
+    def is_near(self, job: ModelJob, who: Claimant, now: float) -> bool:
+        """Whether it goes by rank for that claimant."""
+        return job.new.model in who.loaded or job.times["queued"] <= now - PATIENCE_S
+
+    def is_expired(self, job: ModelJob, now: float) -> bool:
+        """Whether its deadline has passed."""
+        return job.new.deadline_at is not None and job.new.deadline_at <= now
+
+    def held(self, lease: Lease) -> ModelJob:
+        """The job, where the lease holds."""
+        job = self.jobs.get(lease.job_id)
+        if job is None or job.state != "running" or job.fence != lease.fence:
+            raise LeaseLost("lost")
+        return job
+
+    def holds(self, lease: Lease) -> bool:
+        """Whether the lease holds."""
+        try:
+            return self.held(lease) is not None
+        except LeaseLost:
+            return False
+
+    def heartbeat(self, leases: Sequence[Lease], now: float) -> list[Lease]:
+        """The leases that are lost."""
+        for lease in filter(self.holds, leases):
+            self.held(lease).lease_until = now + self.limits.lease_s
+        return [lease for lease in leases if not self.holds(lease)]
+
+    def report_step(self, lease: Lease, step: int) -> None:
+        """A step was done."""
+        self.held(lease).step = step
+
+    def end(self, job: ModelJob, state: str, now: float, error: str | None = None) -> None:
+        """To a final state."""
+        self.enter(job, state, now)
+        job.is_cancelling = False
+        job.errors += [error] if error else []
+        job.events.append(state)
+
+    def complete(self, lease: Lease, now: float) -> None:
+        """-> succeeded."""
+        self.end(self.held(lease), "succeeded", now)
+
+    def fail(self, lease: Lease, error: str, now: float, retry_at: float | None) -> None:
+        """-> failed, scheduled or cancelled."""
+        job = self.held(lease)
+        if retry_at is None or job.attempt >= job.new.max_attempts:
+            self.end(job, "failed", now, error)
+        elif job.is_cancelling:
+            self.end(job, "cancelled", now, error)
+        else:
+            self.enter(job, "scheduled", now)
+            job.worker, job.step, job.run_at = None, 0, retry_at
+            job.errors.append(error)
+            job.events.append("requeued")
+
+    def back(self, job: ModelJob, now: float, charge: int, error: str | None = None) -> None:
+        """-> queued, or cancelled where that was asked."""
+        if job.is_cancelling:
+            self.end(job, "cancelled", now)
+            return
+        self.enter(job, "queued", now)
+        job.worker, job.step, job.attempt = None, 0, job.attempt - 1 + charge
+        job.errors += [error] if error else []
+        job.events.append("requeued")
+
+    def release(self, leases: Sequence[Lease], now: float) -> int:
+        """Hand back; how many."""
+        given = {lease.job_id: lease for lease in leases if self.holds(lease)}
+        for lease in given.values():
+            self.back(self.held(lease), now, charge=0)
+        return len(given)
+
+    def confirm_cancelled(self, lease: Lease, now: float) -> None:
+        """-> cancelled."""
+        self.end(self.held(lease), "cancelled", now)
+
+    # Clients
+
+    def cancel(self, job_id: str, now: float) -> None:
+        """Cancel, or mark."""
+        job = self.jobs.get(job_id)
+        if job is not None and job.state == "running":
+            job.is_cancelling = True
+        elif job is not None and job.state in LIVE:
+            self.end(job, "cancelled", now)
+
+    def set_priority(self, job_id: str, priority: int) -> None:
+        """Of a job that waits."""
+        job = self.jobs.get(job_id)
+        if job is not None and job.state in ("scheduled", "queued"):
+            job.priority = priority
+
+    def delete(self, job_id: str) -> None:
+        """Forget a final job."""
+        job = self.jobs.get(job_id)
+        if job is not None and job.state in LIVE:
+            raise JobNotFinal("live")
+        self.forget(job_id)
+
+    def forget(self, job_id: str) -> None:
+        """Forget a job and its key."""
+        self.jobs.pop(job_id, None)
+        self.keys = {key: made for key, made in self.keys.items() if made[0] != job_id}
+
+    # Putting right
+
+    def give_up(self, lost: list[ModelJob], reason_alone: bool, now: float) -> None:
+        """Their worker is dead."""
+        for job in lost:
+            if not reason_alone or job.had_company:
+                job.is_suspect = job.is_suspect or not job.is_cancelling
+                self.back(job, now, charge=0)
+            elif job.attempt >= job.new.max_attempts and not job.is_cancelling:
+                self.end(job, "failed", now, "worker_died")
+            else:
+                self.back(job, now, charge=1, error=None if job.is_cancelling else "worker_died")
+
+    def rescue(self, now: float) -> list[str]:
+        """Return what ran out."""
+        running = [job for job in self.jobs.values() if job.state == "running"]
+        lost = [job for job in running if (job.lease_until or 0) <= now]
+        for worker in {job.worker for job in lost if job.worker}:
+            together = self.of_worker(worker)
+            mine = [job for job in lost if job.worker == worker]
+            self.give_up(mine, len(together) == 1, now)
+            for job in self.of_worker(worker):
+                job.had_company = True
+        for job in self.jobs.values():
+            if job.state == "running" and (job.lease_until or 0) > now + 2 * self.limits.lease_s:
+                job.lease_until = now + self.limits.lease_s
+        return [job.new.id for job in lost]
+
+    def release_worker(self, worker: str, now: float) -> list[str]:
+        """Return all it had."""
+        lost = self.of_worker(worker)
+        self.give_up(lost, len(lost) == 1, now)
+        return [job.new.id for job in lost]
+
+    def expire(self, now: float) -> list[str]:
+        """Fail what is late."""
+        late = [job for job in self.jobs.values() if job.state in ("scheduled", "queued") and self.is_expired(job, now)]
+        for job in late:
+            self.end(job, "failed", now, "deadline_exceeded")
+        return [job.new.id for job in late]
+
+    def prune(self, before: float, now: float) -> None:
+        """Forget what ended before, and keys that count no longer."""
+        self.keys = {key: made for key, made in self.keys.items() if now - made[2] < self.limits.idempotency_s}
+        for job in [job for job in self.jobs.values() if job.state not in LIVE and job.times[job.state] < before]:
+            self.forget(job.new.id)

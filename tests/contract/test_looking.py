@@ -1,0 +1,99 @@
+"""Looking: the queue in figures, workers, drains, and stores that are closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from darkroom.core import WorkerReport
+from darkroom.errors import StoreUnavailable
+from darkroom.jobs.store import Queue, Store
+from tests.contract.making import NOW, claim_one, fetch, insert, insert_one, lease, new_job, report
+
+
+def test_an_empty_queue_in_figures(store: Store) -> None:
+    assert store.queue() == Queue(0, 0, 0, 0.0, None, {})
+
+
+def test_the_queue_in_figures(store: Store) -> None:
+    insert(store, new_job(cost_s=1.5), new_job(cost_s=2.0), now=NOW + 5)
+    insert(store, new_job("b", model="m2", cost_s=4.0), new_job(run_at=NOW + 60), now=NOW + 7)
+    assert store.queue() == Queue(3, 0, 1, 7.5, NOW + 5, {"m": 2, "m2": 1})
+    claim_one(store, NOW + 8)
+    assert store.queue() == Queue(2, 1, 1, 6.0, NOW + 5, {"m": 1, "m2": 1})
+
+
+def test_ended_jobs_are_not_in_the_figures(store: Store) -> None:
+    job = insert_one(store)
+    claimed = claim_one(store)
+    store.complete(lease(claimed), [], {}, NOW)
+    store.cancel(insert_one(store).id, NOW)
+    assert fetch(store, job).is_final
+    assert store.queue() == Queue(0, 0, 0, 0.0, None, {})
+
+
+def test_a_workers_last_report_is_kept(store: Store, another: Callable[[], Store]) -> None:
+    said = WorkerReport(
+        "w", "ready", NOW + 5, ("m", "m2"), ("m",), 3, {"m": 0.125}, {"device": "cpu", "rows": {"m": 4}, "busy": 0.5}
+    )
+    store.heartbeat(report("w"), [], NOW)
+    store.heartbeat(said, [], NOW + 5)
+    assert another().workers(NOW) == [said]
+
+
+def test_workers_are_those_heard_of_since(store: Store) -> None:
+    store.heartbeat(report("old", NOW), [], NOW)
+    store.heartbeat(report("new", NOW + 10), [], NOW + 10)
+    assert {one.id for one in store.workers(NOW)} == {"old", "new"}
+    assert {one.id for one in store.workers(NOW + 5)} == {"new"}
+    assert store.workers(NOW + 11) == []
+
+
+def test_a_worker_can_be_asked_to_drain(store: Store, another: Callable[[], Store]) -> None:
+    store.heartbeat(report("w"), [], NOW)
+    store.heartbeat(report("w2"), [], NOW)
+    assert not store.is_asked_to_drain("w")
+    assert another().ask_drain("w")
+    assert store.is_asked_to_drain("w")
+    assert not store.is_asked_to_drain("w2")
+
+
+def test_a_drain_outlives_the_next_report(store: Store) -> None:
+    store.heartbeat(report("w"), [], NOW)
+    store.ask_drain("w")
+    store.heartbeat(report("w", NOW + 1), [], NOW + 1)
+    assert store.is_asked_to_drain("w")
+
+
+def test_an_unknown_worker_cannot_be_asked_to_drain(store: Store) -> None:
+    assert not store.ask_drain("nobody")
+    assert not store.is_asked_to_drain("nobody")
+
+
+def test_risks_are_sentences(store: Store) -> None:
+    assert all(risk.endswith(".") for risk in store.settings_risks())
+
+
+def test_a_store_answers_until_it_is_closed(store: Store) -> None:
+    store.check()
+    store.close()
+    store.close()  # twice is once
+    with pytest.raises(StoreUnavailable):
+        store.check()
+
+
+CLOSED: dict[str, Callable[[Store], object]] = {
+    "insert": lambda store: store.insert([new_job()], NOW),
+    "claim": lambda store: claim_one(store),
+    "get": lambda store: store.get("x"),
+    "tail": lambda store: store.tail(None, 0.0),
+    "queue": lambda store: store.queue(),
+}
+
+
+@pytest.mark.parametrize("verb", CLOSED)
+def test_a_closed_store_is_unavailable(store: Store, verb: str) -> None:
+    store.close()
+    with pytest.raises(StoreUnavailable):
+        CLOSED[verb](store)
