@@ -19,7 +19,7 @@ PRESETS: dict[str, Any] = {
     "sizes": [list(size) for size in SIZES],
     "default_size": list(SIZES[0]),
     "presets": {
-        "fast": {"num_inference_steps": 15, "guidance_scale": 4.0, "solver": "dpm++2m"},
+        "fast": {"num_inference_steps": 10, "guidance_scale": 4.0, "solver": "dpm++2m"},
         "quality": {"num_inference_steps": 30, "guidance_scale": 4.0, "solver": "dpm++2m"},
     },
 }

@@ -95,6 +95,16 @@ def catalogue(settings: Settings) -> Catalogue:
     return Catalogue(entries, settings.default_model, settings.home)
 
 
+def narrow(settings: Settings, model: str | None) -> Settings:
+    """The settings with that model, a name or a path, as the only one served and the default; None: as they are."""
+    if model is None:
+        return settings
+    entry = catalogue(settings).find(model)
+    serve = settings.serve.model_copy(update={"models": (entry.name,)})
+    models = {**settings.models, entry.name: entry.settings}
+    return settings.model_copy(update={"serve": serve, "models": models, "default_model": entry.name})
+
+
 def problem_of(entry: Entry) -> str | None:
     """What keeps an entry from being served, in words; None where nothing does."""
     try:

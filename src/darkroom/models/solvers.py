@@ -5,15 +5,25 @@ The table knows class names only, so that a request can be judged without torch.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from ..errors import UnknownSolver
 from .layout import DIFFUSION, FLOW, family_of
 
 MAX_STEPS = 1000
+NOISE_SETTINGS = (
+    "rescale_betas_zero_snr",
+    "trained_betas",
+    "num_train_timesteps",
+    "beta_schedule",
+    "beta_start",
+    "beta_end",
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,12 @@ def check(name: str, scheduler: Mapping[str, Any], model: str) -> None:
 
 def final_noise(scheduler: Mapping[str, Any]) -> float:
     """Sigma at the last timestep that a diffusion model was trained on; infinite at zero terminal SNR."""
+    return _final_noise(json.dumps({name: scheduler.get(name) for name in NOISE_SETTINGS}))
+
+
+@cache  # a thousand products, asked for at every request's door
+def _final_noise(said: str) -> float:
+    scheduler = {name: value for name, value in json.loads(said).items() if value is not None}
     if scheduler.get("rescale_betas_zero_snr"):
         return math.inf
     kept = math.prod(1.0 - beta for beta in scheduler.get("trained_betas") or _betas(scheduler))

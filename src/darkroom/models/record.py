@@ -1,0 +1,43 @@
+"""What must be known to make an image again: recorded with each one, and read back by `darkroom generate --like`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..storage import images
+from .request import ImageRequest
+
+if TYPE_CHECKING:
+    from .loading import Loaded
+
+
+def conditions_of(loaded: Loaded, fixed_rows: int, threads: int) -> dict[str, Any]:
+    """What decides the pixels beside the request; JSON."""
+    return {
+        "model": loaded.entry.name,
+        "revision": loaded.revision,
+        "fixed_rows": fixed_rows,
+        "device": loaded.placement.kind,
+        "device_name": loaded.placement.name,
+        "dtype": loaded.placement.dtype,
+        "threads": threads,
+        "versions": _versions(),
+    }
+
+
+@functools.cache
+def _versions() -> Mapping[str, str]:
+    """Kept: reading them takes milliseconds."""
+    return {"darkroom": __version__, **{name: version(name) for name in ("torch", "diffusers", "transformers")}}
+
+
+def record(request: ImageRequest, pipe: Any, conditions: dict[str, Any]) -> dict[str, Any]:
+    """Everything that must be known to make an image again; JSON."""
+    pictures = {"image_sha256": request.image, "mask_sha256": request.mask_image}
+    digests = {name: images.digest(picture) for name, picture in pictures.items() if picture is not None}
+    scheduler = type(getattr(pipe, "scheduler", None)).__name__
+    return {**conditions, **digests, "task": request.task, "input": request.settings(), "scheduler": scheduler}

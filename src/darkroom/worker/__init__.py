@@ -1,0 +1,1 @@
+"""A worker: claims jobs, drives one engine, and tells the store what became of them."""

@@ -1,0 +1,209 @@
+"""An attempt from claim to end, as a chain of named steps over one record; each runs in the attempt's own thread.
+
+fetch -> load -> submit -> follow -> encode -> upload -> complete
+  '-------'--------'---------'--------'---------'--raised--> Endings.fail
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ..core import Artifact, Event, Job
+from ..engine.engine import Engine
+from ..errors import DeadlineExceeded, NotFound, NotSupported
+from ..jobs.store import Store
+from ..models.record import conditions_of, record
+from ..models.residency import Residency, Resident
+from ..models.tasks import call_of
+from ..storage.encoding import encode
+from ..storage.incoming import Limits, read_input_picture
+from ..storage.objects import Storage, key_for_output
+from .asked import is_reproducible, request_of
+from .attempt import Attempt, File
+from .ending import Endings
+from .outbox import Outbox
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..models.request import ImageRequest
+
+PICTURES = {"image": "RGB", "mask_image": "L"}  # inputs that are artifacts, and the mode they are read in
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the steps work with; `pool` encodes and uploads, `threads` is torch's count, recorded with each image."""
+
+    store: Store
+    storage: Storage
+    engine: Engine
+    residency: Residency
+    outbox: Outbox
+    pool: Executor
+    threads: int
+    limits: Limits
+
+
+class Chain:
+    """Runs attempts, each in the thread that calls `run`."""
+
+    def __init__(self, tools: Tools, endings: Endings) -> None:
+        self._tools, self._endings = tools, endings
+        self._steps: tuple[Callable[[Attempt], None], ...] = (
+            self.fetch,
+            self.load,
+            self.submit,
+            self.follow,
+            self.encode,
+            self.upload,
+            endings.complete,
+        )
+
+    def run(self, attempt: Attempt) -> None:
+        """From the claim to the end, whatever comes; then let go of what it used."""
+        try:
+            for step in self._steps:
+                attempt.check()
+                step(attempt)
+        except BaseException as error:  # budget: an attempt's outermost frame; its fault is its own job's
+            attempt.cancel_rest()
+            self._endings.fail(attempt, error)
+        finally:
+            self._let_go(attempt)
+
+    def fetch(self, attempt: Attempt) -> None:
+        """Read the pictures that it starts from."""
+        for name, mode in PICTURES.items():
+            artifact_id = attempt.job.input.get(name)
+            if artifact_id is None:
+                continue
+            artifact = self._tools.store.artifact(str(artifact_id))
+            if artifact is None:
+                raise NotFound(f"{name}: there is no artifact {artifact_id!r}, or no longer", field=name)
+            data = self._tools.storage.get(artifact.key)
+            attempt.pictures[name] = read_input_picture(data, self._tools.limits, name, mode)
+
+    def load(self, attempt: Attempt) -> None:
+        """Have its model in memory; others go on meanwhile."""
+        attempt.taken = self._tools.residency.take(attempt.job.model)
+        either: list[Future[Any]] = [attempt.taken, attempt.stopped]
+        wait(either, timeout=seconds_left(attempt.job), return_when=FIRST_COMPLETED)
+        attempt.check()
+        seconds_left(attempt.job)
+        attempt.taken.result()
+        attempt.load_s = time.monotonic() - attempt.claimed_at
+
+    def submit(self, attempt: Attempt) -> None:
+        """Hand each of its images to the engine."""
+        job, resident = attempt.job, _resident_of(attempt)
+        attempt.shots = shots_of(job, attempt.pictures, resident)
+        first = attempt.shots[0]
+        attempt.served_as, attempt.pipe = self._tools.residency.variant(resident, first.task, first.solver)
+        for shot in attempt.shots:
+            handle = self._tools.engine.submit(
+                model=attempt.served_as,
+                seed=shot.seed,
+                priority=job.priority,
+                deadline_s=seconds_left(job),
+                reproducible=is_reproducible(job),
+                **call_of(attempt.pipe, shot),
+            )
+            attempt.join(handle, lambda number, event: self._hear(attempt, number, event))
+
+    def follow(self, attempt: Attempt) -> None:
+        """Wait for the engine; what it did on the way has gone to the outbox."""
+        attempt.wait()
+        failed = [handle for handle in attempt.handles if [*handle.events()][-1].type == "failed"]
+        for handle in failed or attempt.handles:
+            handle.result(0)
+
+    def encode(self, attempt: Attempt) -> None:
+        """Write pictures as files, in memory."""
+        began = time.monotonic()
+        seconds_left(attempt.job)
+        pictures = [_picture_of(attempt, handle.result(0)) for handle in attempt.handles]
+        conditions = self._conditions_of(attempt)
+        records = [record(shot, attempt.pipe, conditions) for shot in attempt.shots]
+        output = {name: value for name, value in attempt.job.output.items() if value is not None}
+        files = self._tools.pool.map(lambda pair: encode(*pair, **output), zip(pictures, records, strict=True))
+        attempt.files = [File(*file, *picture.size) for file, picture in zip(files, pictures, strict=True)]
+        attempt.upload_s = time.monotonic() - began
+
+    def upload(self, attempt: Attempt) -> None:
+        """Put the files under keys of this claim's own."""
+        began, job = time.monotonic(), attempt.job
+        attempt.keys = [key_for_output(job.id, job.fence, k, file.suffix) for k, file in enumerate(attempt.files)]
+        put, contents = self._tools.storage.put, [file.data for file in attempt.files]
+        list(self._tools.pool.map(put, attempt.keys, contents, [file.content_type for file in attempt.files]))
+        made = zip(attempt.keys, attempt.files, attempt.shots, strict=True)
+        attempt.outputs = [_artifact_of(job, key, file, shot.seed) for key, file, shot in made]
+        attempt.upload_s += time.monotonic() - began
+
+    def _hear(self, attempt: Attempt, number: int, event: Event) -> None:
+        """In the engine's thread: leave what happened for others to tell."""
+        if event.type == "progress":
+            self._tools.outbox.put(attempt.lease, *attempt.progress)
+        elif event.type == "preview" and number == 0:
+            self._tools.outbox.put(attempt.lease, *attempt.progress, event.data["image"])
+
+    def _conditions_of(self, attempt: Attempt) -> dict[str, Any]:
+        resident = _resident_of(attempt)
+        said = conditions_of(resident.loaded, resident.offer.fixed_rows, self._tools.threads)
+        return said if is_reproducible(attempt.job) else {**said, "reproducible": False}
+
+    def _let_go(self, attempt: Attempt) -> None:
+        attempt.wait()  # the model must not leave while one of its requests is on its way out
+        self._tools.outbox.forget(attempt.lease)
+        if attempt.taken is not None:
+            self._tools.residency.give_back(attempt.job.model, attempt.taken)
+
+
+def shots_of(job: Job, pictures: dict[str, Image.Image], resident: Resident) -> tuple[ImageRequest, ...]:
+    """One request an image, with the one seed that is its own: each can then be made again alone."""
+    asked = request_of(job, pictures, resident.offer)
+    images = range(asked.num_images_per_prompt)
+    return tuple(replace(asked, seed=asked.seed + k, num_images_per_prompt=1) for k in images)
+
+
+def seconds_left(job: Job) -> float | None:
+    """Until its deadline, None where it has none; raises `DeadlineExceeded`."""
+    if job.deadline_at is None:
+        return None
+    left_s = job.deadline_at - time.time()
+    if left_s <= 0:
+        raise DeadlineExceeded("its deadline passed before it finished")
+    return left_s
+
+
+def _resident_of(attempt: Attempt) -> Resident:
+    assert attempt.taken is not None, "the model has not been asked for"
+    return attempt.taken.result()
+
+
+def _picture_of(attempt: Attempt, answer: Any) -> Image.Image:
+    pictures = getattr(answer, "images", None)
+    if not pictures:
+        raise NotSupported(f"{type(attempt.pipe).__name__} makes no pictures", field="model")
+    picture: Image.Image = pictures[0]
+    return picture
+
+
+def _artifact_of(job: Job, key: str, file: File, seed: int) -> Artifact:
+    return Artifact(
+        id=uuid4().hex,
+        tenant=job.tenant,
+        key=key,
+        content_type=file.content_type,
+        size=len(file.data),
+        created_at=time.time(),
+        job_id=job.id,
+        width=file.width,
+        height=file.height,
+        seed=seed,
+    )

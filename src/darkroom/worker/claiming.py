@@ -1,0 +1,60 @@
+"""How much a worker takes on, what it can still finish, when it tries again: pure, no torch, no clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MOST_AT_ONCE = 16  # a claim is one transaction; the next round knows better what these cost
+MOST_IN_FLIGHT = 128  # each has a thread that sleeps while the engine works
+LONGEST_PAUSE_S = 300.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker has claimed and not ended.
+
+    `ahead_s` are the predicted seconds until its device is through with it. `is_full`: what was handed to the engine
+    waits there for memory. `has_suspect`: one of them is retried apart.
+    """
+
+    in_flight: int
+    ahead_s: float
+    is_full: bool = False
+    has_suspect: bool = False
+
+
+def how_many(work: Work, claim_ahead_s: float, typical_s: float) -> int:
+    """How many jobs to ask for, where one typically takes `typical_s` of the device.
+
+    What could not soon start stays in the queue, for a worker that is free sooner.
+    """
+    if work.has_suspect or work.in_flight >= MOST_IN_FLIGHT:
+        return 0
+    if work.in_flight == 0:
+        room_s = claim_ahead_s  # one that has nothing takes a job, however long
+    elif work.is_full or work.ahead_s >= claim_ahead_s:
+        return 0
+    else:
+        room_s = claim_ahead_s - work.ahead_s
+    wanted = MOST_AT_ONCE if typical_s * MOST_AT_ONCE <= room_s else int(room_s / typical_s)
+    return max(1, min(wanted, MOST_AT_ONCE, MOST_IN_FLIGHT - work.in_flight))
+
+
+def ahead_s(predicted_s: float, submitted: float, unsubmitted: float) -> float:
+    """Seconds of work at hand: what the engine predicts, and what it has not been handed yet as the door judged it.
+
+    An engine that has seen nothing like it predicts nothing; then the door's judgement stands for that too.
+    """
+    return (predicted_s or submitted) + unsubmitted
+
+
+def unfinishable(left_s: Mapping[str, float], drain_s: float) -> list[str]:
+    """Which attempts will not be done in time, by the seconds each has left; they go back before the drain begins."""
+    return [name for name, seconds in left_s.items() if seconds > drain_s]
+
+
+def pause_s(attempt: int, first_s: float, chance: float) -> float:
+    """Seconds before the next attempt: doubling, and spread by `chance` (0..1), or a crowd would return at once."""
+    longest = min(first_s * 2.0 ** min(attempt - 1, 30), LONGEST_PAUSE_S)
+    return longest * (0.5 + 0.5 * chance)

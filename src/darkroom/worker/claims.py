@@ -1,0 +1,131 @@
+"""The thread that asks the store for work, and for what of it is to be stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from ..core import Job
+from ..errors import StoreUnavailable
+from ..jobs.store import Claimant, Store
+from .attempt import Attempt, InFlight, Stop
+from .claiming import Work, ahead_s, how_many
+from .events import AttemptEnded, JobsClaimed, StopAsked, StoreFailed, Tell
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.25  # the longest between two looks at the store
+NAP_S = 0.02  # between two looks for cancelled jobs while there is no room for new ones
+ROOM_S = 0.5  # how long a prediction holds at most: it costs milliseconds
+ROOM_SHARE = 0.05  # and at most this share of what is claimed ahead
+AWAY_S = 1.0  # between two looks while it is away
+LEARN = 0.2  # how much the latest job counts in what one typically takes
+
+
+class Claims:
+    """Claims while there is room and hands each job to `begin`; `predicted` says what the engine still has to do."""
+
+    def __init__(
+        self,
+        store: Store,
+        in_flight: InFlight,
+        claimant: Callable[[], Claimant],
+        predicted: Callable[[], tuple[float, bool]],
+        begin: Callable[[Job], None],
+        tell: Tell,
+        claim_ahead_s: float,
+    ) -> None:
+        self._store, self._in_flight, self._claimant, self._predicted = store, in_flight, claimant, predicted
+        self._begin, self._tell, self._claim_ahead_s = begin, tell, claim_ahead_s
+        self._typical_s: float | None = None
+        self._wanted, self._stale_at = 0, 0.0  # on time.monotonic's clock
+        self._closed, self._claiming = threading.Event(), threading.Lock()
+
+    def run(self) -> None:
+        """Take turns until closed."""
+        while not self._closed.is_set():
+            try:
+                self.run_once()
+            except StoreUnavailable as error:
+                log.warning("nothing is claimed: %s", error)
+                self._tell(StoreFailed("claiming"))
+                self._closed.wait(AWAY_S)
+
+    def run_once(self) -> None:
+        """Stop what is to be cancelled, take what fits, sleep until there may be more."""
+        self._stop_cancelled()
+        wanted = self._room()
+        if not wanted:
+            self._closed.wait(NAP_S)
+        elif self._claim(wanted) < wanted:
+            self._store.wait_for_work(POLL_S)
+
+    def close(self) -> None:
+        """Claim nothing more; when it returns, all that was claimed has begun."""
+        self._closed.set()
+        with self._claiming:
+            pass
+
+    def learn(self, ended: AttemptEnded) -> None:
+        """What jobs take of the device, as they turn out."""
+        device_s = ended.metrics.get("device_s", 0.0)
+        if ended.status == "succeeded" and device_s:
+            before = device_s if self._typical_s is None else self._typical_s
+            self._typical_s = before + LEARN * (device_s - before)
+
+    def _room(self) -> int:
+        """How many jobs to ask for; looked at anew after a claim, after a while, and when nothing is left."""
+        now = time.monotonic()
+        if now >= self._stale_at or not len(self._in_flight):
+            self._wanted = how_many(self._work(), self._claim_ahead_s, self._typical())
+            self._stale_at = now + min(ROOM_S, ROOM_SHARE * self._claim_ahead_s)
+        return self._wanted
+
+    def _claim(self, wanted: int) -> int:
+        with self._claiming:
+            if self._closed.is_set():
+                return 0
+            jobs = self._store.claim(self._claimant(), wanted, time.time())
+            self._stale_at = 0.0
+            for job in jobs:
+                self._begin(job)
+        if jobs:
+            self._tell(JobsClaimed(len(jobs)))
+        return len(jobs)
+
+    def _typical(self) -> float:
+        """Seconds of the device; before the first has ended, as the door judged those at hand."""
+        if self._typical_s is not None:
+            return self._typical_s
+        costs = [attempt.job.cost_s for attempt in self._in_flight.all()]
+        return max(sum(costs) / len(costs), 1e-3) if costs else self._claim_ahead_s
+
+    def _stop_cancelled(self) -> None:
+        for job_id in self._store.cancelling(self._claimant().worker) if len(self._in_flight) else ():
+            attempt = self._in_flight.find(job_id)
+            if attempt is not None and attempt.stop(Stop.CANCELLED):
+                self._tell(StopAsked(job_id, Stop.CANCELLED))
+
+    def _work(self) -> Work:
+        attempts = self._in_flight.all()
+        predicted_s, is_full = self._predicted() if attempts else (0.0, False)
+        costs = _costs(attempts)
+        return Work(
+            in_flight=len(attempts),
+            ahead_s=ahead_s(predicted_s, costs["submitted"], costs["unsubmitted"]),
+            is_full=is_full,
+            has_suspect=any(attempt.job.is_suspect for attempt in attempts),
+        )
+
+
+def _costs(attempts: list[Attempt]) -> Mapping[str, float]:
+    """Device seconds as the door judged them, of what the engine has to do and of what it has not been handed."""
+    costs = {"submitted": 0.0, "unsubmitted": 0.0}
+    for attempt in attempts:
+        if not attempt.is_submitted:
+            costs["unsubmitted"] += attempt.job.cost_s
+        elif attempt.is_running:
+            costs["submitted"] += attempt.job.cost_s
+    return costs

@@ -1,0 +1,111 @@
+"""What a worker says of itself: which device, how busy, what is loaded, what a step takes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections import Counter
+from typing import Any
+
+import psutil
+import torch
+
+from .. import __version__
+from ..core import WorkerReport
+from ..engine.engine import Engine
+from ..models.device import Placement
+from ..models.residency import Residency, host_bytes, model_of
+from .events import BatchRan
+
+WINDOW_S = 1.0  # the least time over which a busy share is measured
+
+
+def new_worker_id() -> str:
+    """Unlike any other's, and telling where it runs."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class Facts:
+    """Makes the reports of one worker."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        models: tuple[str, ...],
+        engine: Engine,
+        residency: Residency,
+        placement: Placement,
+        metrics_at: str = "",
+    ) -> None:
+        self._id, self._models = worker_id, models
+        self._engine, self._residency, self._placement = engine, residency, placement
+        self._fixed: dict[str, Any] = {
+            "device": placement.kind,
+            "device_name": placement.name,
+            "dtype": placement.dtype,
+            "threads": torch.get_num_threads(),
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "version": __version__,
+            "torch": torch.__version__,
+        }
+        if metrics_at:
+            self._fixed["metrics_url"] = f"http://{metrics_at}/metrics"
+        self._batches: Counter[int] = Counter()
+        self._since, self._busy_s, self._share = time.monotonic(), 0.0, 0.0
+
+    def learn(self, event: BatchRan) -> None:
+        """Count a denoiser's batch by its rows; the gateway makes a histogram of all workers' counts."""
+        if event.kind == "denoise":
+            self._batches[event.rows] += 1
+
+    def report(self, state: str, in_flight: int) -> WorkerReport:
+        """As it is now; `facts` have `rows` and `rest_s` by model beside the device's."""
+        paces = self._paces()
+        facts = {
+            **self._fixed,
+            "memory": self._memory(),
+            "busy_share": self._busy_share(),
+            "batches": {str(rows): count for rows, count in dict(self._batches).items()},
+            "rows": {model: pace["rows"] for model, pace in paces.items()},
+            "rest_s": {model: pace["rest_s"] for model, pace in paces.items()},
+        }
+        return WorkerReport(
+            id=self._id,
+            state=state,
+            at=time.time(),
+            models=self._models,
+            loaded=self._residency.loaded,
+            in_flight=in_flight,
+            step_seconds={model: pace["step_s"] for model, pace in paces.items()},
+            facts=facts,
+        )
+
+    def _paces(self) -> dict[str, dict[str, float]]:
+        """By model: of its tasks and solvers the slowest stands for all."""
+        paces: dict[str, dict[str, float]] = {}
+        for served, pace in self._engine.step_seconds().items():
+            known = paces.setdefault(model_of(served), pace)
+            if pace["step_s"] > known["step_s"]:
+                paces[model_of(served)] = pace
+        return paces
+
+    def _memory(self) -> dict[str, int]:
+        """Bytes of the memory that models lie in."""
+        if self._placement.kind == "cuda":
+            free, total = torch.cuda.mem_get_info()
+            used = total - free
+        else:
+            used, total = int(psutil.Process().memory_info().rss), host_bytes()
+        models, budget = self._residency.held_bytes, self._residency.budget_bytes
+        return {"used_bytes": used, "total_bytes": total, "models_bytes": models, "models_budget_bytes": budget}
+
+    def _busy_share(self) -> float:
+        """Of the time since the report before: how much of it the engine worked."""
+        now, busy_s = time.monotonic(), float(self._engine.stats()["busy_s"])
+        if now - self._since >= WINDOW_S:
+            self._share = min(1.0, (busy_s - self._busy_s) / (now - self._since))
+            self._since, self._busy_s = now, busy_s
+        return self._share

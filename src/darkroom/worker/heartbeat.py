@@ -1,0 +1,75 @@
+"""The worker's sign of life: it extends the leases, says what the worker is, and hears what the store asks of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from ..core import Lease, WorkerReport
+from ..errors import StoreUnavailable
+from ..jobs.store import Store
+from .events import StoreFailed, Tell
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0  # while the store is away: the leases run
+
+
+class Heartbeat:
+    """Beats every `every_s` seconds, and at once when `nudge`d.
+
+    `describe` makes the report, `leases` says what is held; `lost` is told which leases are held no longer, and
+    `asked_to_drain` that an operator wants it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        describe: Callable[[], WorkerReport],
+        leases: Callable[[], Sequence[Lease]],
+        *,
+        lost: Callable[[Sequence[Lease]], None],
+        asked_to_drain: Callable[[], None],
+        tell: Tell,
+        every_s: float,
+    ) -> None:
+        self._store, self._describe, self._leases = store, describe, leases
+        self._lost, self._asked_to_drain, self._tell = lost, asked_to_drain, tell
+        self._every_s = every_s
+        self._nudged = threading.Event()
+        self._is_closed = self._was_asked = False
+
+    def run(self) -> None:
+        """Beat until closed, the first time at once."""
+        while not self._is_closed:
+            self._nudged.clear()
+            pause_s = self._every_s if self.beat() else min(RETRY_S, self._every_s)
+            self._nudged.wait(pause_s)
+
+    def nudge(self) -> None:
+        """Beat now: something that others want to know has changed."""
+        self._nudged.set()
+
+    def close(self) -> None:
+        """Beat no more."""
+        self._is_closed = True
+        self._nudged.set()
+
+    def beat(self) -> bool:
+        """Report once; False where the store is away."""
+        report = self._describe()
+        try:
+            lost = self._store.heartbeat(report, self._leases(), time.time())
+            is_asked = self._store.is_asked_to_drain(report.id)
+        except StoreUnavailable as error:
+            log.warning("no heartbeat: %s", error)
+            self._tell(StoreFailed("a heartbeat"))
+            return False
+        if lost:
+            self._lost(lost)
+        if is_asked and not self._was_asked:  # asking twice means now
+            self._was_asked = True
+            self._asked_to_drain()
+        return True

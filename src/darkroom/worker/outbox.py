@@ -1,0 +1,87 @@
+"""What attempts report on their way: only the latest of each is kept, so a slow store never slows the engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..core import Lease
+from ..errors import LeaseLost, StoreUnavailable
+from ..jobs.store import Store
+from .events import StoreFailed, Tell
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+ROUND_S = 0.02  # at the most one report a job in so many seconds
+PAUSE_S = 1.0  # while the store is away
+MOST = 1024  # jobs with something to report; more than can be in flight
+
+
+@dataclass(frozen=True)
+class Note:
+    """How far a job is, and the latest picture of it that nobody has seen."""
+
+    step: int
+    steps: int
+    preview: Image.Image | None = None
+
+
+class Outbox:
+    """A bounded, lossy box that is emptied into the store; `to_url` makes a data URL of a preview."""
+
+    def __init__(self, store: Store, to_url: Callable[[Image.Image], str], tell: Tell) -> None:
+        self._store, self._to_url, self._tell = store, to_url, tell
+        self._notes: dict[Lease, Note] = {}
+        self._changed = threading.Condition()
+        self._is_closed = False
+
+    def run(self) -> None:
+        """Report until closed."""
+        while notes := self._collect():
+            pause_s = ROUND_S if self._report(notes) else PAUSE_S
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed, pause_s)
+
+    def put(self, lease: Lease, step: int, steps: int, preview: Image.Image | None = None) -> None:
+        """Leave a report, in place of the one before; never waits."""
+        with self._changed:
+            before = self._notes.get(lease)
+            if before is None and len(self._notes) >= MOST:
+                return
+            unseen = before.preview if before else None
+            self._notes[lease] = Note(step, steps, preview or unseen)
+            self._changed.notify()
+
+    def forget(self, lease: Lease) -> None:
+        """The job has ended: what was left unsaid is no longer of interest."""
+        with self._changed:
+            self._notes.pop(lease, None)
+
+    def close(self) -> None:
+        """Report nothing more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+
+    def _collect(self) -> dict[Lease, Note]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._notes or self._is_closed)
+            notes, self._notes = self._notes, {}
+            return {} if self._is_closed else notes
+
+    def _report(self, notes: dict[Lease, Note]) -> bool:
+        """False where the store is away: what was to be said then is lost, the next step says more."""
+        for lease, note in notes.items():
+            preview = self._to_url(note.preview) if note.preview is not None else None
+            try:
+                self._store.report_step(lease, note.step, note.steps, time.time(), preview)
+            except LeaseLost:
+                continue  # the heartbeat tells the attempt; here it is only a step that nobody waits for
+            except StoreUnavailable:
+                self._tell(StoreFailed("reporting a step"))
+                return False
+        return True

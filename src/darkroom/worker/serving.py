@@ -1,0 +1,88 @@
+"""The models that a worker serves: which, on what, loaded how, and tried once before anybody waits for them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from ..config import Settings
+from ..engine.engine import Engine
+from ..errors import MissingWeights, NotSupported
+from ..models import loading
+from ..models.catalogue import HUB, Catalogue, Entry, problem_of
+from ..models.layout import read_layout
+from ..models.offer import TEXT_TO_IMAGE, offer_of
+from ..models.request import validate
+from ..models.residency import Residency
+from ..models.tasks import call_of
+
+log = logging.getLogger(__name__)
+
+WARM_UP = {"prompt": "a quiet field", "seed": 0, "num_inference_steps": 2}
+
+
+def entries_of(catalogue: Catalogue, wanted: Sequence[str], *, is_offline: bool) -> dict[str, Entry]:
+    """The models to serve by name: those `wanted` (names or paths), else all that can be served.
+
+    Raises `UnknownModel`, or what is wrong with a wanted one; `MissingWeights` where there is none at all.
+    """
+    if wanted:
+        found = [catalogue.find(name) for name in wanted]
+        for entry in found:
+            if not _is_to_fetch(entry, is_offline):
+                entry.check()
+        return {entry.name: entry for entry in found}
+    entries = {name: entry for name, entry in catalogue.entries.items() if _can_serve(entry, is_offline)}
+    if not entries:
+        raise MissingWeights("no model can be served: `darkroom models list` says why", field="models")
+    return entries
+
+
+def preloaded(entries: Sequence[str], wanted: Sequence[str], default: str) -> tuple[str, ...]:
+    """What is loaded before the worker is ready: the models that were asked for by name, else the default one."""
+    if wanted:
+        return tuple(entries)
+    return (default,) if default in entries else tuple(entries)[:1]
+
+
+def thread_rows(entries: Sequence[Entry]) -> int:
+    """The fewest rows of a reproducible forward, which torch's threads must divide; 1 where each row runs alone."""
+    offers = [offer_of(entry, read_layout(entry.folder)) for entry in entries if entry.folder is not None]
+    said = [entry.settings.reproducible_rows or 1 for entry in entries if entry.folder is None]
+    rows = [*said, *(offer.fixed_rows for offer in offers)]
+    return min((count for count in rows if count > 1), default=1)
+
+
+def load(entry: Entry, settings: Settings) -> loading.Loaded:
+    """Bring a model into memory, without the libraries' bars."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    return loading.load(entry, is_offline=settings.offline)
+
+
+def warm(name: str, engine: Engine, residency: Residency) -> None:
+    """Make one picture in two steps and throw it away: kernels are chosen, and what a step takes is known."""
+    taken = residency.take(name)
+    resident = taken.result()
+    try:
+        request = validate(WARM_UP, resident.offer)
+        served, pipe = residency.variant(resident, TEXT_TO_IMAGE, request.solver)
+        engine.submit(model=served, seed=request.seed, **call_of(pipe, request)).result()
+    except NotSupported:
+        log.info("%s makes no picture from words alone; it is not tried before its first job", name)
+    finally:
+        residency.give_back(name, taken)
+
+
+def _can_serve(entry: Entry, is_offline: bool) -> bool:
+    problem = None if _is_to_fetch(entry, is_offline) else problem_of(entry)
+    if problem is not None:
+        log.warning("%s is not served: %s", entry.name, problem)
+    return problem is None
+
+
+def _is_to_fetch(entry: Entry, is_offline: bool) -> bool:
+    return entry.source == HUB and entry.folder is None and not is_offline

@@ -1,0 +1,295 @@
+"""Which models are in memory: bounded in bytes, one load at a time, nobody held up who need not be."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from darkroom.config import ModelSettings
+from darkroom.engine.engine import Engine
+from darkroom.errors import CorruptWeights, UnknownModel
+from darkroom.models.catalogue import FOLDER, Entry
+from darkroom.models.loading import Loaded, load
+from darkroom.models.request import validate
+from darkroom.models.residency import Residency, budget_of, expected_bytes, host_bytes, model_of, weights_of
+from darkroom.models.tasks import call_of
+
+from .conftest import LANDSCAPES
+
+WAIT_S = 120.0
+MIB = 2**20
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    return load(entry_of("landscapes", tmp_path_factory.mktemp("home")), is_offline=True)
+
+
+@pytest.fixture(scope="module")
+def size(bundled: Loaded) -> int:
+    """Bytes of the bundled model in memory."""
+    return sum(weights_of(bundled.pipe).values())
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine() as made:
+        yield made
+
+
+class Loader:
+    """Copies of the bundled model, weights and all, under any name.
+
+    `gates` hold loads until they are set, `faults` make them fail once.
+    """
+
+    def __init__(self, bundled: Loaded, home: Path) -> None:
+        self.bundled, self.home, self.loads = bundled, home, list[str]()
+        self.gates: dict[str, threading.Event] = {}
+        self.began: dict[str, threading.Event] = {}
+        self.faults: dict[str, BaseException] = {}
+
+    def hold(self, name: str) -> threading.Event:
+        self.gates[name], self.began[name] = threading.Event(), threading.Event()
+        return self.gates[name]
+
+    def __call__(self, name: str) -> Loaded:
+        self.loads.append(name)
+        if name in self.gates:
+            self.began[name].set()
+            assert self.gates[name].wait(WAIT_S)
+        if name in self.faults:
+            raise self.faults.pop(name)
+        return replace(self.bundled, entry=entry_of(name, self.home), pipe=copy.deepcopy(self.bundled.pipe))
+
+
+def entry_of(name: str, home: Path) -> Entry:
+    return Entry(name, FOLDER, ModelSettings(path=LANDSCAPES), home)
+
+
+@pytest.fixture
+def loader(bundled: Loaded, tmp_path: Path) -> Loader:
+    return Loader(bundled, tmp_path)
+
+
+@pytest.fixture
+def residency(engine: Engine, loader: Loader, size: int) -> Iterator[Callable[..., Residency]]:
+    made: list[Residency] = []
+
+    def make(models: float, **more: Any) -> Residency:
+        budget = int(models * size)
+        made.append(Residency(engine, loader, lambda name: expected_bytes(entry_of(name, loader.home)), budget, **more))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def use(residency: Residency, name: str) -> None:
+    """Take a model once it is there, and give it back."""
+    taken = residency.take(name)
+    assert taken.result(WAIT_S).loaded.entry.name == name
+    residency.give_back(name, taken)
+
+
+def test_models_stay_until_their_room_is_needed_and_the_least_recently_used_leaves(
+    residency: Callable[..., Residency], loader: Loader
+) -> None:
+    changes: list[tuple[str, bool]] = []
+    models = residency(2.1, changed=lambda name, resident: changes.append((name, resident is not None)))
+    for name in ("a", "b", "a", "c", "a"):
+        use(models, name)
+    assert loader.loads == ["a", "b", "c"]
+    assert set(models.loaded) == {"a", "c"}
+    assert changes == [("a", True), ("b", True), ("b", False), ("c", True)]
+
+
+def test_what_is_resident_never_exceeds_the_budget(
+    residency: Callable[..., Residency], loader: Loader, size: int
+) -> None:
+    models = residency(1.5)
+    for name in ("a", "b", "c", "a"):
+        use(models, name)
+        assert models.held_bytes == size
+    assert models.loaded == ("a",)
+
+
+def test_one_model_is_loaded_however_large(residency: Callable[..., Residency]) -> None:
+    models = residency(0.1)
+    use(models, "a")
+    assert models.loaded == ("a",)
+
+
+def test_a_model_in_use_does_not_leave(residency: Callable[..., Residency], loader: Loader) -> None:
+    models = residency(1.1)
+    in_use = models.take("a")
+    in_use.result(WAIT_S)
+    wanted = models.take("b")
+    assert "b" not in loader.loads
+    assert not wanted.done()
+    models.give_back("a", in_use)
+    wanted.result(WAIT_S)
+    assert models.loaded == ("b",)
+
+
+def test_a_model_that_is_to_leave_takes_nothing_new_so_that_steady_use_keeps_no_other_out(
+    residency: Callable[..., Residency], loader: Loader
+) -> None:
+    models = residency(1.1)
+    in_use = models.take("a")
+    in_use.result(WAIT_S)
+    wanted = models.take("b")
+    while models.loaded:  # until the loader has chosen who leaves
+        assert not wanted.done()
+    late = models.take("a")
+    assert not late.done()
+    models.give_back("a", in_use)
+    wanted.result(WAIT_S)
+    assert not late.done()
+    models.give_back("b", wanted)
+    assert late.result(WAIT_S).loaded.entry.name == "a"
+    assert loader.loads == ["a", "b", "a"]
+
+
+def test_a_model_stays_where_the_one_that_needed_its_room_is_no_longer_wanted(
+    residency: Callable[..., Residency], loader: Loader
+) -> None:
+    models = residency(1.1)
+    in_use = models.take("a")
+    resident = in_use.result(WAIT_S)
+    wanted = models.take("b")
+    while models.loaded:
+        assert not wanted.done()
+    models.give_back("b", wanted)
+    again = models.take("a")
+    assert again.result(WAIT_S) is resident
+    assert loader.loads == ["a"]
+
+
+def test_others_go_on_while_a_model_is_loading(residency: Callable[..., Residency], loader: Loader) -> None:
+    models = residency(2.1)
+    use(models, "a")
+    gate = loader.hold("b")
+    wanted = models.take("b")
+    assert loader.began["b"].wait(WAIT_S)
+    use(models, "a")
+    assert not wanted.done()
+    gate.set()
+    wanted.result(WAIT_S)
+
+
+def test_a_model_that_several_want_is_loaded_once(residency: Callable[..., Residency], loader: Loader) -> None:
+    models, gate = residency(1.1), loader.hold("a")
+    taken = [models.take("a") for _ in range(3)]
+    gate.set()
+    assert len({id(each.result(WAIT_S)) for each in taken}) == 1
+    assert loader.loads == ["a"]
+    assert taken[0].result().uses == 3
+
+
+def test_what_goes_wrong_is_told_to_those_who_wait_and_the_next_is_loaded(
+    residency: Callable[..., Residency], loader: Loader
+) -> None:
+    models = residency(1.1)
+    loader.faults["bad"] = CorruptWeights("no weights in there", field="model")
+    bad, good = models.take("bad"), models.take("good")
+    with pytest.raises(CorruptWeights):
+        bad.result(WAIT_S)
+    models.give_back("bad", bad)
+    good.result(WAIT_S)
+    assert models.loaded == ("good",)
+
+
+def test_out_of_memory_makes_the_others_leave_and_loads_again(
+    residency: Callable[..., Residency], loader: Loader
+) -> None:
+    models = residency(3.1)
+    use(models, "a")
+    loader.faults["b"] = torch.OutOfMemoryError("the device is full of somebody else's")
+    use(models, "b")
+    assert loader.loads == ["a", "b", "b"]
+    assert models.loaded == ("b",)
+
+
+def test_tasks_and_solvers_share_every_weight_and_are_served_under_names_of_their_own(
+    residency: Callable[..., Residency], engine: Engine, size: int
+) -> None:
+    models = residency(1.1)
+    taken = models.take("a")
+    resident = taken.result(WAIT_S)
+    names = {
+        models.variant(resident, task, solver)[0]
+        for task in ("text-to-image", "image-to-image", "inpaint")
+        for solver in (None, "ddim")
+    }
+    assert len(names) == 6
+    assert {model_of(name) for name in names} == {"a"}
+    assert models.held_bytes == size
+    name, pipe = models.variant(resident, "text-to-image", "ddim")
+    assert pipe.unet is resident.loaded.pipe.unet
+    said = {"prompt": "a hill", "seed": 1, "num_inference_steps": 2, "width": 192, "height": 192}
+    call = call_of(pipe, validate(said, resident.offer))
+    assert engine.submit(model=name, seed=1, **call).result(WAIT_S).images[0].size == (192, 192)
+
+
+def test_a_model_that_left_is_served_no_longer(residency: Callable[..., Residency], engine: Engine) -> None:
+    models = residency(1.1)
+    taken = models.take("a")
+    name, _ = models.variant(taken.result(WAIT_S), "text-to-image", None)
+    models.give_back("a", taken)
+    use(models, "b")
+    with pytest.raises(UnknownModel):
+        engine.submit(model=name, prompt="a hill")
+
+
+def test_closing_tells_those_who_wait(residency: Callable[..., Residency], loader: Loader) -> None:
+    models, gate = residency(1.1), loader.hold("a")
+    first, second = models.take("a"), models.take("b")
+    assert loader.began["a"].wait(WAIT_S)
+    models.close()
+    gate.set()
+    first.result(WAIT_S)  # it was on its way
+    while not second.done():
+        assert models.is_loading
+    assert second.cancelled()
+
+
+def test_tensors_that_share_memory_count_once(size: int) -> None:
+    class Pipe:
+        def __init__(self, *modules: torch.nn.Module) -> None:
+            self.components = dict(enumerate(modules))
+
+    one, other = torch.nn.Linear(64, 64, bias=False), torch.nn.Linear(64, 64, bias=False)
+    other.weight = torch.nn.Parameter(one.weight.detach())
+    assert sum(weights_of(Pipe(one, other)).values()) == 64 * 64 * 4
+    assert size > 10 * MIB
+
+
+def test_the_budget_is_what_is_set_else_a_share_of_what_there_is() -> None:
+    assert budget_of("cpu", 512) == 512 * MIB
+    assert 0 < budget_of("cpu", None) < host_bytes()
+
+
+def test_what_a_model_will_hold_is_read_from_its_files(loader: Loader, size: int) -> None:
+    assert expected_bytes(entry_of("a", loader.home)) == pytest.approx(size, rel=0.01)
+    assert expected_bytes(Entry("b", FOLDER, ModelSettings(path=loader.home), loader.home)) == 0
+
+
+def test_a_model_that_turns_out_larger_than_expected_makes_others_leave_after_all(
+    engine: Engine, loader: Loader, size: int
+) -> None:
+    models = Residency(engine, loader, lambda name: 0, int(1.5 * size))
+    for name in ("a", "b"):
+        use(models, name)
+        assert models.held_bytes == size
+    models.close()

@@ -1,0 +1,116 @@
+"""The thread that claims, over a real store: how much it takes, and what it has stopped."""
+
+from __future__ import annotations
+
+import time
+
+from darkroom.core import Job, JobState
+from darkroom.jobs.store import Claimant, Store
+from darkroom.worker.attempt import Attempt, InFlight, Stop
+from darkroom.worker.claims import Claims
+from darkroom.worker.events import AttemptEnded, JobsClaimed, StopAsked, WorkerEvent
+
+from .jobs import new_job
+
+
+class Bench:
+    """Claims into `in_flight`; `predicted` is what an engine would say."""
+
+    def __init__(self, store: Store, claim_ahead_s: float = 10.0) -> None:
+        self.store, self.told = store, list[WorkerEvent]()
+        self.in_flight = InFlight(lambda: None)
+        self.predicted = (0.0, False)
+        self.claims = Claims(
+            store, self.in_flight, self.claimant, lambda: self.predicted, self.begin, self.told.append, claim_ahead_s
+        )
+
+    def claimant(self) -> Claimant:
+        return Claimant("w1", ("landscapes",), is_idle=len(self.in_flight) == 0)
+
+    def begin(self, job: Job) -> None:
+        self.in_flight.add(Attempt(job))
+
+    def submit(self, count: int, **said: object) -> None:
+        now = time.time()
+        self.store.insert([new_job(f"j{k}", now=now, **said) for k in range(count)], now)
+
+    def turn(self, times: int = 1) -> int:
+        """Take turns, as if it were long after the last; how many are in flight then."""
+        for _ in range(times):
+            self.claims._stale_at = 0.0
+            self.claims.run_once()
+        return len(self.in_flight)
+
+
+def test_jobs_that_could_not_soon_start_stay_in_the_queue(store: Store) -> None:
+    bench = Bench(store)
+    bench.submit(50, cost_s=2.0)
+    assert bench.turn() == 1  # what jobs take is not known yet
+    assert bench.turn(3) == 5  # of two seconds each, with nothing else predicted
+    assert store.queue().queued == 45
+
+
+def test_what_the_engine_predicts_bounds_what_is_claimed(store: Store) -> None:
+    bench = Bench(store)
+    bench.submit(50, cost_s=2.0)
+    bench.turn()
+    for attempt in bench.in_flight.all():
+        attempt.shots, attempt.handles = (None,), [None]  # type: ignore[assignment,list-item]  # the engine has it
+    bench.predicted = (9.0, False)
+    assert bench.turn() == 2
+    bench.predicted = (10.0, False)
+    assert bench.turn() == 2
+
+
+def test_nothing_is_claimed_while_the_engine_is_short_of_memory(store: Store) -> None:
+    bench = Bench(store)
+    bench.submit(5, cost_s=0.1)
+    bench.turn()
+    bench.predicted = (0.1, True)
+    assert bench.turn() == 1
+
+
+def test_what_jobs_really_take_replaces_what_the_door_judged(store: Store) -> None:
+    bench = Bench(store)
+    bench.submit(50, cost_s=9.0)
+    bench.claims.learn(AttemptEnded("j", "landscapes", 1, "", "succeeded", 1.0, 2, metrics={"device_s": 0.5}))
+    assert bench.turn() == 16  # as many as one claim takes
+
+
+def test_a_suspect_is_alone_with_its_worker(store: Store) -> None:
+    bench = Bench(store)
+    bench.submit(3)
+    store.claim(Claimant("w0", ("landscapes",)), 2, time.time())
+    store.release_worker("w0", "it died", time.time())
+    assert bench.turn(3) == 1
+    assert bench.in_flight.all()[0].job.is_suspect
+
+
+def test_a_cancelled_job_is_stopped_where_it_runs(store: Store) -> None:
+    bench = Bench(store)
+    bench.submit(2, cost_s=0.1)
+    bench.turn(2)
+    store.cancel("j0", time.time())
+    bench.turn()
+    first, second = bench.in_flight.find("j0"), bench.in_flight.find("j1")
+    assert first is not None
+    assert second is not None
+    assert (first.why, second.why) == (Stop.CANCELLED, None)
+    assert StopAsked("j0", "cancelled") in bench.told
+
+
+def test_claims_are_told_by_number(store: Store) -> None:
+    bench = Bench(store)
+    bench.submit(3, cost_s=0.1)
+    bench.turn(2)
+    assert [event.count for event in bench.told if isinstance(event, JobsClaimed)] == [1, 2]
+
+
+def test_after_the_end_nothing_is_claimed(store: Store) -> None:
+    bench = Bench(store)
+    bench.submit(1)
+    bench.claims.close()
+    assert bench.turn() == 0
+    job = store.get("j0")
+    assert job is not None
+    assert job.state == JobState.QUEUED

@@ -1,0 +1,70 @@
+"""The worker's sign of life over a real store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from darkroom.core import Job, Lease, WorkerReport
+from darkroom.jobs.store import Store
+from darkroom.worker.heartbeat import Heartbeat
+
+
+class Noting:
+    """What a heartbeat was heard to say."""
+
+    def __init__(self, store: Store, leases: Sequence[Lease], worker: str = "w1") -> None:
+        self.lost, self.asked, self.told = list[Lease](), 0, list[Any]()
+        self.leases = list(leases)
+        self.heartbeat = Heartbeat(
+            store,
+            lambda: WorkerReport(worker, "ready", time.time(), ("landscapes",), in_flight=len(self.leases)),
+            lambda: self.leases,
+            lost=self.lost.extend,
+            asked_to_drain=self.drain,
+            tell=self.told.append,
+            every_s=1.0,
+        )
+
+    def drain(self) -> None:
+        self.asked += 1
+
+
+def test_a_beat_extends_the_leases_and_says_what_the_worker_is(store: Store, claimed: Job) -> None:
+    before = store.get(claimed.id)
+    assert before is not None
+    assert before.lease_until is not None
+    noting = Noting(store, [Lease(claimed.id, claimed.fence)])
+    time.sleep(0.01)
+    assert noting.heartbeat.beat()
+    after = store.get(claimed.id)
+    assert after is not None
+    assert after.lease_until is not None
+    assert after.lease_until > before.lease_until
+    assert noting.lost == []
+    assert [report.id for report in store.workers(0.0)] == ["w1"]
+
+
+def test_leases_that_are_held_no_longer_are_told(store: Store, claimed: Job) -> None:
+    noting = Noting(store, [Lease(claimed.id, claimed.fence)])
+    store.release_worker("w1", "thought to be dead", time.time())
+    noting.heartbeat.beat()
+    assert noting.lost == [Lease(claimed.id, claimed.fence)]
+
+
+def test_an_operators_wish_is_told_once(store: Store) -> None:
+    noting = Noting(store, [])
+    noting.heartbeat.beat()
+    assert noting.asked == 0
+    assert store.ask_drain("w1")
+    for _ in range(3):
+        noting.heartbeat.beat()
+    assert noting.asked == 1
+
+
+def test_a_beat_without_a_store_is_no_fault(store: Store) -> None:
+    noting = Noting(store, [])
+    store.close()
+    assert not noting.heartbeat.beat()
+    assert len(noting.told) == 1
