@@ -1,0 +1,1 @@
+"""HTTP in, jobs out. Stateless but for its streams; imports without torch."""

@@ -1,0 +1,172 @@
+"""Who may talk to the gateway at all (Host and Origin), and who a caller is.
+
+An open loopback port can be reached by any web page: by its scripts (they send their Origin), and by a name of the
+page's own that it lets point to 127.0.0.1 (DNS rebinding; the Host header tells). Both lists are always on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..config import ServeSettings
+from ..errors import Forbidden, NotFound
+from .refusals import refusal_of
+
+HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:,\[\]]+))(?::\d{1,5})?")
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+USER, OPERATOR, WORKER = "user", "operator", "worker"
+LOCAL_TENANT = "local"
+CORS_METHODS = "GET, POST, PATCH, DELETE"
+CORS_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
+CORS_SHOWN = "ETag, Location, Preference-Applied, Retry-After, X-Request-Id"
+CORS_AGE_S = 600
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: a tenant, and what it may do."""
+
+    tenant: str
+    roles: frozenset[str]
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it may see everybody's jobs, and the workers."""
+        return OPERATOR in self.roles
+
+    def owns(self, tenant: str) -> bool:
+        """Whether what belongs to that tenant is its to see and change."""
+        return self.is_operator or self.tenant == tenant
+
+    def check_operator(self) -> None:
+        """Raise `Forbidden` unless it is one."""
+        if not self.is_operator:
+            raise Forbidden("this is for operators only")
+
+    def check_owns(self, tenant: str, what: str) -> None:
+        """Raise `NotFound` for what is somebody else's: that it exists is theirs to know."""
+        if not self.owns(tenant):
+            raise NotFound(what)
+
+
+Identify = Callable[[HTTPConnection], Caller]
+
+
+def everyone_is_local(_: HTTPConnection) -> Caller:
+    """Without keys everyone who reaches the port is the tenant `local` with all roles."""
+    return Caller(LOCAL_TENANT, frozenset({USER, OPERATOR, WORKER}))
+
+
+class AllowList:
+    """Whose name we answer to, and which pages may call; pure.
+
+    To those who did not come over loopback, any address in numbers is a fair name for us: rebinding needs a name.
+    """
+
+    def __init__(self, serve: ServeSettings) -> None:
+        self._hosts = {name.lower() for name in serve.allowed_hosts} | LOOPBACK_NAMES | {serve.host.lower()}
+        self._origins = {origin.lower().rstrip("/") for origin in serve.allowed_origins}
+
+    def check_host(self, host: str, reached_at: str) -> None:
+        """Raise `Forbidden` unless we answer to that Host header; the port in it does not matter.
+
+        `reached_at` is the address of ours that the connection came to.
+        """
+        name = host_name(host)
+        if name in self._hosts or self._is_below(name) or (is_address(name) and not is_loopback(reached_at)):
+            return
+        raise Forbidden(f"this server does not answer to the host {host!r}; see allowed_hosts", field="Host")
+
+    def is_own(self, origin: str, host: str) -> bool:
+        """Whether a page came from this very server."""
+        scheme, _, place = origin.partition("://")
+        return scheme in ("http", "https") and place.lower() == host.lower()
+
+    def is_listed(self, origin: str) -> bool:
+        """Whether pages of that origin may call."""
+        return origin.lower() in self._origins
+
+    def _is_below(self, name: str) -> bool:
+        return any(entry.startswith("*.") and name.endswith(entry[1:]) for entry in self._hosts)
+
+
+class AccessWall:
+    """ASGI: refuses foreign hosts and origins on HTTP and WebSocket; tells listed origins that they may read."""
+
+    def __init__(self, app: ASGIApp, allowed: AllowList) -> None:
+        self.app, self.allowed = app, allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        # Several of one kind joined are no name that we answer to: somebody else might read another of them than we do.
+        host, origin = ", ".join(headers.getlist("host")), ", ".join(headers.getlist("origin"))
+        is_foreign = "origin" in headers and not self.allowed.is_own(origin, host)
+        try:
+            self.allowed.check_host(host, (scope.get("server") or ("",))[0] or "")
+            if is_foreign and not self.allowed.is_listed(origin):
+                raise Forbidden(f"pages of {origin!r} may not call this server; see allowed_origins", field="Origin")
+        except Forbidden as error:
+            await refusal_of(scope, error)(scope, receive, send)
+            return
+        await self._pass(scope, receive, send, origin if is_foreign else None)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, origin: str | None) -> None:
+        if origin is None or scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await Response(status_code=204, headers=_preflight(origin))(scope, receive, send)
+        else:
+            await self.app(scope, receive, _telling(send, origin))
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without its port and brackets; empty where it is no such header."""
+    found = HOST.fullmatch(host.lower())
+    return (found["address"] or found["name"]) if found else ""
+
+
+def is_address(name: str) -> bool:
+    """Whether it is an address in numbers."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine gets there; what is no address is taken for one, the stricter case."""
+    return not is_address(address) or ipaddress.ip_address(address).is_loopback
+
+
+def _telling(send: Send, origin: str) -> Send:
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Expose-Headers"] = CORS_SHOWN
+            headers.add_vary_header("Origin")
+        await send(message)
+
+    return told
+
+
+def _preflight(origin: str) -> dict[str, str]:
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": CORS_METHODS,
+        "Access-Control-Allow-Headers": CORS_HEADERS,
+        "Access-Control-Max-Age": str(CORS_AGE_S),
+        "Vary": "Origin",
+    }

@@ -1,0 +1,73 @@
+"""The gateway as an ASGI application: routes, and the layers every request goes through.
+
+RequestName -> AccessWall -> BodyLimit -> routes
+an id, and     Host and      413 while    each noun one file; a dialect owns its errors' shape,
+a last resort  Origin        reading      the rest is refusals.py's
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from .. import __version__
+from ..config import ServeSettings
+from ..errors import DarkroomError
+from . import described, refusals
+from .access import AccessWall, AllowList
+from .dialects import course
+from .limits import MIB, BodyLimit, RequestName
+from .parts import Gateway, Parts
+from .routes import artifacts, health, jobs, models, uploads, workers
+
+ROUTERS = (jobs.router, uploads.router, artifacts.router, models.router, workers.router, health.router, course.router)
+
+
+def build_app(parts: Parts) -> FastAPI:
+    """The application over these parts; raises `InvalidConfig` where the URL secret cannot be kept.
+
+    Its lifespan follows the store; opening and closing store and storage is the caller's.
+    """
+    gateway, serve = Gateway(parts), parts.settings.serve
+    app = FastAPI(
+        title="Darkroom",
+        version=__version__,
+        description=described.SUMMARY,
+        lifespan=_lifespan_of(gateway),
+        docs_url=None,  # the framework's pages load scripts from elsewhere; ours must do without a network
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    app.state.gateway = gateway
+    for router in ROUTERS:
+        app.include_router(router)
+    described.attach(app)
+    app.add_exception_handler(DarkroomError, refusals.on_darkroom_error)
+    app.add_exception_handler(RequestValidationError, refusals.on_validation_error)
+    app.add_exception_handler(HTTPException, refusals.on_http_exception)
+    # What is added last is outermost.
+    app.add_middleware(BodyLimit, limit_of=_body_limits(serve))
+    app.add_middleware(AccessWall, allowed=AllowList(serve))
+    app.add_middleware(RequestName, log_prompts=serve.log_prompts)
+    return app
+
+
+def _lifespan_of(gateway: Gateway) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await gateway.start()
+        yield
+        await gateway.stop()
+
+    return lifespan
+
+
+def _body_limits(serve: ServeSettings) -> Callable[[str], float]:
+    """Bytes, by path."""
+    uploads_bytes, others_bytes = serve.max_upload_mb * MIB, serve.max_body_mb * MIB
+    return lambda path: uploads_bytes if path.startswith(uploads.router.prefix) else others_bytes

@@ -1,0 +1,150 @@
+"""What every dialect does with jobs: accept, show, follow, cancel, remove."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ..core import Event, Job
+from ..errors import JobNotFinal, NotFound, StoreUnavailable, Unavailable
+from ..storage.objects import prefix_for_outputs
+from . import answers
+from .admission import Accepted
+from .door import Wish
+from .events import Subscription
+from .forecast import Place
+from .parts import Visit
+from .refusals import Answer
+from .streams import EventStream
+
+log = logging.getLogger(__name__)
+REMOVE_WAIT_S = 10.0  # for a worker to stop a job that is to be removed; a step is shorter than that
+
+
+async def accept(visit: Visit, wish: Wish) -> Accepted:
+    """Judge a wish and make it a durable job."""
+    gateway = visit.gateway
+    await gateway.forecast.now()
+    accepted = await gateway.intake.insert(await gateway.door.admit(wish, visit.caller, visit.request_id))
+    job = accepted.job
+    log.info("job_accepted", extra={"job_id": job.id, "tenant": job.tenant, "model": job.model, "steps": job.steps})
+    return accepted
+
+
+async def told(visit: Visit, job: Job, place: Place) -> dict[str, Any]:
+    """The job as JSON."""
+    [said] = await told_all(visit, [job], [place])
+    return said
+
+
+async def told_all(visit: Visit, jobs: Sequence[Job], places: Sequence[Place]) -> list[dict[str, Any]]:
+    """Jobs as JSON; in a thread where URLs must be signed, for an object store may have to be asked for that."""
+    outlook = await visit.gateway.forecast.now()
+
+    def tell() -> list[dict[str, Any]]:
+        return [visit.answers.job(job, place, outlook) for job, place in zip(jobs, places, strict=True)]
+
+    return await visit.gateway.threads.files(tell) if any(job.outputs for job in jobs) else tell()
+
+
+async def show(visit: Visit, job_id: str) -> dict[str, Any]:
+    """The job of that id as JSON."""
+    return await told(visit, *await visit.find(job_id))
+
+
+async def wait(visit: Visit, job_id: str, wait_s: float) -> bool:
+    """Wait for a job's end; whether it came in time."""
+    subscription = await visit.gateway.feed.subscribe(job_id, 0)
+    try:
+        async with asyncio.timeout(wait_s):
+            async for _ in subscription.events(wait_s):
+                pass
+    except TimeoutError:
+        return False
+    finally:
+        subscription.close()
+    return subscription.is_over
+
+
+async def follow(visit: Visit, job_id: str, after: int) -> Subscription:
+    """The caller's place in a job's events."""
+    await visit.check(job_id)
+    return await visit.gateway.feed.subscribe(job_id, after)
+
+
+def stream(visit: Visit, job_id: str, subscription: Subscription) -> EventStream | Answer:
+    """Events as SSE; 204 for a client that has had them all, which tells a browser not to come back."""
+    if subscription.has_nothing and subscription.after > 0:
+        subscription.close()
+        return Answer(None, 204)
+    return EventStream(subscription, sayer(visit, job_id))
+
+
+def sayer(visit: Visit, job_id: str) -> Callable[[Event], Awaitable[dict[str, Any]]]:
+    """How a job's events are told: with URLs, and with the place in the queue as it is now."""
+
+    async def say(event: Event) -> dict[str, Any]:
+        if event.type == "queued":
+            return answers.event(event, await _place_of(visit, job_id))
+        if event.type == "output":
+            return answers.event(event, await _picture_of(visit, event))
+        return answers.event(event, {})
+
+    return say
+
+
+async def remove(visit: Visit, job_id: str) -> Job | None:
+    """Remove a job and its artifacts, a live one once it is cancelled. None: it is gone; a job: it still runs.
+
+    The bytes go first: a row that outlives them can be removed again, bytes without a row would stay for ever.
+    """
+    job = await visit.check(job_id)
+    if not job.is_final:
+        job = await cancel(visit, job_id)
+        await visit.gateway.feed.settle()  # those who watch hear of its end before its events are gone
+    if not job.is_final:
+        await wait(visit, job_id, REMOVE_WAIT_S)
+        job = await visit.check(job_id)
+    if not job.is_final:
+        return job
+    try:
+        await visit.gateway.threads.files(_remove, visit, job)
+    except JobNotFinal:
+        return job
+    return None
+
+
+async def cancel(visit: Visit, job_id: str) -> Job:
+    """Ask for a job's end; the job as it is then."""
+    await visit.check(job_id)
+    job = await visit.gateway.threads.store(visit.gateway.store.cancel, job_id, visit.gateway.clock())
+    if job is None:
+        raise NotFound(f"there is no job {job_id!r}", field="job_id")
+    return job
+
+
+def _remove(visit: Visit, job: Job) -> None:
+    storage, store = visit.gateway.storage, visit.gateway.store
+    lost_claims = storage.list(prefix_for_outputs(job.id))
+    storage.delete(sorted({*lost_claims, *(artifact.key for artifact in job.outputs)}))
+    store.delete(job.id)
+
+
+async def _place_of(visit: Visit, job_id: str) -> dict[str, Any]:
+    try:
+        job, place = await visit.find(job_id)
+    except (NotFound, StoreUnavailable):
+        return {"position": None, "eta_s": None}
+    eta_s = (await visit.gateway.forecast.now()).eta_s(job, place, visit.gateway.clock())
+    return {"position": place[0] if place else None, "eta_s": answers.rounded(eta_s)}
+
+
+async def _picture_of(visit: Visit, event: Event) -> dict[str, Any]:
+    """What an output event does not know: how to fetch it, by now."""
+    try:
+        found = await visit.gateway.threads.store(visit.gateway.store.artifact, event.data["artifact_id"])
+        return {"url": None} if found is None else await visit.gateway.threads.files(visit.answers.artifact, found)
+    except Unavailable:
+        return {"url": None}

@@ -1,0 +1,178 @@
+"""From what a caller asked, in any dialect, to a job that lacks nothing.
+
+It is validated, its seed drawn, its preset resolved, its pictures stored. What cannot be done is refused here, and not
+later by a worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..config import Settings
+from ..core import NewJob
+from ..errors import BadInput, NotSupported, UnknownArgument
+from ..models.request import INPUTS, MAX_IMAGES, ImageRequest, validate
+from .access import Caller
+from .forecast import Forecast
+from .ids import new_job_id
+from .offers import Offered, Offers
+from .pictures import FIELDS, Given, Pictures
+from .threads import Threads
+
+MAX_METADATA = 4096  # bytes of JSON
+MAX_DEPTH = 8
+DRAWN_SEEDS = 2**53 - MAX_IMAGES  # JavaScript keeps whole numbers up to 2^53
+CLOCK_SKEW_S = 60.0  # a client's "now" may be that far behind ours
+FURTHEST_S = 366 * 24 * 3600.0
+INPUT_NAMES = tuple(name for name in INPUTS if name != "task")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a caller asks for; times are seconds since the epoch, `model` None is the only one served.
+
+    `sent` is the request as it came, to tell whether an idempotency key is used again for something else.
+    """
+
+    inputs: Mapping[str, Any]
+    model: str | None = None
+    task: str | None = None
+    priority: int = 0
+    deadline_s: float | None = None
+    run_at: float | None = None
+    output: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    sent: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Door:
+    """Judges wishes."""
+
+    settings: Settings
+    offers: Offers
+    pictures: Pictures
+    forecast: Forecast
+    threads: Threads
+    clock: Callable[[], float]
+
+    async def admit(self, wish: Wish, caller: Caller, request_id: str) -> NewJob:
+        """The job to insert; raises `BadInput` or one of its kind, with the field and what is allowed."""
+        now = self.clock()
+        _check_metadata(wish.metadata)
+        _check_times(wish, now)
+        inputs, is_reproducible = _check_inputs(wish.inputs)
+        offered = await self._offered(self.offers.choose(wish.model))
+        pictures = await self._pictures(inputs, caller)
+        drawn = {"seed": random.randrange(DRAWN_SEEDS)}
+        request = validate({**drawn, **inputs, **pictures, "task": wish.task}, offered.offer)
+        kept = await self.threads.files(self.pictures.keep_all, pictures, caller, now) if pictures else {}
+        stored = {**request.settings(), "num_images_per_prompt": request.num_images_per_prompt, **kept}
+        return self._job(wish, caller, request_id, request, offered, {**stored, "reproducible": is_reproducible})
+
+    async def _offered(self, model: str) -> Offered:
+        known = self.offers.known(model)
+        return known if known is not None else await self.threads.files(self.offers.read, model)
+
+    async def _pictures(self, inputs: Mapping[str, Any], caller: Caller) -> dict[str, Given]:
+        if not any(inputs.get(name) is not None for name in FIELDS):
+            return {}
+        return await self.threads.files(self.pictures.take_all, inputs, caller)
+
+    def _job(
+        self,
+        wish: Wish,
+        caller: Caller,
+        request_id: str,
+        request: ImageRequest,
+        offered: Offered,
+        stored: Mapping[str, Any],
+    ) -> NewJob:
+        now = self.clock()
+        return NewJob(
+            id=new_job_id(),
+            tenant=caller.tenant,
+            model=offered.entry.name,
+            task=request.task,
+            input=stored,
+            output=wish.output,
+            metadata=wish.metadata,
+            warnings=offered.warnings_for(request.prompt, request.negative_prompt),
+            priority=wish.priority,
+            cost_s=self.forecast.cost_s(offered.entry.name, request.steps_to_run, rows_of(request)),
+            steps=request.steps_to_run,
+            max_attempts=self.settings.serve.max_attempts,
+            deadline_at=None if wish.deadline_s is None else now + wish.deadline_s,
+            run_at=None if wish.run_at is None or wish.run_at <= now else wish.run_at,
+            idempotency_key=wish.idempotency_key,
+            digest=digest_of(wish.sent) if wish.idempotency_key else "",
+            request_id=request_id,
+        )
+
+
+def rows_of(request: ImageRequest) -> int:
+    """Rows of one denoiser call: guidance above 1 asks for each image twice, with the prompt and without."""
+    is_guided = request.guidance_scale is None or request.guidance_scale > 1.0
+    return request.num_images_per_prompt * (2 if is_guided else 1)
+
+
+def digest_of(sent: Mapping[str, Any]) -> str:
+    """SHA-256 over a request, whatever the order of its fields."""
+    return hashlib.sha256(json.dumps(sent, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _check_inputs(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """What was given without ours (null is the same as not given), and whether it is to be reproducible."""
+    kept = {name: value for name, value in inputs.items() if value is not None}
+    is_reproducible = kept.pop("reproducible", None)
+    if not isinstance(is_reproducible, bool | None):
+        raise BadInput("reproducible must be true or false", field="reproducible")
+    for name, value in kept.items():
+        if isinstance(value, dict | list) and name in INPUT_NAMES:
+            raise BadInput(
+                f"{name} must be one value, not {'a list' if isinstance(value, list) else 'an object'}", field=name
+            )
+    if "task" in kept:
+        allowed = ", ".join((*INPUT_NAMES, "reproducible"))
+        raise UnknownArgument(f"there is no input 'task': it stands beside input; allowed: {allowed}", field="task")
+    return kept, bool(is_reproducible)
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    if _depth(metadata) > MAX_DEPTH:
+        raise BadInput(f"metadata may be nested {MAX_DEPTH} deep at most", field="metadata")
+    try:
+        size = len(json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode())
+    except ValueError as error:  # UnicodeEncodeError is one
+        raise BadInput("metadata must hold finite numbers and valid Unicode text only", field="metadata") from error
+    if size > MAX_METADATA:
+        raise BadInput(f"metadata must have at most {MAX_METADATA} bytes as JSON, not {size}", field="metadata")
+
+
+def _depth(value: Any, at: int = 1) -> int:
+    """How deep it is nested; stops looking once that is too deep."""
+    if not isinstance(value, dict | list) or at > MAX_DEPTH:
+        return at
+    inner = value.values() if isinstance(value, dict) else value
+    return max((_depth(each, at + 1) for each in inner), default=at)
+
+
+def _check_times(wish: Wish, now: float) -> None:
+    if wish.run_at is None:
+        return
+    if not now - CLOCK_SKEW_S <= wish.run_at <= now + FURTHEST_S:
+        raise BadInput("run_at must lie in the future, and within a year", field="run_at")
+    if wish.deadline_s is not None and now + wish.deadline_s <= wish.run_at:
+        raise BadInput("deadline_s counts from acceptance and must end after run_at", field="deadline_s")
+
+
+def check_no_webhook(webhook: str | None) -> None:
+    """Raise `NotSupported` where one is given."""
+    if webhook is not None:
+        raise NotSupported("webhook does not exist yet; leave it out and follow the job's events", field="webhook")

@@ -1,0 +1,133 @@
+"""What workers say of themselves, and what follows from it: the cost of a job, and when it will be done.
+
+    cost_s = steps x rows x seconds of one row's share of a step
+    eta_s  = (predicted device seconds queued before it) / (ready workers for its model) + its own steps + the rest
+
+A step's seconds are those of the worker's present company, so a queue drains at one device second per worker and
+second, and a job that has begun ends after its own steps and what a worker measured beside them (`rest_s`: encoding,
+decoding). Nothing is predicted before a worker has measured a step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ..core import Job, JobState, WorkerReport
+from ..errors import StoreUnavailable
+from ..jobs.store import Queue, Store
+from .threads import Threads
+
+FRESH_S = 1.0
+NOMINAL_ROW_S = 0.05  # before anything is measured: only the proportions between jobs matter then
+UNKNOWN_RETRY_S = 5.0
+MAX_RETRY_S = 120.0
+DRAINED_SHARE = 0.1  # a refused client comes back when this much of the queue is expected to be gone
+READY = "ready"
+
+Place = tuple[int, float] | None  # jobs before it, and their predicted device seconds
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Workers and queue at one moment; pure."""
+
+    workers: tuple[WorkerReport, ...] = ()
+    queue: Queue | None = None
+
+    def ready(self, model: str) -> list[WorkerReport]:
+        """The workers that take jobs for a model."""
+        return [worker for worker in self.workers if worker.state == READY and model in worker.models]
+
+    def step_s(self, model: str, worker: str | None = None) -> float | None:
+        """Seconds of one step: on that worker if it says, else on average; None while nobody has measured one."""
+        said = {report.id: report.step_seconds[model] for report in self.workers if model in report.step_seconds}
+        if worker in said:
+            return said[worker]
+        return sum(said.values()) / len(said) if said else None
+
+    def rest_s(self, model: str) -> float:
+        """Seconds that a request takes beside its steps, on average."""
+        said = [fact_of(report, "rest_s", model, 0.0) for report in self.workers if model in report.step_seconds]
+        return sum(said) / len(said) if said else 0.0
+
+    def row_s(self, model: str) -> float | None:
+        """Device seconds of one row in one step, on average."""
+        shares = [
+            report.step_seconds[model] / max(1.0, fact_of(report, "rows", model, 1.0))
+            for report in self.workers
+            if model in report.step_seconds
+        ]
+        return sum(shares) / len(shares) if shares else None
+
+    def eta_s(self, job: Job, place: Place, now: float) -> float | None:
+        """Seconds until it is done; None where nothing can be said, or nothing is left to wait for."""
+        step_s, hands = self.step_s(job.model, job.worker), len(self.ready(job.model))
+        if job.is_final or step_s is None:
+            return None
+        own_s = max(0, job.steps - job.step) * step_s + self.rest_s(job.model)
+        if job.state == JobState.RUNNING:
+            return own_s
+        if hands == 0:
+            return None
+        if job.state == JobState.SCHEDULED:
+            return max(0.0, (job.run_at or now) - now) + own_s
+        return (place[1] if place else 0.0) / hands + own_s
+
+    def retry_after_s(self) -> float:
+        """When a client that was refused because the queue is full should come back."""
+        hands = sum(worker.state == READY for worker in self.workers)
+        if hands == 0 or self.queue is None:
+            return UNKNOWN_RETRY_S
+        return min(MAX_RETRY_S, max(1.0, math.ceil(DRAINED_SHARE * self.queue.ahead_s / hands)))
+
+
+@dataclass
+class Forecast:
+    """The latest outlook, read again when it is asked for and older than `FRESH_S`."""
+
+    store: Store
+    threads: Threads
+    clock: Callable[[], float]
+    heard_within_s: float
+    outlook: Outlook = field(default_factory=Outlook)
+    _row_s: dict[str, float] = field(default_factory=dict)
+    _read_at: float = -math.inf
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def now(self) -> Outlook:
+        """The outlook; where the store cannot be reached, the one before."""
+        if not self._is_fresh():
+            async with self._reading:
+                if not self._is_fresh():
+                    await self._read()
+        return self.outlook
+
+    def cost_s(self, model: str, steps: int, rows: int) -> float:
+        """Predicted device seconds of a job; of what was measured last, also when its worker is gone."""
+        return steps * rows * self._row_s.get(model, NOMINAL_ROW_S)
+
+    def _is_fresh(self) -> bool:
+        return 0 <= self.clock() - self._read_at < FRESH_S
+
+    async def _read(self) -> None:
+        try:
+            self.outlook = await self.threads.store(self._look)
+        except StoreUnavailable:
+            return
+        self._read_at = self.clock()
+        for model in {model for worker in self.outlook.workers for model in worker.step_seconds}:
+            self._row_s[model] = self.outlook.row_s(model) or NOMINAL_ROW_S
+
+    def _look(self) -> Outlook:
+        workers = self.store.workers(self.clock() - self.heard_within_s)
+        return Outlook(tuple(workers), self.store.queue())
+
+
+def fact_of(report: WorkerReport, name: str, model: str, default: float) -> float:
+    """A number that a worker reports by model among its `facts`."""
+    said = report.facts.get(name)
+    value = said.get(model) if isinstance(said, Mapping) else None
+    return float(value) if isinstance(value, int | float) and value >= 0 else default

@@ -1,0 +1,135 @@
+"""The outermost layer: a name for each request, a bound on its body, headers that keep browsers careful, a last resort.
+
+Nothing that a caller sent is written to a log here: paths are, query strings (which carry signatures) are not.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import time
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..errors import DarkroomError, InvariantBroken, TooLarge
+from .refusals import refusal_of
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+REQUEST_ID_HEADER = "X-Request-Id"
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",  # signed URLs must not travel on in a Referer
+}
+MIB = 1024 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class RequestName:
+    """ASGI: gives each request its id (the caller's own, where it is a fair one) and hears how it ended."""
+
+    def __init__(self, app: ASGIApp, log_prompts: bool) -> None:
+        self.app, self.log_prompts = app, log_prompts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        request_id = request_id_of(Headers(scope=scope).get(REQUEST_ID_HEADER))
+        scope.setdefault("state", {})["request_id"] = request_id
+        started, spoken = time.perf_counter(), _Spoken(send, request_id)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, spoken)
+            except Exception as error:  # budget: a request's outermost loop; a stranger must not see a stack trace
+                self._log_fault(scope, error)
+                if spoken.status is None:
+                    fault = InvariantBroken(f"something went wrong here; its log line has the id {request_id}")
+                    await refusal_of(scope, fault)(scope, receive, spoken)
+            _log_request(scope, spoken.status, time.perf_counter() - started)
+
+    def _log_fault(self, scope: Scope, error: Exception) -> None:
+        # The message of somebody else's exception may quote what was sent; frames hold no values.
+        said = str(error) if self.log_prompts or isinstance(error, DarkroomError) else None
+        facts = {"path": scope["path"], "error": type(error).__name__, "said": said, "frames": frames(error)}
+        log.error("request_failed", extra=facts)
+
+
+class _Spoken:
+    """What was sent: adds the headers that every answer has, and remembers the status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID_HEADER] = self._request_id
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        elif message["type"] in ("websocket.accept", "websocket.close"):
+            self.status = self.status or 101
+        await self._send(message)
+
+
+class BodyLimit:
+    """ASGI: stops reading a body at its limit in bytes, whether or not its length was announced."""
+
+    def __init__(self, app: ASGIApp, limit_of: Callable[[str], float]) -> None:
+        self.app, self.limit_of = app, limit_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = int(self.limit_of(scope["path"]))
+        said = Headers(scope=scope).get("content-length", "")
+        if said.isdigit() and int(said[:20]) > limit:
+            await refusal_of(scope, _too_large(limit))(scope, receive, send)
+            return
+        await self.app(scope, _counting(receive, limit), send)
+
+
+def request_id_of(said: str | None) -> str:
+    """The caller's id where it fits in a log line, else a fresh one."""
+    return said if said is not None and REQUEST_ID.fullmatch(said) else f"{random.getrandbits(64):016x}"
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where it was raised, innermost last, as file:line:function."""
+    found: TracebackType | None = error.__traceback__
+    return [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in traceback.extract_tb(found)[-12:]]
+
+
+def _counting(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body must have at most {limit / MIB:g} MiB", field="body")
+
+
+def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
+    method = scope.get("method", "WEBSOCKET")
+    facts = {"method": method, "path": scope["path"], "status": status, "seconds": round(seconds, 4)}
+    is_dull = scope.get("method") == "GET" and (status or 0) < 400
+    log.log(logging.DEBUG if is_dull else logging.INFO, "request", extra=facts)

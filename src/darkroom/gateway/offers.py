@@ -1,0 +1,97 @@
+"""Which models this gateway takes jobs for, and what each offers; read from their configuration files, no torch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import Settings
+from ..errors import BadInput, DarkroomError, Unavailable, UnknownModel
+from ..models.catalogue import Catalogue, Entry
+from ..models.layout import read_layout
+from ..models.offer import Offer, offer_of
+from ..models.window import Window, warnings_for, windows_of_folder
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A model that jobs can be made for."""
+
+    entry: Entry
+    offer: Offer
+    windows: Sequence[Window]
+
+    def warnings_for(self, prompt: str, negative_prompt: str) -> tuple[str, ...]:
+        """What of the texts the model will not see."""
+        texts = {"prompt": prompt, "negative_prompt": negative_prompt}
+        return tuple(warnings_for({name: text for name, text in texts.items() if text}, self.windows))
+
+
+class Offers:
+    """The models of `[serve] models`, or all; each is read once, when somebody first asks for it."""
+
+    def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
+        wanted = settings.serve.models or tuple(catalogue.entries)
+        found = [catalogue.find(name) for name in wanted]
+        self.entries: Mapping[str, Entry] = {entry.name: entry for entry in found}
+        self._default = catalogue.default
+        self._known: dict[str, Offered] = {}
+        self._reading = threading.Lock()
+
+    @property
+    def default(self) -> str:
+        """The model for callers whose dialect knows no models."""
+        return self._default if self._default in self.entries else next(iter(self.entries))
+
+    def entry(self, name: str) -> Entry:
+        """The entry of that name; never a path: what a stranger says must not reach the disk. `UnknownModel`."""
+        if name not in self.entries:
+            allowed = ", ".join(sorted(self.entries))
+            raise UnknownModel(f"there is no model {name!r}; allowed: {allowed}", field="model")
+        return self.entries[name]
+
+    def choose(self, name: str | None) -> str:
+        """The name of the model meant; None will do where only one is served."""
+        if name is not None:
+            return self.entry(name).name
+        if len(self.entries) > 1:
+            raise BadInput(f"model must be given; allowed: {', '.join(sorted(self.entries))}", field="model")
+        return next(iter(self.entries))
+
+    def known(self, name: str) -> Offered | None:
+        """What it offers, if that has been read before; does not block."""
+        return self._known.get(name)
+
+    def read(self, name: str) -> Offered:
+        """What it offers, read from its files if need be; raises `Unavailable` while they do not say."""
+        entry = self.entry(name)
+        with self._reading:
+            if name not in self._known:
+                self._known[name] = _read(entry)
+            return self._known[name]
+
+    def problem(self, name: str) -> str | None:
+        """Why no jobs can be made for it, in words; None where they can."""
+        try:
+            self.read(name)
+        except DarkroomError as error:
+            return error.message
+        return None
+
+
+def _read(entry: Entry) -> Offered:
+    folder = _configuration_of(entry)
+    if folder is None:
+        raise Unavailable(
+            f"what {entry.name} offers is not known yet: its files are not here. Run `darkroom models pull`, or for a "
+            f"single file name a `config` folder in darkroom.toml",
+            field="model",
+        )
+    return Offered(entry, offer_of(entry, read_layout(folder)), windows_of_folder(folder))
+
+
+def _configuration_of(entry: Entry) -> Path | None:
+    """The folder in diffusers layout that describes the model."""
+    return entry.settings.config if entry.settings.file is not None else entry.folder

@@ -1,0 +1,89 @@
+"""Bytes out: to their owner, to operators, and to whoever holds a signed URL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response, StreamingResponse
+
+from ...core import Artifact
+from ...errors import NotFound, StorageUnavailable, StoreUnavailable
+from ..ids import check_id
+from ..parts import Here, Visit
+from ..refusals import refusals
+from ..threads import Threads
+
+router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
+FOREVER = "private, max-age=31536000, immutable"  # an id's bytes never change
+PICTURE = {"schema": {"type": "string", "format": "binary"}}
+
+
+@router.get(
+    "/{artifact_id}",
+    response_class=Response,
+    responses={
+        **refusals(NotFound, StoreUnavailable, StorageUnavailable),
+        200: {"content": {"image/png": PICTURE, "image/jpeg": PICTURE, "image/webp": PICTURE}, "description": "bytes"},
+        304: {"description": "You have them already."},
+    },
+)
+async def show(
+    here: Here,
+    artifact_id: str,
+    expires: Annotated[str | None, Query(description="of a signed URL")] = None,
+    signature: Annotated[str | None, Query(description="of a signed URL")] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The bytes of an artifact."""
+    artifact = await _find(here, artifact_id, (expires, signature))
+    headers = _headers(artifact)
+    if if_none_match is not None and headers["ETag"] in if_none_match.replace("W/", "").split(", "):
+        return Response(status_code=304, headers=headers)
+    threads, storage = here.gateway.threads, here.gateway.storage
+    parts = await threads.files(storage.stream, artifact.key)
+    headers |= {"Content-Length": str(artifact.size)}
+    return StreamingResponse(_each(threads, parts), headers=headers, media_type=artifact.content_type)
+
+
+@router.delete("/{artifact_id}", status_code=204, responses=refusals(NotFound, StoreUnavailable, StorageUnavailable))
+async def remove(here: Here, artifact_id: str) -> Response:
+    """Remove an artifact. A job that still needs it will fail."""
+    artifact = await _find(here, artifact_id, None)
+    gateway = here.gateway
+    await gateway.threads.files(gateway.storage.delete, [artifact.key])  # a row without bytes can be removed again
+    await gateway.threads.store(gateway.store.delete_artifact, artifact_id)
+    return Response(status_code=204)
+
+
+async def _find(here: Visit, artifact_id: str, signed: tuple[str | None, str | None] | None) -> Artifact:
+    """The artifact, where the caller may have it: as its owner, or by a signature where one will do."""
+    gateway = here.gateway
+    artifact = await gateway.threads.store(gateway.store.artifact, check_id(artifact_id, "artifact"))
+    is_own = artifact is not None and here.caller.owns(artifact.tenant)
+    if not is_own and signed is not None and signed[0] is not None and signed[1] is not None:
+        gateway.signer.check(artifact_id, signed[0], signed[1], gateway.clock())
+        is_own = True
+    if artifact is None or not is_own:
+        raise NotFound(f"there is no artifact {artifact_id!r}", field="artifact_id")
+    return artifact
+
+
+def _headers(artifact: Artifact) -> dict[str, str]:
+    suffix = artifact.key.rpartition(".")[2]
+    return {
+        "ETag": f'"{artifact.id}"',
+        "Cache-Control": FOREVER,
+        "Content-Disposition": f'inline; filename="{artifact.id}.{suffix}"',
+        "Content-Security-Policy": "default-src 'none'; sandbox",  # whatever the bytes are, they run nothing here
+        "Cross-Origin-Resource-Policy": "cross-origin",  # pages that hold the signed URL may show it
+    }
+
+
+async def _each(threads: Threads, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while True:
+        part = await threads.files(next, parts, b"")
+        if not part:
+            return
+        yield part

@@ -1,0 +1,122 @@
+"""What can be asked for."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from ...errors import BadInput, DarkroomError, NotSupported, StoreUnavailable, UnknownModel
+from ...models.offer import TASKS, Offer
+from ...models.solvers import max_steps
+from .. import schemas
+from ..offers import Offers
+from ..parts import Here
+from ..refusals import Answer, refusals
+
+router = APIRouter(prefix="/v1", tags=["models"])
+OWNER = "darkroom"
+
+
+@router.get("/models", response_model=schemas.ModelList, responses=refusals(StoreUnavailable))
+async def list_models(here: Here) -> Response:
+    """The models that jobs can be made for, in the shape of OpenAI's list."""
+    gateway, loaded = here.gateway, await _loaded(here)
+    names = list(gateway.offers.entries)
+    data = await gateway.threads.files(lambda: [_model(gateway.offers, name, loaded) for name in names])
+    return Answer({"object": "list", "data": data})
+
+
+@router.get(
+    "/models/{model}",
+    response_model=schemas.OneModelAnswer,
+    responses=refusals(UnknownModel, StoreUnavailable),
+)
+async def show(here: Here, model: str) -> Response:
+    """One model: what a job's input may hold for it, and the hash of its files."""
+    offers, loaded = here.gateway.offers, await _loaded(here)
+    return Answer(await here.gateway.threads.files(_whole_model, offers, offers.entry(model).name, loaded))
+
+
+@router.get("/adapters", response_model=schemas.AdapterList, tags=["adapters"])
+async def list_adapters(here: Here) -> Response:
+    """None yet."""
+    return Answer({"object": "list", "data": []})
+
+
+@router.post("/adapters", tags=["adapters"], responses=refusals(BadInput, NotSupported), status_code=501)
+async def register_adapter(here: Here, request: Request) -> Response:
+    """Not there yet."""
+    raise NotSupported("adapters do not exist yet")
+
+
+async def _loaded(here: Here) -> set[str]:
+    outlook = await here.gateway.forecast.now()
+    return {model for worker in outlook.workers for model in worker.loaded}
+
+
+def _model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
+    problem = offers.problem(name)
+    offer = None if problem else offers.read(name).offer
+    return {
+        "id": name,
+        "object": "model",
+        "created": _made_at(offers, name),
+        "owned_by": OWNER,
+        **(_offer(offer) if offer else _nothing()),
+        "adapters": [],
+        "is_loaded": name in loaded,
+        "problem": problem,
+    }
+
+
+def _whole_model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
+    said = _model(offers, name, loaded)
+    known = offers.known(name)
+    schema = schema_of(known.offer) if known else schemas.INPUT_SCHEMA
+    return {**said, "revision": _revision(offers, name), "input": schema}
+
+
+def schema_of(offer: Offer) -> dict[str, Any]:
+    """The JSON schema of a job's input for one model."""
+    schema = copy.deepcopy(schemas.INPUT_SCHEMA)
+    fields = schema["properties"]
+    fields["num_inference_steps"]["maximum"] = max_steps(None, offer.layout.scheduler)
+    fields["solver"]["enum"] = list(offer.solvers)
+    fields["preset"]["enum"] = list(offer.presets)
+    fields["width"]["default"], fields["height"]["default"] = offer.default_size
+    for name, at in (("width", 0), ("height", 1)):
+        fields[name]["multipleOf"] = offer.layout.size_multiple
+        if offer.sizes:
+            fields[name]["enum"] = sorted({size[at] for size in offer.sizes})
+    return schema
+
+
+def _offer(offer: Offer) -> dict[str, Any]:
+    return {
+        "tasks": list(TASKS),
+        "sizes": [list(size) for size in offer.sizes],
+        "default_size": list(offer.default_size),
+        "solvers": list(offer.solvers),
+        "presets": {name: preset.model_dump() for name, preset in offer.presets.items()},
+    }
+
+
+def _nothing() -> dict[str, Any]:
+    return {"tasks": [], "sizes": [], "default_size": None, "solvers": [], "presets": {}}
+
+
+def _made_at(offers: Offers, name: str) -> int:
+    """Seconds since the epoch, as OpenAI has it: when its files came here."""
+    entry = offers.entry(name)
+    path = entry.settings.file or entry.folder
+    return int(path.stat().st_mtime) if path is not None and path.exists() else 0
+
+
+def _revision(offers: Offers, name: str) -> str | None:
+    try:
+        return offers.entry(name).revision()
+    except DarkroomError:
+        return None  # `problem` says why, or the worker has the files and this process does not

@@ -1,0 +1,280 @@
+"""What goes in and out, as OpenAPI tells it.
+
+Bodies are read through these. Answers are built in answers.py and only described here: a status read pays for no second
+validation.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+
+from ..models.request import MAX_GUIDANCE, MAX_IMAGES, MAX_PROMPT, MAX_SEED
+
+MAX_PRIORITY = 100
+MAX_DEADLINE_S = 30 * 24 * 3600.0
+PICTURE = "an upload's artifact id, a data URL, or an https URL"
+EXAMPLE_INPUT: dict[str, Any] = {"prompt": "A beautiful sunset over mountains", "preset": "fast", "seed": 7}
+
+EXAMPLE: dict[str, Any] = {"examples": [{"model": "landscapes", "input": EXAMPLE_INPUT}]}
+
+EVENT_TYPES = (
+    *("queued", "started", "progress", "preview", "output"),
+    *("requeued", "succeeded", "failed", "cancelled"),
+)
+
+INPUT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "Names are diffusers'. Sizes, solvers, presets and most steps are the model's: GET /v1/models/{id}.",
+    "required": ["prompt"],
+    "additionalProperties": False,
+    "properties": {
+        "prompt": {"type": "string", "minLength": 1, "maxLength": MAX_PROMPT},
+        "negative_prompt": {"type": "string", "maxLength": MAX_PROMPT},
+        "num_inference_steps": {"type": "integer", "minimum": 1, "maximum": 1000},
+        "guidance_scale": {"type": "number", "minimum": 0, "maximum": MAX_GUIDANCE},
+        "width": {"type": "integer", "minimum": 1},
+        "height": {"type": "integer", "minimum": 1},
+        "num_images_per_prompt": {"type": "integer", "minimum": 1, "maximum": MAX_IMAGES, "default": 1},
+        "seed": {"type": "integer", "minimum": 0, "maximum": MAX_SEED, "description": "drawn where it is left out"},
+        "preset": {"type": "string", "description": "the model's named settings; the fields here override it"},
+        "solver": {"type": "string"},
+        "image": {"type": "string", "description": f"a picture to start from: {PICTURE}"},
+        "mask_image": {"type": "string", "description": f"white is painted anew: {PICTURE}"},
+        "strength": {"type": "number", "minimum": 0, "maximum": 1},
+        "reproducible": {"type": "boolean", "default": False, "description": "the same pixels in any company"},
+    },
+    "examples": [EXAMPLE_INPUT],
+}
+
+SSE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "one event; `data` is JSON: {seq, at, type, ...}, docs/reference/http.md lists the rest by type",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "rises; send the last as Last-Event-ID to go on behind it"},
+        "event": {"enum": [*EVENT_TYPES]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+
+Input = Annotated[dict[str, Any], WithJsonSchema(INPUT_SCHEMA)]
+State = Literal["scheduled", "queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class _Body(BaseModel):
+    # Strict: "5" is no number, and what is not known is refused by its name.
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class OutputBody(_Body):
+    """How the pictures are written; `quality` is for jpeg and webp. `keep_metadata`: the settings go inside."""
+
+    format: Literal["png", "jpeg", "webp"] = "png"
+    quality: int | None = Field(default=None, ge=1, le=100, description="90 unless said")
+    keep_metadata: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.format == "png" and self.quality is not None:
+            raise ValueError("quality is for jpeg and webp; png loses nothing and has none")
+        return self
+
+
+class JobBody(_Body):
+    """A job to make."""
+
+    model_config = ConfigDict(json_schema_extra=EXAMPLE)
+
+    input: Input
+    model: str | None = Field(default=None, max_length=200, description="may be left out where one is served")
+    task: str | None = Field(default=None, max_length=64, description="what the input implies, unless said")
+    priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="higher goes first")
+    deadline_s: float | None = Field(
+        default=None, gt=0, le=MAX_DEADLINE_S, allow_inf_nan=False, description="seconds from acceptance"
+    )
+    run_at: float | str | None = Field(
+        default=None, description="not before then: RFC 3339 with its offset, or seconds since the epoch"
+    )
+    output: OutputBody = Field(default_factory=OutputBody)
+    metadata: dict[str, Any] = Field(
+        default_factory=dict, description="yours to find again; at most 4096 bytes of JSON"
+    )
+    webhook: str | None = Field(default=None, max_length=2048, description="not supported yet")
+
+
+class PriorityBody(_Body):
+    """What can be changed on a job that has not started."""
+
+    priority: int = Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY)
+
+
+class ArtifactAnswer(BaseModel):
+    """A picture that a job made; `url` can be fetched as it stands for about an hour."""
+
+    artifact_id: str
+    url: str
+    content_type: str
+    width: int | None
+    height: int | None
+    seed: int | None
+    size: int
+
+
+class UploadAnswer(BaseModel):
+    """An upload; its id can stand for a picture in a job's input."""
+
+    artifact_id: str
+    content_type: str
+    size: int
+    width: int | None
+    height: int | None
+    created_at: str
+
+
+class Metrics(BaseModel):
+    """Seconds and US dollars; null until known."""
+
+    queued_s: float | None
+    load_s: float | None
+    denoise_s: float | None
+    decode_s: float | None
+    upload_s: float | None
+    device_s: float | None
+    cost_usd: float | None
+
+
+class Links(BaseModel):
+    """Where to go from here; absolute."""
+
+    self: str
+    cancel: str
+    events: str
+    ws: str
+
+
+class JobAnswer(BaseModel):
+    """A job. Times are RFC 3339 in UTC, null until they happened; `eta_s` is null while nothing can be predicted."""
+
+    id: str
+    state: State
+    model: str
+    task: str
+    input: dict[str, Any]
+    output: dict[str, Any]
+    metadata: dict[str, Any]
+    priority: int
+    progress: float = Field(ge=0, le=1)
+    step: int
+    steps: int
+    queue_position: int | None
+    eta_s: float | None
+    attempt: int
+    max_attempts: int
+    worker: str | None
+    tenant: str
+    is_cancelling: bool
+    created_at: str
+    scheduled_at: str | None
+    queued_at: str | None
+    started_at: str | None
+    succeeded_at: str | None
+    failed_at: str | None
+    cancelled_at: str | None
+    run_at: str | None
+    deadline_at: str | None
+    outputs: list[ArtifactAnswer]
+    metrics: Metrics
+    error: dict[str, Any] | None
+    errors: list[dict[str, Any]]
+    warnings: list[str]
+    request_id: str
+    links: Links
+
+
+class JobList(BaseModel):
+    """Newest first; `next_cursor` is the next page's `cursor`, null on the last."""
+
+    object: Literal["list"]
+    data: list[JobAnswer]
+    next_cursor: str | None
+
+
+class PresetAnswer(BaseModel):
+    """Named settings of a model."""
+
+    num_inference_steps: int
+    guidance_scale: float | None
+    solver: str | None
+
+
+class ModelAnswer(BaseModel):
+    """OpenAI's model, and what ours says beyond; `problem` says in words why no job can be made for it just now."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    tasks: list[str]
+    sizes: list[tuple[int, int]]
+    default_size: tuple[int, int] | None
+    solvers: list[str]
+    presets: dict[str, PresetAnswer]
+    adapters: list[str]
+    is_loaded: bool
+    problem: str | None
+
+
+class OneModelAnswer(ModelAnswer):
+    """One model in full; `input` is the JSON schema of a job's input for it, `revision` the hash of its files."""
+
+    revision: str | None
+    input: dict[str, Any]
+
+
+class ModelList(BaseModel):
+    """OpenAI's list shape."""
+
+    object: Literal["list"]
+    data: list[ModelAnswer]
+
+
+class AdapterList(BaseModel):
+    """Empty until there are adapters."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+
+
+class WorkerAnswer(BaseModel):
+    """What a worker last said of itself."""
+
+    id: str
+    state: str
+    at: str
+    models: list[str]
+    loaded: list[str]
+    in_flight: int
+    step_seconds: dict[str, float]
+    facts: dict[str, Any]
+
+
+class WorkerList(BaseModel):
+    """Workers heard of lately."""
+
+    object: Literal["list"]
+    data: list[WorkerAnswer]
+
+
+class DrainAnswer(BaseModel):
+    """The worker has been asked."""
+
+    id: str
+    state: Literal["draining"]
+
+
+class Health(BaseModel):
+    """It answers."""
+
+    status: Literal["ok", "ready"]

@@ -1,0 +1,80 @@
+"""Signed URLs for artifacts: a browser's `<img>` sends no key, so the URL itself says who may fetch what, until when.
+
+The secret is a file in DARKROOM_HOME. Gateways that stand beside each other must share it, or one's URLs are worth
+nothing at the other: give them the same file.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import math
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from ..errors import Forbidden, InvalidConfig
+
+SECRET_NAME = "url-secret"
+SECRET_BYTES = 32
+VALID_S = 3600.0
+ROUND_S = 600.0  # expiry is rounded up to this, so that a picture keeps its URL for a while and caches can hold it
+
+
+class Signer:
+    """Signs ids until a time, and checks what comes back. Keyed with SHA-256 (HMAC, RFC 2104)."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def sign(self, artifact_id: str, now: float) -> str:
+        """The query string that lets anybody fetch the artifact for at least `VALID_S`."""
+        expires = math.ceil((now + VALID_S) / ROUND_S) * int(ROUND_S)
+        return f"expires={expires}&signature={self._signature(artifact_id, expires)}"
+
+    def check(self, artifact_id: str, expires: str, signature: str, now: float) -> None:
+        """Raise `Forbidden` unless the signature is ours and still valid."""
+        if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
+            raise Forbidden("expires must be seconds since the epoch, as it was signed", field="expires")
+        expected = self._signature(artifact_id, int(expires))
+        if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
+            raise Forbidden("the signature does not fit this URL; ask the job for a fresh one", field="signature")
+        if now > int(expires):
+            raise Forbidden("the URL has expired; ask the job for a fresh one", field="expires")
+
+    def _signature(self, artifact_id: str, expires: int) -> str:
+        said = f"artifact\n{artifact_id}\n{expires}".encode()
+        digest = hmac.new(self._secret, said, hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def read_secret(home: Path) -> bytes:
+    """The secret in `home`, drawn on first use; raises `InvalidConfig` where it cannot be had."""
+    path = home / SECRET_NAME
+    try:
+        if not path.exists():
+            _write_once(path, secrets.token_hex(SECRET_BYTES).encode())
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        raise InvalidConfig(f"{path} cannot be read or made: {error.strerror}", field="home") from error
+    if len(secret) < SECRET_BYTES:
+        raise InvalidConfig(f"{path} must hold at least {SECRET_BYTES} characters; remove it for a new one")
+    return secret
+
+
+def _write_once(path: Path, secret: bytes) -> None:
+    """For its owner alone, and whole from the start: of two processes that start together one wins, for both."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)
+    except FileExistsError:
+        pass  # the other one's counts
+    finally:
+        Path(name).unlink(missing_ok=True)

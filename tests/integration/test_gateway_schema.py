@@ -1,0 +1,114 @@
+"""Whatever the description allows, and much that it does not, is answered as the description says, and never with 5xx.
+
+Schemathesis makes the requests from the OpenAPI itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from .gateway_site import WORKER, Site, open_site, picture
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # the tool's own
+
+EXAMPLES = 25  # requests for each route
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+FAULTS = {not_a_server_error}
+MEANT = {"/readyz": {503}, "/v1/adapters": {501}, "/v1/jobs": {501}}  # refusals that are no faults
+
+ROUTES = [
+    "POST /v1/jobs",
+    "GET /v1/jobs",
+    "GET /v1/jobs/{job_id}",
+    "PATCH /v1/jobs/{job_id}",
+    "DELETE /v1/jobs/{job_id}",
+    "POST /v1/jobs/{job_id}/cancel",
+    "GET /v1/jobs/{job_id}/events",
+    "POST /v1/uploads",
+    "GET /v1/artifacts/{artifact_id}",
+    "DELETE /v1/artifacts/{artifact_id}",
+    "GET /v1/models",
+    "GET /v1/models/{model}",
+    "GET /v1/adapters",
+    "POST /v1/adapters",
+    "GET /v1/workers",
+    "POST /v1/workers/{worker_id}/drain",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "POST /generate",
+    "GET /jobs/{job_id}",
+    "DELETE /jobs/{job_id}",
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with open_site(tmp_path_factory.mktemp("house"), max_queued=100_000) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def described(site: Site) -> schemathesis.BaseSchema:
+    return schemathesis.openapi.from_url(f"{site.url}/openapi.json")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_route_answers_as_it_is_described(described: schemathesis.BaseSchema, site: Site, route: str) -> None:
+    method, path = route.split()
+    operation = described[path][method]
+
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(operation.as_strategy() | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
+    def call(case: schemathesis.Case) -> None:
+        answer = case.call(base_url=site.url, timeout=60)
+        is_meant = answer.status_code in MEANT.get(path, set())
+        case.validate_response(answer, checks=[check for check in CHECKS if check not in FAULTS or not is_meant])
+
+    call()
+
+
+def test_no_route_is_left_out(described: schemathesis.BaseSchema) -> None:
+    said = {f"{operation.ok().method.upper()} {operation.ok().path}" for operation in described.get_all_operations()}
+    assert said == set(ROUTES)
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if "{" in route and not route.startswith("PATCH")])
+def test_what_is_there_is_answered_as_it_is_described(
+    described: schemathesis.BaseSchema, site: Site, route: str
+) -> None:
+    site.report()
+    site.submit()
+    _, lease = site.claim()
+    artifact_id = site.complete(lease).outputs[0].id
+    method, path = route.split()
+    known = {"job_id": lease.job_id, "artifact_id": artifact_id, "worker_id": WORKER, "model": "landscapes"}
+    case = described[path][method].Case(path_parameters=known)
+    answer = case.call(base_url=site.url, timeout=60)
+    case.validate_response(answer, checks=CHECKS)
+    assert answer.status_code in (200, 202, 204), answer.text
+
+
+def test_an_upload_is_answered_as_it_is_described(described: schemathesis.BaseSchema, site: Site) -> None:
+    case = described["/v1/uploads"]["POST"].Case(body=picture(), media_type="image/png")
+    answer = case.call(base_url=site.url, timeout=60)
+    case.validate_response(answer, checks=CHECKS)
+    assert answer.status_code == 201

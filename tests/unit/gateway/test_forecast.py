@@ -1,0 +1,81 @@
+"""What follows from what workers say of themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from darkroom.core import Job, JobState, WorkerReport
+from darkroom.gateway.forecast import MAX_RETRY_S, UNKNOWN_RETRY_S, Outlook
+from darkroom.jobs.store import Queue
+
+NOW = 1_900_000_000.0
+
+
+def report(name: str = "a", state: str = "ready", step_s: float | None = 0.2, **facts: Any) -> WorkerReport:
+    measured = {} if step_s is None else {"sea": step_s}
+    return WorkerReport(name, state, NOW, models=("sea",), step_seconds=measured, facts=facts)
+
+
+def job(state: JobState = JobState.QUEUED, step: int = 0, **said: Any) -> Job:
+    values: dict[str, Any] = {
+        "id": "job-1", "state": state, "tenant": "t", "model": "sea", "task": "text-to-image", "input": {},
+        "output": {}, "metadata": {}, "warnings": (), "priority": 0, "rank": 0.0, "cost_s": 1.0, "steps": 20,
+        "step": step, "attempt": 0, "max_attempts": 3, "fence": 0, "worker": None, "is_suspect": False,
+        "is_cancelling": False, "lease_until": None, "deadline_at": None, "run_at": None, "webhook": None,
+        "idempotency_key": None, "request_id": "", "times": {}, "outputs": (), "metrics": {}, "errors": (),
+    }  # fmt: skip
+    return Job(**{**values, **said})
+
+
+def queue(ahead_s: float) -> Queue:
+    return Queue(queued=3, running=0, scheduled=0, ahead_s=ahead_s, oldest_at=None, by_model={})
+
+
+def test_a_queued_job_waits_for_what_is_before_it_on_all_hands_and_then_runs_its_steps() -> None:
+    one, two = Outlook((report(),)), Outlook((report("a"), report("b")))
+    assert one.eta_s(job(), (3, 12.0), NOW) == pytest.approx(12.0 + 20 * 0.2)
+    assert two.eta_s(job(), (3, 12.0), NOW) == pytest.approx(6.0 + 20 * 0.2)
+
+
+def test_what_a_worker_measured_beside_the_steps_is_added() -> None:
+    outlook = Outlook((report(rest_s={"sea": 1.5}),))
+    assert outlook.eta_s(job(), (0, 0.0), NOW) == pytest.approx(20 * 0.2 + 1.5)
+
+
+def test_a_running_job_ends_after_the_steps_it_has_left_at_its_own_workers_pace() -> None:
+    outlook = Outlook((report("a", step_s=0.2), report("b", step_s=0.6)))
+    assert outlook.eta_s(job(JobState.RUNNING, step=15, worker="b"), None, NOW) == pytest.approx(5 * 0.6)
+    assert outlook.eta_s(job(JobState.RUNNING, step=15, worker="gone"), None, NOW) == pytest.approx(5 * 0.4)
+
+
+def test_a_scheduled_job_waits_for_its_time_first() -> None:
+    assert Outlook((report(),)).eta_s(job(JobState.SCHEDULED, run_at=NOW + 60), None, NOW) == pytest.approx(64.0)
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [(), (report(step_s=None),), (report(state="starting"),), (report(state="draining"),)],
+    ids=["no worker", "nothing measured", "starting", "draining"],
+)
+def test_nothing_is_predicted_that_nobody_can_know(workers: tuple[WorkerReport, ...]) -> None:
+    assert Outlook(workers).eta_s(job(), (0, 0.0), NOW) is None
+
+
+def test_a_job_that_has_ended_has_nothing_to_wait_for() -> None:
+    assert Outlook((report(),)).eta_s(job(JobState.SUCCEEDED), None, NOW) is None
+
+
+def test_a_rows_share_of_a_step_is_what_it_costs() -> None:
+    assert Outlook((report(step_s=0.8, rows={"sea": 8}),)).row_s("sea") == pytest.approx(0.1)
+    assert Outlook((report(step_s=0.8, rows={"sea": "many"}),)).row_s("sea") == pytest.approx(0.8)
+    assert Outlook(()).row_s("sea") is None
+
+
+def test_who_is_refused_comes_back_when_a_share_of_the_queue_is_gone() -> None:
+    assert Outlook((report(),), queue(200.0)).retry_after_s() == 20.0
+    assert Outlook((report("a"), report("b")), queue(200.0)).retry_after_s() == 10.0
+    assert Outlook((report(),), queue(0.0)).retry_after_s() == 1.0
+    assert Outlook((report(),), queue(1e9)).retry_after_s() == MAX_RETRY_S
+    assert Outlook((), queue(200.0)).retry_after_s() == UNKNOWN_RETRY_S
