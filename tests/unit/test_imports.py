@@ -17,6 +17,16 @@ LIGHT = [
     "darkroom.engine.profile",
     "darkroom.engine.specs",
     "darkroom.models.catalogue",
+    "darkroom.app",
+    "darkroom.fleet.supervisor",
+    "darkroom.gateway.app",
+    "darkroom.jobs.opening",
+    "darkroom.jobs.sqlite",
+    "darkroom.jobs.redis",
+    "darkroom.jobs.keeper",
+    "darkroom.storage.objects",
+    "darkroom.telemetry.metrics",
+    "darkroom.worker.claiming",
 ]
 
 

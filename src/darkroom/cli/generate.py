@@ -72,7 +72,7 @@ def generate(
         "solver": solver,
         "preset": preset,
         "strength": strength,
-        **_parse_size(size),
+        **parse_size(size),
     }
     given = {name: value for name, value in inputs.items() if value is not None}
     prompts = _prompts(prompt or [], prompts_file, has_like=like is not None)
@@ -92,7 +92,8 @@ def _refuse_unbuilt(control_image: Path | None, adapter: list[str] | None) -> No
         raise NotSupported("adapters do not exist yet; leave it out", field="adapters")
 
 
-def _parse_size(text: str | None) -> dict[str, int]:
+def parse_size(text: str | None) -> dict[str, int]:
+    """`WIDTHxHEIGHT` as inputs; nothing where nothing was said."""
     if text is None:
         return {}
     width, cross, height = text.lower().partition("x")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..config import Settings
 from ..errors import BadInput
 from ..models.catalogue import HUB, Entry, problem_of
 from ..models.layout import read_layout
 from ..models.offer import Offer, offer_of
+from ..models.record import conditions_of, record
 from ..models.request import MAX_IMAGES, MAX_SEED, ImageRequest, validate
 from ..models.window import warnings_for
 from ..storage import files, images
@@ -54,14 +53,6 @@ def plan(wish: Wish) -> Plan:
     for shot in shots:
         files.check_writable(shot.path)
     return _ready(shots, loaded or _load(entry, settings), recalled, offer, settings)
-
-
-def record(request: ImageRequest, pipe: Any, conditions: dict[str, Any]) -> dict[str, Any]:
-    """Everything that must be known to make an image again; JSON."""
-    pictures = {"image_sha256": request.image, "mask_sha256": request.mask_image}
-    digests = {name: images.digest(picture) for name, picture in pictures.items() if picture is not None}
-    scheduler = type(getattr(pipe, "scheduler", None)).__name__
-    return {**conditions, **digests, "task": request.task, "input": request.settings(), "scheduler": scheduler}
 
 
 def _recalled(wish: Wish) -> Recalled | None:
@@ -128,19 +119,7 @@ def _ready(
     first = shots[0].request
     pipe = pipeline_for(loaded.pipe, first.task, first.solver, loaded.entry.name)
     rows = recalled.fixed_rows if recalled else offer.fixed_rows
-    conditions = {
-        "model": loaded.entry.name,
-        "revision": loaded.revision,
-        "fixed_rows": rows,
-        "device": loaded.placement.kind,
-        "device_name": loaded.placement.name,
-        "dtype": loaded.placement.dtype,
-        "threads": fix_threads(settings.threads, rows),
-        "versions": {
-            "darkroom": __version__,
-            **{name: version(name) for name in ("torch", "diffusers", "transformers")},
-        },
-    }
+    conditions = conditions_of(loaded, rows, fix_threads(settings.threads, rows))
     changed = recalled.differences(record(first, pipe, conditions)) if recalled else []
     return Plan(shots, loaded, pipe, conditions, (*changed, *_lost_words(shots, loaded)))
 

@@ -11,6 +11,7 @@ from ..models.catalogue import Catalogue, Entry
 from ..models.layout import read_layout
 from ..models.offer import Offer, offer_of
 from ..models.revision import short
+from . import catalogue as catalogue_commands
 from . import say
 from .start import ConfigOption, JsonOption, start
 
@@ -41,6 +42,10 @@ def list_models(context: typer.Context, as_json: JsonOption = False, config: Con
         typer.echo(f"{head}  {model['origin']}{mark}")
         said = model["problem"] or f"sizes {model['said_sizes']}; presets {', '.join(model['presets'])}"
         typer.echo(f"{'':{width}}  {said}")
+
+
+app.command("add")(catalogue_commands.add)
+app.command("pull")(catalogue_commands.pull)
 
 
 def describe(catalogue: Catalogue) -> list[dict[str, Any]]:

@@ -10,11 +10,12 @@ import typer
 
 from ..engine.engine import Engine
 from ..errors import NotSupported
+from ..models.record import record
 from ..models.revision import short
 from ..models.tasks import call_of
 from ..storage import files, images
 from . import say
-from .making import Plan, Shot, record
+from .making import Plan, Shot
 from .progress import watch
 
 if TYPE_CHECKING:

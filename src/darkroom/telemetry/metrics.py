@@ -1,0 +1,158 @@
+"""What the gateway exports to Prometheus: the queue, finished jobs, workers. One gateway of several counts: the leader.
+
+Names without the prefix `darkroom_` are those of the course text's API; their labels and bucket edges are kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ..core import Event, Job, WorkerReport
+from ..errors import StoreUnavailable
+
+DURATION_EDGES_S = (1, 2, 5, 10, 20, 30, 60, 120)
+BATCH_EDGES = (1, 2, 4, 8, 16)
+WAIT_EDGES_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
+HEARD_WITHIN_S = 60.0  # a worker silent for longer is gone
+ENDED = {"succeeded": "success", "failed": "error"}
+
+
+class QueueFigures(Protocol):
+    """What is asked of a queue."""
+
+    queued: int
+    running: int
+    scheduled: int
+    ahead_s: float
+    oldest_at: float | None
+    by_model: Mapping[str, int]
+
+
+class Watched(Protocol):
+    """What is asked of a job store."""
+
+    def get(self, job_id: str) -> Job | None: ...
+    def queue(self) -> Any: ...
+    def workers(self, since: float) -> list[WorkerReport]: ...
+
+
+class GatewayMetrics(Collector):
+    """Listens to jobs' events, and reads queue and workers when scraped; `is_leader` says whether this one counts."""
+
+    def __init__(self, registry: CollectorRegistry, store: Watched, is_leader: Callable[[], bool]) -> None:
+        self._store, self._is_leader = store, is_leader
+        self._batches: dict[str, dict[str, int]] = {}
+        self.requests = Counter("diffusion_requests", "Finished jobs.", ("status", "model"), registry=registry)
+        self.seconds = Histogram(
+            "diffusion_generation_duration_seconds",
+            "Seconds from a job's start to its end.",
+            ("model", "steps"),
+            buckets=DURATION_EDGES_S,
+            registry=registry,
+        )
+        self.batch = Histogram(
+            "diffusion_batch_size", "Rows of a denoiser's forward.", buckets=BATCH_EDGES, registry=registry
+        )
+        self.waits = Histogram(
+            "darkroom_queue_wait_seconds",
+            "Seconds from queued to started.",
+            ("model",),
+            buckets=WAIT_EDGES_S,
+            registry=registry,
+        )
+        self.device = Counter(
+            "darkroom_device_seconds", "Device seconds of jobs.", ("model", "tenant"), registry=registry
+        )
+        self.cost = Counter("darkroom_cost_usd", "What jobs cost.", ("model", "tenant"), registry=registry)
+        self.cancelled = Counter("darkroom_cancelled_jobs", "Cancelled jobs.", ("model",), registry=registry)
+        self.requeued = Counter("darkroom_requeued_jobs", "Jobs that came back from a worker.", registry=registry)
+        registry.register(self)
+
+    def hear(self, job_id: str, event: Event) -> None:
+        """Count what happened to a job."""
+        if not self._is_leader():
+            return
+        if event.type == "requeued":
+            self.requeued.inc()
+        elif event.type in ("succeeded", "failed", "cancelled"):
+            job = self._store.get(job_id)
+            if job is not None:
+                self._count(job)
+
+    def _count(self, job: Job) -> None:
+        if job.state == "cancelled":
+            self.cancelled.labels(job.model).inc()
+            return
+        self.requests.labels(ENDED[job.state], job.model).inc()
+        started = job.times.get("started")
+        if started is not None:
+            self.waits.labels(job.model).observe(max(0.0, started - job.times["queued"]))
+            ended = job.times.get(job.state, started)
+            self.seconds.labels(job.model, str(job.steps)).observe(max(0.0, ended - started))
+        self.device.labels(job.model, job.tenant).inc(job.metrics.get("device_s", 0.0))
+        self.cost.labels(job.model, job.tenant).inc(job.metrics.get("cost_usd", 0.0))
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: the registry need not read the store to learn the names."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Queue and workers as they are now; the queue from the leader alone, so that it is exported once."""
+        try:
+            now, workers = time.time(), self._store.workers(time.time() - HEARD_WITHIN_S)
+            yield from _worker_gauges(workers)
+            if self._is_leader():
+                self._observe_batches(workers)
+                yield from _queue_gauges(self._store.queue(), now)
+        except StoreUnavailable:
+            yield _gauge("darkroom_store_up", "Whether the job store answers.", 0.0)
+            return
+        yield _gauge("darkroom_store_up", "Whether the job store answers.", 1.0)
+
+    def _observe_batches(self, workers: list[WorkerReport]) -> None:
+        """Add what the workers have counted since the last look."""
+        for worker in workers:
+            counts = {str(rows): int(n) for rows, n in worker.facts.get("batches", {}).items()}
+            known = self._batches.get(worker.id, {})
+            for rows, count in counts.items():
+                for _ in range(count - known.get(rows, 0)):
+                    self.batch.observe(int(rows))
+            self._batches[worker.id] = counts
+        alive = {worker.id for worker in workers}
+        self._batches = {name: counts for name, counts in self._batches.items() if name in alive}
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _queue_gauges(queue: QueueFigures, now: float) -> Iterable[Metric]:
+    yield _gauge("diffusion_queue_size", "Jobs that wait.", queue.queued)
+    yield _gauge("darkroom_running_jobs", "Jobs that run.", queue.running)
+    yield _gauge("darkroom_scheduled_jobs", "Jobs whose time has not come.", queue.scheduled)
+    yield _gauge("darkroom_queue_seconds", "Predicted device seconds of the jobs that wait.", queue.ahead_s)
+    age = max(0.0, now - queue.oldest_at) if queue.oldest_at is not None else 0.0
+    yield _gauge("darkroom_queue_age_seconds", "How long the oldest of them has waited.", age)
+    by_model = GaugeMetricFamily("darkroom_queued_jobs", "Jobs that wait, by model.", labels=["model"])
+    for model, count in queue.by_model.items():
+        by_model.add_metric([model], count)
+    yield by_model
+
+
+def _worker_gauges(workers: list[WorkerReport]) -> Iterable[Metric]:
+    states = GaugeMetricFamily("darkroom_workers", "Workers heard of lately.", labels=["state"])
+    for state in ("starting", "ready", "draining"):
+        states.add_metric([state], sum(worker.state == state for worker in workers))
+    memory = GaugeMetricFamily("gpu_memory_used_bytes", "Memory in use on a worker's device.", labels=["gpu_id"])
+    share = GaugeMetricFamily("gpu_utilization_percent", "How busy a worker's device is.", labels=["gpu_id"])
+    for number, worker in enumerate(sorted(workers, key=lambda worker: worker.id)):
+        place = str(worker.facts.get("gpu_id", number))
+        memory.add_metric([place], float(worker.facts.get("memory", {}).get("used_bytes", 0)))
+        share.add_metric([place], 100.0 * float(worker.facts.get("busy_share", 0.0)))
+    return [states, memory, share]

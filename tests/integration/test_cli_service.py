@@ -1,0 +1,137 @@
+"""`darkroom serve | submit | jobs | cancel | logs` as a person types them, against a real service."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from darkroom.cli import run
+
+from .service import Service, free_port, served, wait_until
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the command line itself silences the libraries
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with served(tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+@pytest.fixture
+def here(tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DARKROOM_URL", service.url)
+    return tmp_path
+
+
+QUICK = ["--steps", "2", "--size", "192x192"]
+
+
+def test_submit_with_an_output_waits_and_writes_the_picture(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["submit", "a calm sea", *QUICK, "--seed", "7", "-o", "sea.png"]) == 0
+    assert Image.open(here / "sea.png").size == (192, 192)
+    said = capsys.readouterr().out
+    assert "succeeded" in said
+    assert str(here / "sea.png") in said
+
+
+def test_several_images_become_several_files(here: Path) -> None:
+    assert run(["submit", "a calm sea", *QUICK, "--images", "2", "-o", "sea.png"]) == 0
+    assert sorted(path.name for path in here.iterdir()) == ["sea-0.png", "sea-1.png"]
+
+
+def test_a_job_is_listed_shown_and_told_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["submit", "hills at dawn", *QUICK, "--wait", "--json"]) == 0
+    job = json.loads(capsys.readouterr().out)
+    assert run(["jobs"]) == 0
+    assert job["id"] in capsys.readouterr().out
+    assert run(["jobs", job["id"]]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "succeeded"
+    assert run(["logs", job["id"]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "queued" in lines[0]
+    assert "succeeded" in lines[-1]
+    assert sum("progress" in line for line in lines) == 2
+
+
+def test_a_cancelled_job_ends(here: Path, service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["submit", "hills at dawn", "--steps", "900", "--solver", "ddim", "--json"]) == 0
+    job_id = json.loads(capsys.readouterr().out)["id"]
+    assert run(["cancel", job_id]) == 0
+    wait_until(lambda: service.job(job_id)["state"] == "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["submit", ""], "PROMPT"),
+        (["submit", "x", "--steps", "0"], "--steps"),
+        (["submit", "x", "--solver", "none"], "--solver"),
+        (["submit", "x", "--size", "10x10"], "--size"),
+        (["submit", "x", "--model", "nobody"], "--model"),
+        (["submit", "x", "-o", "missing/x.png"], "--output"),
+        (["jobs", "no such id"], "job_id"),
+        (["logs", "job-0"], "job_id"),
+        (["jobs", "--state", "asleep"], "state"),
+    ],
+)
+def test_what_the_service_refuses_is_said_with_the_flag(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], flag: str
+) -> None:
+    assert run(words) == 2
+    assert f"[{flag}]" in capsys.readouterr().err
+
+
+def test_nobody_there_is_said_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DARKROOM_URL", f"http://127.0.0.1:{free_port()}")
+    assert run(["jobs"]) == 1
+    assert "darkroom serve" in capsys.readouterr().err
+
+
+def test_serving_where_others_reach_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["serve", "--host", "0.0.0.0"]) == 2
+    assert "--insecure" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert run(["serve", "--port", str(taken.getsockname()[1])]) == 2
+    assert "another --port" in capsys.readouterr().err
+
+
+def test_the_screen_says_where_everything_is(service: Service) -> None:
+    said = "".join(service.said)
+    assert str(service.home) in said
+    assert "landscapes" in said
+    assert "Ctrl-C stops it" in said
+
+
+def test_metrics_of_gateway_and_worker_are_there(service: Service) -> None:
+    gateway = service.ask("GET", "/metrics", root=True).text
+    for name in (
+        "diffusion_requests_total",
+        "diffusion_generation_duration_seconds_bucket",
+        "diffusion_queue_size",
+        "diffusion_batch_size_bucket",
+        "gpu_memory_used_bytes",
+        "gpu_utilization_percent",
+    ):
+        assert name in gateway
+    (worker,) = service.ask("GET", "/workers").json()["data"]
+
+    assert "darkroom_forward_seconds_bucket" in httpx.get(worker["facts"]["metrics_url"]).text

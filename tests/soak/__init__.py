@@ -1,0 +1,1 @@
+"""Kills at random under load, for hours if one likes; `make soak`."""

@@ -1,0 +1,128 @@
+"""What Prometheus is told follows from jobs, workers and batches; over a real store."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from darkroom.core import Event, Lease, NewJob, WorkerReport
+from darkroom.jobs.opening import open_store
+from darkroom.jobs.store import Claimant, Store
+from darkroom.telemetry.metrics import GatewayMetrics
+from darkroom.telemetry.worker import WorkerMetrics
+from darkroom.worker.events import (
+    AttemptEnded,
+    BatchRan,
+    JobsClaimed,
+    LeaseWasLost,
+    ModelLeft,
+    ModelLoaded,
+    StateChanged,
+)
+
+JOB = NewJob(id="j-1", tenant="local", model="landscapes", task="text-to-image", input={}, steps=20, cost_s=3.0)
+REPORT = WorkerReport(
+    "w-1", "ready", 0.0, facts={"batches": {"2": 3, "8": 1}, "memory": {"used_bytes": 7}, "busy_share": 0.5}
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
+    yield store
+    store.close()
+
+
+def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    return registry.get_sample_value(name, labels)
+
+
+def run_one(store: Store, metrics: GatewayMetrics) -> None:
+    now = time.time()
+    store.insert([JOB], now)
+    (job,) = store.claim(Claimant("w-1", ("landscapes",)), 1, now + 2)
+    store.complete(Lease(job.id, job.fence), [], {"device_s": 1.5, "cost_usd": 0.25}, now + 5)
+    metrics.hear(job.id, Event(1, now, "succeeded"))
+
+
+def test_a_finished_job_is_counted_with_its_time(store: Store) -> None:
+    registry = CollectorRegistry()
+    run_one(store, GatewayMetrics(registry, store, lambda: True))
+    assert value(registry, "diffusion_requests_total", status="success", model="landscapes") == 1
+    seconds = {"model": "landscapes", "steps": "20"}
+    assert value(registry, "diffusion_generation_duration_seconds_bucket", le="2.0", **seconds) == 0
+    assert value(registry, "diffusion_generation_duration_seconds_bucket", le="5.0", **seconds) == 1
+    assert value(registry, "darkroom_device_seconds_total", model="landscapes", tenant="local") == 1.5
+    assert value(registry, "darkroom_cost_usd_total", model="landscapes", tenant="local") == 0.25
+
+
+def test_only_the_leader_counts_and_exports_the_queue(store: Store) -> None:
+    registry = CollectorRegistry()
+    run_one(store, GatewayMetrics(registry, store, lambda: False))
+    assert value(registry, "diffusion_requests_total", status="success", model="landscapes") is None
+    assert value(registry, "diffusion_queue_size") is None
+    assert value(registry, "darkroom_store_up") == 1
+
+
+def test_queue_and_workers_are_read_when_scraped(store: Store) -> None:
+    registry = CollectorRegistry()
+    GatewayMetrics(registry, store, lambda: True)
+    store.insert([JOB], time.time() - 10)
+    store.heartbeat(replace(REPORT, at=time.time()), [], time.time())
+    assert value(registry, "diffusion_queue_size") == 1
+    assert value(registry, "darkroom_queue_seconds") == 3.0
+    assert (value(registry, "darkroom_queue_age_seconds") or 0) >= 10
+    assert value(registry, "darkroom_workers", state="ready") == 1
+    assert value(registry, "gpu_memory_used_bytes", gpu_id="0") == 7
+    assert value(registry, "gpu_utilization_percent", gpu_id="0") == 50
+
+
+def test_batches_of_workers_are_counted_once_however_often_scraped(store: Store) -> None:
+    registry = CollectorRegistry()
+    GatewayMetrics(registry, store, lambda: True)
+    store.heartbeat(replace(REPORT, at=time.time()), [], time.time())
+    for _ in range(3):
+        generate_latest(registry)
+    assert value(registry, "diffusion_batch_size_count") == 4
+    assert value(registry, "diffusion_batch_size_bucket", le="2.0") == 3
+
+
+def test_a_worker_exports_what_happened_to_it() -> None:
+    metrics = WorkerMetrics()
+    for event in (
+        JobsClaimed(3),
+        BatchRan("unet", "denoise", 4, 2, 2, 0.1),
+        BatchRan("vae", "decode", 1, 0, 1, 0.2),
+        ModelLoaded("a", 1.5, 100),
+        ModelLoaded("b", 1.5, 100),
+        ModelLeft("b"),
+        LeaseWasLost("j"),
+        StateChanged("ready"),
+        AttemptEnded("j", "a", 1, "r", "succeeded", 2.0, 20, metrics={"device_s": 0.5}),
+    ):
+        metrics.hear(event)
+    with urllib.request.urlopen(f"http://{metrics.serve('127.0.0.1:0')}/metrics") as answer:
+        said = answer.read().decode()
+    for line in (
+        "darkroom_claimed_jobs_total 3.0",
+        "diffusion_batch_size_count 1.0",
+        "darkroom_padded_rows_total 2.0",
+        'darkroom_busy_seconds_total{kind="decode"} 0.2',
+        'darkroom_model_bytes{model="a"} 100.0',
+        "darkroom_lost_leases_total 1.0",
+        'darkroom_worker_state{state="ready"} 1.0',
+        'darkroom_attempts_total{model="a",status="succeeded"} 1.0',
+        'darkroom_job_seconds_total{model="a",part="device"} 0.5',
+    ):
+        assert line in said
+    assert 'darkroom_model_bytes{model="b"}' not in said
+
+
+def test_no_address_exports_nothing() -> None:
+    assert WorkerMetrics().serve("") == ""
