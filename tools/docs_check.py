@@ -93,6 +93,12 @@ def event_types(docstring: str) -> list[str]:
     return re.findall(r"[a-z_]+", re.sub(r"\{[^}]*\}", "", declared.group(1)))
 
 
+def route_paths(routers: Iterable[Any]) -> Iterator[str]:
+    """The path of every route of the gateway, on HTTP and WebSocket, with `{id}` where one of many is named."""
+    paths = (route.path for router in routers for route in router.routes)
+    yield from dict.fromkeys(re.sub(r"\{\w+\}", "{id}", path) for path in paths)
+
+
 def argument_names(source: str, functions: Iterable[str]) -> Iterator[str]:
     """Keyword arguments of methods (`Engine.submit`) and fields of classes (`Options`), read without torch."""
     classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
@@ -212,6 +218,8 @@ def problems(root: Path) -> Iterator[str]:
     yield from unknown_commands(pages, make_targets((root / "Makefile").read_text(encoding="utf-8")), flags)
     yield from unsaid(by_name["docs/reference/errors.md"], "error", [*codes, *codes.values()])
     yield from unsaid(by_name["docs/reference/http.md"], "event", events)
+    routes = route_paths(importlib.import_module("darkroom.gateway.app").ROUTERS)
+    yield from unsaid(by_name["docs/reference/http.md"], "route", routes)
     yield from unsaid(by_name["docs/reference/python.md"], "event", [name for name in events if name not in JOB_EVENTS])
     engine = (root / "src/darkroom/engine/engine.py").read_text(encoding="utf-8")
     faces = argument_names(engine, ["Engine.__init__", "Engine.submit", "Options"])
@@ -237,7 +245,7 @@ def _cli() -> Any:
 def main() -> int:
     """Print what is wrong; 1 where something is."""
     found = list(problems(Path(__file__).resolve().parent.parent))
-    print("\n".join(found) or "docs: links, commands, errors, settings, flags, events and terms agree with the code")
+    print("\n".join(found) or "docs: the pages and the code say the same")
     return int(bool(found))
 
 
