@@ -149,10 +149,10 @@ class Worker:
 
     def start(self) -> None:
         """Report, load and try the models; then claim. The engine must be about to run."""
-        self._conductor = self._spawn("conductor", self._conduct)
         self._heart = self._spawn("heartbeat", self._heartbeat.run)
         self._spawn("outbox", self._outbox.run)
         self._spawn("start", self._make_ready)
+        self._conductor = self._spawn("conductor", self._conduct)  # last: what it may have to end is there
 
     def drain(self) -> None:
         """Take nothing more and finish what fits in `drain_s`; asked again meanwhile, finish nothing."""
@@ -215,11 +215,14 @@ class Worker:
     def _conduct(self) -> None:
         while (command := self._commands.get()) is Command.EMPTIED:
             pass
-        if command is Command.DRAIN and self._failure is None:
-            self.drain()
-        if self._failure is None:
-            self.stop()
-        else:
+        try:
+            if command is Command.DRAIN and self._failure is None:
+                self.drain()
+            if self._failure is None:
+                self.stop()
+        except BaseException as error:  # budget: nobody else could end the engine, and `run` would wait for ever
+            self._fail(error)
+        if self._failure is not None:
             self.fall()
 
     def _join(self, seconds: float) -> None:
@@ -318,8 +321,8 @@ class Worker:
 
         thread = threading.Thread(target=life, name=f"darkroom-{name}", daemon=True)
         self._threads = [each for each in self._threads if each.is_alive()]
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # started, or nobody could join it
         return thread
 
     # What others hear.
