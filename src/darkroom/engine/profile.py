@@ -116,17 +116,19 @@ def _worthwhile_rows(known: dict[int, float], bound: int) -> int:
 
 
 def _interpolate(known: dict[int, float], rows: int) -> float:
-    """On the line through the two nearest measured row counts; beyond them between flat and proportional."""
+    """On the line between the two nearest measured row counts; beyond them between flat and proportional."""
     if rows in known:
         return known[rows]
-    nearest = min(known, key=lambda count: abs(count - rows))
+    fewer, more = [count for count in known if count < rows], [count for count in known if count > rows]
+    if fewer and more:
+        return _on_line(known, max(fewer), min(more), rows)
+    nearest, farthest = sorted((min(known), max(known)), key=lambda count: abs(count - rows))
     flat, proportional = known[nearest], known[nearest] * rows / nearest
-    others = [count for count in known if count != nearest and (count > rows) != (nearest > rows)]
-    others = others or [count for count in known if count != nearest]
-    if not others:
+    if nearest == farthest:
         return (flat + proportional) / 2
-    other = min(others, key=lambda count: abs(count - rows))
-    line = flat + (rows - nearest) * (known[other] - flat) / (other - nearest)
-    if min(nearest, other) < rows < max(nearest, other):
-        return line
-    return min(max(line, min(flat, proportional)), max(flat, proportional))
+    bounds = sorted((flat, proportional))
+    return min(max(_on_line(known, nearest, farthest, rows), bounds[0]), bounds[1])
+
+
+def _on_line(known: dict[int, float], one: int, other: int, rows: int) -> float:
+    return known[one] + (rows - one) * (known[other] - known[one]) / (other - one)

@@ -112,9 +112,11 @@ def test_two_requests_that_write_borrow_a_module_view_each(pipe: Any, call: dict
     """Each keeps its own FreeU to the end, though both run at once, and both views go back clean."""
     asked = {**call, "num_inference_steps": 6}
     views: dict[float, set[int]] = {1.2: set(), 2.5: set()}
+    submitted = threading.Event()
 
     def writing(scale: float) -> Callable[..., dict[str, Any]]:
         def callback(view: Any, step: int, timestep: Any, tensors: Any) -> dict[str, Any]:
+            assert submitted.wait(30)
             if view.unet is not pipe.unet:
                 views[scale].add(id(view.unet))
             view.unet.enable_freeu(0.9, 0.2, scale, scale)
@@ -123,10 +125,13 @@ def test_two_requests_that_write_borrow_a_module_view_each(pipe: Any, call: dict
         return callback
 
     with Engine(pipe) as engine:
+        submitted.set()
         alone = {scale: engine.submit(**asked, callback_on_step_end=writing(scale)).result(60) for scale in views}
         for seen in views.values():
             seen.clear()
+        submitted.clear()
         handles = {scale: engine.submit(**asked, callback_on_step_end=writing(scale)) for scale in views}
+        submitted.set()
         together = {scale: handle.result(60) for scale, handle in handles.items()}
         plain = engine.submit(**asked).result(60)
     for scale in views:
