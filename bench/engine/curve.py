@@ -18,6 +18,7 @@ from .workload import Request
 
 GAIN_FLOOR = 2.2  # of seconds per row, sixteen rows against two
 DECODE_SHARE = 0.15  # of an image of twenty steps
+ALONE_S = 4.0  # an image of twenty guided steps
 
 
 @dataclass
@@ -71,25 +72,28 @@ class BareDenoiser:
 
 def measure(model: Model, size: Size) -> tuple[list[Figure], dict[str, Any]]:
     """The curve, and the decoder's share of an image of twenty steps, in alternation."""
-    bare, curve, shares = BareDenoiser(model, size.curve_rows), Curve(), []
+    bare, curve, shares, alone = BareDenoiser(model, size.curve_rows), Curve(), [], []
     bare.round()
     for turn in range(size.pairs):
         curve.add(bare.round(2))
-        shares.append(_decode_share(model, turn))
+        decode_s, image_s = _decode_and_image_s(model, turn)
+        shares.append(decode_s / image_s)
+        alone.append(image_s)
         say(f"curve {turn + 1}/{size.pairs}")
     seconds = curve.medians()
     figures = [Figure("curve", f"one forward of {rows} rows", spent * 1000, "ms") for rows, spent in seconds.items()]
     figures.append(Figure("curve", "gain of 16 rows over 2, per row", curve.gain(2, 16), "x", GAIN_FLOOR, GAIN_FLOOR))
     share = median(shares)
     figures.append(Figure("curve", "decode's share of 20 steps", share, "%", DECODE_SHARE, DECODE_SHARE, False))
-    return figures, {"seconds": seconds, "decode_share": share}
+    figures.append(Figure("curve", "20 guided steps alone", median(alone), "s", ALONE_S, ALONE_S, False))
+    return figures, {"seconds": seconds, "decode_share": share, "alone_s": alone}
 
 
-def _decode_share(model: Model, turn: int) -> float:
+def _decode_and_image_s(model: Model, turn: int) -> tuple[float, float]:
     request = Request(0, "a sunset over mountains", 20, 5.0, "ddim", turn)
     with stopwatch(model) as watch:
-        total = _seconds_of(model, request)
-    return watch.seconds["decode"] / total
+        image_s = _seconds_of(model, request)
+    return watch.seconds["decode"], image_s
 
 
 def _seconds_of(model: Model, request: Request) -> float:

@@ -17,6 +17,7 @@ class Figure:
     floor: float | None = None
     aim: float | None = None
     is_more_better: bool = True
+    is_tie_enough: bool = True
 
     @property
     def verdict(self) -> str:
@@ -28,7 +29,9 @@ class Figure:
         return "floor reached" if self._reaches(self.floor) else "NOT REACHED"
 
     def _reaches(self, mark: float) -> bool:
-        return self.value >= mark if self.is_more_better else self.value <= mark
+        if self.value == mark:
+            return self.is_tie_enough
+        return self.value > mark if self.is_more_better else self.value < mark
 
 
 def percentile(values: list[float], share: float) -> float:

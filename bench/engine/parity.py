@@ -36,10 +36,11 @@ def measure(model: Model, served: Model, size: Size) -> tuple[list[Figure], dict
 
 
 def figures(differences: list[float], noise: list[float], same: list[bool]) -> list[Figure]:
-    """The floor is the larger of a fixed one and three times plain diffusers' own noise."""
-    floor = max(FLOOR, NOISE_FACTOR * max(noise))
+    """Each request may differ by a fixed floor, or three times what plain diffusers differs from itself on it."""
+    parts = [found / max(FLOOR, NOISE_FACTOR * own) for found, own in zip(differences, noise, strict=True)]
     return [
-        Figure("parity", "largest difference to plain diffusers", max(differences), "", floor, AIM, False),
+        Figure("parity", "difference to plain diffusers, of what that request may", max(parts), "x", 1.0, None, False),
+        Figure("parity", "largest difference to plain diffusers", max(differences), "", None, AIM, False),
         Figure("parity", "plain diffusers against itself (in a list, other thread count)", max(noise)),
         Figure("parity", "reproducible: bytes equal alone and together", sum(same) / len(same), "%", 1.0, 1.0),
     ]

@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .course import Course
 from .draw import draw_scene
 from .networks import SIZES
-from .run import Budget, cosine_rate, log_line
 from .scene import ATTRIBUTES, sample_scene, scene_labels
 
 SIDE = 128
@@ -92,29 +92,31 @@ def disturb(pixels: Tensor) -> Tensor:
 
 
 def train_checker(budget_s: float) -> None:
-    """Train on drawings and on the autoencoder's versions of them, then save in half precision."""
+    """Train on drawings and the autoencoder's versions of them, or go on with that; then save in half precision."""
     from .checker_pool import round_trips
 
-    pixels, labels = draw_labelled(6_000_000, DRAWN)
-    pixels, labels = (torch.cat(pair) for pair in zip((pixels, labels), round_trips(), strict=True))
-    model, budget, step = Checker().train(), Budget(budget_s, 0.0), 0
+    model = Checker().train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.02)
-    share = budget.tick()
-    while share < 1:
-        optimiser.param_groups[0]["lr"] = cosine_rate(share, PEAK_RATE)
-        rows = torch.randint(len(pixels), (BATCH,))
-        scores = model(disturb(pixels[rows].float() / 127.5 - 1))
-        loss = torch.stack(
-            [nn.functional.cross_entropy(s, w) for s, w in zip(scores, labels[rows].T, strict=True)]
-        ).sum()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        step, share = step + 1, budget.tick()
-        if step % 50 == 0:
-            log_line("checker", step=step, loss=loss.item(), spent_s=budget.spent_s)
+    course = Course("checker", model, optimiser, PEAK_RATE)
+    course.begin(budget_s)
+    if course.share < 1:
+        pairs = zip(draw_labelled(6_000_000, DRAWN), round_trips(), strict=True)
+        pixels, labels = (torch.cat(pair) for pair in pairs)
+        while course.prepare():
+            rows = torch.randint(len(pixels), (BATCH,))
+            course.record(take_step(model, optimiser, pixels[rows], labels[rows]))
     save_file({n: v.half() if v.is_floating_point() else v for n, v in model.state_dict().items()}, WEIGHTS)
     print({name: round(value, 4) for name, value in score_checker(load_checker()).items()})
+
+
+def take_step(model: Checker, optimiser: torch.optim.Optimizer, pixels: Tensor, labels: Tensor) -> float:
+    """One step on disturbed pictures; the loss summed over attributes."""
+    scores = model(disturb(pixels.float() / 127.5 - 1))
+    loss = torch.stack([nn.functional.cross_entropy(s, w) for s, w in zip(scores, labels.T, strict=True)]).sum()
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return loss.item()
 
 
 def score_checker(model: Checker, count: int = 600) -> dict[str, float]:

@@ -17,6 +17,7 @@ STAGES = {
     "decoder": ("decoder_stage", "tune_decoder", 900.0),
     "checker": ("checker", "train_checker", 150.0),
     "export": ("export_stage", "export_model", 0.0),
+    "preview": ("preview_stage", "fit_preview", 0.0),
 }
 
 

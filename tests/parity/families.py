@@ -12,15 +12,18 @@ import torch
 from diffusers import (
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    FluxImg2ImgPipeline,
     FluxPipeline,
     LTXPipeline,
     PixArtAlphaPipeline,
     SanaPipeline,
+    StableDiffusion3Img2ImgPipeline,
     StableDiffusion3Pipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLControlNetPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPipeline,
@@ -114,9 +117,9 @@ def sd_tasks() -> dict[str, Any]:
     return quiet(
         {
             "text": StableDiffusionPipeline(**sd_parts(scheduler=DIFFUSION["euler"]())),
-            "image": StableDiffusionImg2ImgPipeline(**sd_parts()),
-            "inpaint": StableDiffusionInpaintPipeline(**sd_parts()),
-            "control": StableDiffusionControlNetPipeline(**sd_parts(controlnet=one)),
+            "image": StableDiffusionImg2ImgPipeline(**sd_parts(scheduler=DIFFUSION["dpm++2m-karras"]())),
+            "inpaint": StableDiffusionInpaintPipeline(**sd_parts(scheduler=DIFFUSION["euler-ancestral"]())),
+            "control": StableDiffusionControlNetPipeline(**sd_parts(controlnet=one, scheduler=DIFFUSION["unipc"]())),
             "controls": StableDiffusionControlNetPipeline(**sd_parts(controlnet=[one, two])),
         }
     )
@@ -197,8 +200,10 @@ def sdxl() -> dict[str, Any]:
         {
             "text": StableDiffusionXLPipeline(**sdxl_parts()),
             "dpm": StableDiffusionXLPipeline(**sdxl_parts(scheduler=DIFFUSION["dpm++2m-karras"]())),
-            "image": StableDiffusionXLImg2ImgPipeline(**sdxl_parts()),
-            "inpaint": StableDiffusionXLInpaintPipeline(**sdxl_parts()),
+            "ddim": StableDiffusionXLPipeline(**sdxl_parts(scheduler=DIFFUSION["ddim"]())),
+            "image": StableDiffusionXLImg2ImgPipeline(**sdxl_parts(scheduler=DIFFUSION["unipc"]())),
+            "inpaint": StableDiffusionXLInpaintPipeline(**sdxl_parts(scheduler=DIFFUSION["euler-ancestral"]())),
+            "control": StableDiffusionXLControlNetPipeline(**sdxl_parts(controlnet=modules.sdxl_controlnet())),
         }
     )
 
@@ -207,11 +212,12 @@ def _sdxl_requests() -> tuple[Request, ...]:
     image, mask = picture(1), picture(2, mode="L")
     return (
         ask("text", 21, SKY, 4, 5.0),
-        ask("text", 22, LAKE, 3, 7.0, negative_prompt="rain", num_images_per_prompt=2, original_size=(64, 32)),
+        ask("ddim", 22, LAKE, 3, 7.0, negative_prompt="rain", num_images_per_prompt=2, original_size=(64, 32)),
         ask("dpm", 23, NIGHT, 5, 3.0, prompt_2=LAKE),
         ask("dpm", 24, [SKY, LAKE], 4, 1.0),
         ask("image", 25, LAKE, 6, 5.0, image=image, strength=0.6),
         ask("inpaint", 26, NIGHT, 4, 4.0, image=image, mask_image=mask, strength=0.9),
+        ask("control", 27, LAKE, 3, 5.0, image=picture(3), controlnet_conditioning_scale=0.6),
     )
 
 
@@ -231,7 +237,8 @@ def sd3() -> dict[str, Any]:
         "tokenizer_3": text.t5_tokenizer(),
     }
     names = ("flow-euler", "flow-heun")
-    return quiet({name: StableDiffusion3Pipeline(**parts, scheduler=FLOW[name]()) for name in names})
+    pipes = {name: StableDiffusion3Pipeline(**parts, scheduler=FLOW[name]()) for name in names}
+    return quiet({**pipes, "image": StableDiffusion3Img2ImgPipeline(**parts, scheduler=FLOW["flow-euler"]())})
 
 
 @cache
@@ -244,7 +251,9 @@ def flux() -> dict[str, Any]:
         "tokenizer": text.clip_tokenizer(),
         "tokenizer_2": text.t5_tokenizer(),
     }
-    return quiet({"flow-euler": FluxPipeline(**parts, scheduler=FLOW["flow-euler"](use_dynamic_shifting=True))})
+    scheduler = FLOW["flow-euler"](use_dynamic_shifting=True)
+    kinds = {"flow-euler": FluxPipeline, "image": FluxImg2ImgPipeline}
+    return quiet({name: kind(**parts, scheduler=scheduler) for name, kind in kinds.items()})
 
 
 @cache
@@ -318,7 +327,9 @@ def _sd3_requests() -> tuple[Request, ...]:
     """The last asks the transformer a third time a step, with a layer left out."""
     skipping = {"skip_guidance_layers": [0], "skip_layer_guidance_start": 0.0, "skip_layer_guidance_stop": 0.9}
     mixed = _mixed(("flow-euler", "flow-heun"), **_SHORT)
-    return (*mixed, ask("flow-euler", 36, SKY, 4, 5.0, **skipping, **_SHORT))
+    # the picture in a list, for diffusers itself cannot take several prompts beside one
+    drawn_over = ask("image", 37, LAKE, 4, 4.0, image=[picture(1)], strength=0.7, **_SHORT)
+    return (*mixed, ask("flow-euler", 36, SKY, 4, 5.0, **skipping, **_SHORT), drawn_over)
 
 
 def _flux_requests() -> tuple[Request, ...]:
@@ -328,6 +339,7 @@ def _flux_requests() -> tuple[Request, ...]:
         ask("flow-euler", 43, NIGHT, 4, 3.0, true_cfg_scale=4.0, negative_prompt="rain", **_SHORT),
         ask("flow-euler", 44, SKY, 2, 2.0, true_cfg_scale=2.0, negative_prompt="", **_SHORT),
         ask("flow-euler", 45, [SKY, LAKE], 4, 5.0, **_SHORT),
+        ask("image", 46, NIGHT, 4, 3.0, image=picture(1), strength=0.7, height=SIDE, width=SIDE, **_SHORT),
     )
 
 

@@ -1,9 +1,9 @@
-"""Safety checkers look at pictures beside the loop, and say what they say alone."""
+"""Safety checkers share forwards as everybody does, and say what they say alone."""
 
 from __future__ import annotations
 
 import contextvars
-import threading
+import time
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,17 +11,15 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from transformers import CLIPConfig, CLIPImageProcessor
 
-from darkroom.engine.call import Call, HostCall
+from darkroom.engine.call import Call
 from darkroom.engine.engine import Engine
 from darkroom.engine.fiber import Cancelled, Fiber
 from darkroom.engine.hook import HookedMethod
-from darkroom.engine.spec_table import find
+from darkroom.engine.spec_table import find, heavy_part_of
 from tests.parity import company, plain
 from tests.parity.families import LAKE, NIGHT, SKY, Family, ask, quiet, sd_parts
-from tests.parity.tiny_text import seeded
+from tests.parity.tiny_checker import checker, extractor
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
 THRESHOLD = 0.32  # far from every score of these pictures, of which two are above
@@ -33,24 +31,9 @@ REQUESTS = (
 )
 
 
-def checker() -> StableDiffusionSafetyChecker:
-    """Its thresholds are such that it finds fault with some pictures and not with others."""
-    tower = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    vision = {**tower, "image_size": 16, "patch_size": 8}
-    config = CLIPConfig(text_config=tower, vision_config=vision, projection_dim=16)
-    module = seeded(90, lambda: StableDiffusionSafetyChecker(config))
-    generator = torch.Generator().manual_seed(91)
-    for embeds in (module.concept_embeds, module.special_care_embeds):
-        embeds.data = torch.randn(embeds.shape, generator=generator)
-    for weights in (module.concept_embeds_weights, module.special_care_embeds_weights):
-        weights.data = torch.full(weights.shape, THRESHOLD)
-    return module
-
-
 @cache
 def checked() -> dict[str, Any]:
-    extractor = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
-    parts = sd_parts(safety_checker=checker(), feature_extractor=extractor, requires_safety_checker=True)
+    parts = sd_parts(safety_checker=checker(THRESHOLD), feature_extractor=extractor(), requires_safety_checker=True)
     return quiet({"checked": StableDiffusionPipeline(**parts)})
 
 
@@ -74,31 +57,26 @@ def test_pictures_and_verdicts_are_those_of_plain_calls() -> None:
     assert [list(output.nsfw_content_detected) for output in outputs] == verdicts
     for request, output, reference in zip(REQUESTS, outputs, references, strict=True):
         company.hold(FAMILY, request, plain.pixels(output), reference, "checked")
-    assert not any("safety" in name for name in stats["modules"])
+    assert stats["modules"]["safety_checker.vision_model"]["calls"] == len(REQUESTS)
+    assert "safety_checker" not in stats["modules"]
     assert all(handle.metrics["host_s"] > 0 for handle in handles)
 
 
-def test_a_slow_checker_keeps_nobody_waiting() -> None:
+def test_the_checks_of_requests_that_end_together_share_a_forward() -> None:
+    """A long request keeps the engine busy, so that what ends in pairs is checked in pairs."""
     pipe = checked()["checked"]
-    go, threads = threading.Event(), []
-
-    def wait(*_: Any) -> None:
-        threads.append(threading.current_thread().name)
-        assert go.wait(30)
-
-    hook = pipe.safety_checker.vision_model.register_forward_pre_hook(wait)
+    slow = pipe.unet.register_forward_pre_hook(lambda *_: time.sleep(0.05))
+    call = plain.arguments(FAMILY, REQUESTS[0])
     try:
         with Engine(pipe) as engine:
-            call = plain.arguments(FAMILY, REQUESTS[0])
-            slow = engine.submit(seed=1, **call)
-            other = engine.submit(seed=2, **{**call, "output_type": "latent"})
-            assert other.result(60).images.shape[0] == 1
-            assert not slow.done()
-            go.set()
-            slow.result(60)
+            engine.submit(seed=9, **{**call, "num_inference_steps": 30})
+            for seed in range(6):
+                engine.submit(seed=seed, **{**call, "num_inference_steps": 2})
+        checks = engine.stats()["modules"]["safety_checker.vision_model"]
     finally:
-        hook.remove()
-    assert all(name.startswith("darkroom-host") for name in threads)
+        slow.remove()
+    assert (checks["calls"], checks["rows"]) == (7, 7)
+    assert checks["batches"] < checks["calls"]
 
 
 @dataclass
@@ -108,16 +86,26 @@ class Owner:
     fixed_rows: int = 0
 
 
-@pytest.mark.parametrize(("device", "parked"), [("cpu", HostCall), ("meta", Call)])
-def test_a_checker_on_an_accelerator_runs_in_the_tick(device: str, parked: type) -> None:
-    """No accelerator is needed to see it: the meta device is not the host either."""
-    module = checker().to(device)
-    (spec,) = find(type(module)) or ()
-    hook = HookedMethod(module, "forward", spec, "safety_checker")
-    pixels = torch.zeros(1, 3, 16, 16, device=device)
-    fiber = Fiber(lambda: hook(pixels, [None]), seed=0, owner=Owner(), context=contextvars.copy_context())
-    call = fiber.resume()
-    assert type(call) is parked
-    assert not isinstance(call, Call) or not call.is_stackable
-    with pytest.raises(Cancelled):
-        fiber.throw_in(Cancelled())
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_the_heavy_part_of_a_check_parks_and_can_share(device: str) -> None:
+    """On an accelerator as on a CPU; no accelerator is needed to see it: the meta device is not the host either."""
+    module = checker(THRESHOLD).to(device)
+    assert heavy_part_of(type(module)) == "vision_model"
+    (spec,) = find(type(module.vision_model)) or ()
+    hook = HookedMethod(module.vision_model, "forward", spec, "safety_checker.vision_model")
+    pixels = torch.zeros(2, 3, 16, 16, device=device)
+    with torch.no_grad():
+        fiber = Fiber(lambda: hook(pixels), seed=0, owner=Owner(), context=contextvars.copy_context())
+        call = fiber.resume()
+        assert isinstance(call, Call)
+        assert (call.is_stackable, call.rows) == (True, 2)
+        with pytest.raises(Cancelled):
+            fiber.throw_in(Cancelled())
+
+
+def test_hooks_come_off_the_inner_module_as_well() -> None:
+    pipe = checked()["checked"]
+    with Engine(pipe):
+        assert "forward" in pipe.safety_checker.vision_model.__dict__
+        assert "forward" not in pipe.safety_checker.__dict__
+    assert "forward" not in pipe.safety_checker.vision_model.__dict__

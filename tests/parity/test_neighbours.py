@@ -68,7 +68,7 @@ MUTATING = Family(
 
 
 def victims_beside(misbehave: Callable[[Engine], Handles], **options: Any) -> tuple[dict[int, np.ndarray], Handles]:
-    """The victims' pictures when a misbehaving request runs before and beside them."""
+    """The victims' pictures when a misbehaving request runs before and beside them, in shared forwards."""
     with company.open_engine(FAMILY, **options) as engine:
         handles = misbehave(engine)
         victims = {index: company.submit(engine, FAMILY, FAMILY.requests[index]) for index in VICTIMS}
@@ -76,7 +76,9 @@ def victims_beside(misbehave: Callable[[Engine], Handles], **options: Any) -> tu
         images = {index: plain.pixels(handle.result(timeout=120)) for index, handle in victims.items()}
         for handle in handles:
             list(handle.events())
-        assert not any(each["unbatched_because"] for each in engine.stats()["modules"].values())
+        counters = engine.stats()["modules"]
+    assert not any(each["unbatched_because"] for each in counters.values())
+    assert counters["unet"]["batches"] < counters["unet"]["calls"], "nobody shared a forward with anybody"
     return images, handles
 
 

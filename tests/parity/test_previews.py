@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, StableDiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback, SDCFGCutoffCallback
 
+from darkroom.engine.engine import Engine
 from tests.parity import company, plain
 from tests.parity import tiny_modules as modules
-from tests.parity.families import FAMILIES, SKY, ask, quiet
+from tests.parity.families import FAMILIES, LANDSCAPES, SIDE, SKY, ask, quiet, sd_parts
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
 
@@ -57,6 +59,51 @@ def test_a_flux_preview_of_the_last_step_is_the_picture() -> None:
         (preview,) = previews_of(handle)
         image = plain.pixels(handle.result(0))[0]
     assert np.abs(np.asarray(preview["image"]) / 255 - image).max() < 0.01
+
+
+class EditingPipeline(FluxPipeline):
+    """Makes pictures of a size of its own, as those do that edit one."""
+
+    @functools.wraps(FluxPipeline.__call__)
+    def __call__(self, *args: Any, height: int | None = None, width: int | None = None, **kwargs: Any) -> Any:
+        return super().__call__(*args, height=2 * SIDE, width=2 * SIDE, **kwargs)
+
+
+def without_previews() -> dict[str, Any]:
+    """Pipelines whose latents make no picture: of another size, of one channel, and not for this autoencoder."""
+    flux = FAMILIES["flux"].pipes()["flow-euler"].components
+    one = modules.vae(39, in_channels=1, out_channels=1, scaling_factor=1.0)
+    eight = modules.vae(40, latent_channels=8, scaling_factor=1.0)
+    return quiet(
+        {
+            "editing": EditingPipeline(**flux),
+            "one channel": StableDiffusionPipeline(**sd_parts(vae=one)),
+            "misfit": StableDiffusionPipeline(**sd_parts(vae=eight)),
+        }
+    )
+
+
+@pytest.mark.parametrize("name", ["editing", "one channel", "misfit"])
+def test_a_preview_that_cannot_be_made_is_left_out_and_fails_nobody(name: str) -> None:
+    pipe = without_previews()[name]
+    with Engine(pipe, preview_every=1) as engine:
+        call = {"prompt": SKY, "num_inference_steps": 2, "height": SIDE, "width": SIDE, "output_type": "latent"}
+        handle = engine.submit(**call, seed=3)
+        assert previews_of(handle) == []
+        assert handle.result(60).images.isfinite().all()
+
+
+def test_the_bundled_models_previews_show_the_picture_and_decode_nothing() -> None:
+    request, steps = LANDSCAPES.requests[0], LANDSCAPES.requests[0].call["num_inference_steps"]
+    with company.open_engine(LANDSCAPES, preview_every=steps) as engine:
+        handle = company.submit(engine, LANDSCAPES, request)
+        (preview,) = previews_of(handle)
+        image = handle.result(0).images[0]
+        assert engine.stats()["modules"]["vae.decode"]["calls"] == 1
+    small = np.asarray(preview["image"]) / 255
+    pooled = image.reshape(16, 16, 16, 16, 3).mean(axis=(1, 3))
+    assert np.corrcoef(small.ravel(), pooled.ravel())[0, 1] > 0.97
+    assert np.abs(small - pooled).mean() < 0.05
 
 
 def cutoff() -> PipelineCallback:

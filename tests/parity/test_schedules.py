@@ -18,15 +18,14 @@ from tests.parity import company, plain
 from tests.parity.families import FAMILIES
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
-FAMILY = FAMILIES["sd-solvers"]
-POOL = (0, 2, 3, 4, 7, 11, 13)
+POOLS = {"sd-solvers": (0, 2, 3, 4, 7, 11, 13), "sd-tasks": (0, 2, 4, 6, 9), "flux": (0, 2, 5)}
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A request of the family that joins when the one before it has done so many steps, and may leave early."""
+    """A request of a family's pool that joins when the one before it has done so many steps, and may leave early."""
 
-    index: int
+    place: int
     joins_after: int
     cancels_after: int | None
     reproducible: bool
@@ -34,20 +33,26 @@ class Arrival:
 
 arrivals = st.builds(
     Arrival,
-    index=st.sampled_from(POOL),
+    place=st.integers(0, 100),
     joins_after=st.integers(0, 3),
     cancels_after=st.none() | st.none() | st.integers(1, 3),
     reproducible=st.booleans(),
 )
 
 
+def index_of(name: str, arrival: Arrival) -> int:
+    """Which of the family's requests it is."""
+    return POOLS[name][arrival.place % len(POOLS[name])]
+
+
 @cache
-def reproducible_alone() -> dict[int, bytes]:
+def reproducible_alone(name: str) -> dict[int, bytes]:
     """Bytes of each request of the pool with nobody else in the engine."""
-    with company.open_engine(FAMILY, reproducible=True) as engine:
+    family = FAMILIES[name]
+    with company.open_engine(family, reproducible=True) as engine:
         return {
-            index: plain.pixels(company.submit(engine, FAMILY, FAMILY.requests[index]).result(timeout=60)).tobytes()
-            for index in POOL
+            index: plain.pixels(company.submit(engine, family, family.requests[index]).result(timeout=60)).tobytes()
+            for index in POOLS[name]
         }
 
 
@@ -73,24 +78,25 @@ def cancelling(cell: list[Any], known: threading.Event, after: int) -> dict[str,
     return {"callback_on_step_end": callback}
 
 
-def submit(engine: Engine, arrival: Arrival) -> Any:
+def submit(engine: Engine, name: str, arrival: Arrival) -> Any:
     cell: list[Any] = []
     known = threading.Event()
     extra = {} if arrival.cancels_after is None else cancelling(cell, known, arrival.cancels_after)
-    request = FAMILY.requests[arrival.index]
-    cell.append(company.submit(engine, FAMILY, request, reproducible=arrival.reproducible, **extra))
+    family = FAMILIES[name]
+    request = family.requests[index_of(name, arrival)]
+    cell.append(company.submit(engine, family, request, reproducible=arrival.reproducible, **extra))
     known.set()
     return cell[0]
 
 
-def play(schedule: list[Arrival]) -> list[np.ndarray | None]:
+def play(name: str, schedule: list[Arrival]) -> list[np.ndarray | None]:
     """Every arrival's picture, None where it was cancelled."""
     handles: list[Any] = []
-    with company.open_engine(FAMILY) as engine:
+    with company.open_engine(FAMILIES[name]) as engine:
         for arrival in schedule:
             if handles:
                 wait_for_steps(handles[-1], arrival.joins_after)
-            handles.append(submit(engine, arrival))
+            handles.append(submit(engine, name, arrival))
         images = [picture_of(handle) for handle in handles]
         company.assert_conserved(engine.stats(), len(schedule))
     return images
@@ -103,13 +109,15 @@ def picture_of(handle: Any) -> np.ndarray | None:
         return None
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("name", POOLS)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(schedule=st.lists(arrivals, min_size=2, max_size=6))
-def test_no_schedule_of_arrivals_and_cancels_changes_a_picture(schedule: list[Arrival]) -> None:
-    for arrival, image in zip(schedule, play(schedule), strict=True):
+def test_no_schedule_of_arrivals_and_cancels_changes_a_picture(name: str, schedule: list[Arrival]) -> None:
+    for arrival, image in zip(schedule, play(name, schedule), strict=True):
+        index = index_of(name, arrival)
         if image is None:
             assert arrival.cancels_after is not None
         elif arrival.reproducible:
-            assert image.tobytes() == reproducible_alone()[arrival.index]
+            assert image.tobytes() == reproducible_alone(name)[index]
         else:
-            company.hold_against_plain("sd-solvers", {arrival.index: image}, "drawn schedules")
+            company.hold_against_plain(name, {index: image}, "drawn schedules")

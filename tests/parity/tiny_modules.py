@@ -33,6 +33,17 @@ _UNET_BLOCKS: dict[str, Any] = {
 }
 
 
+_SDXL: dict[str, Any] = {
+    "cross_attention_dim": 2 * WIDTH,
+    "attention_head_dim": (2, 4),
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "transformer_layers_per_block": (1, 2),
+    "projection_class_embeddings_input_dim": 6 * 8 + WIDTH,
+}
+
+
 def _louder(module: torch.nn.Module, *names: str, factor: float) -> torch.nn.Module:
     """Random layers shrink their input: without more volume every picture would be the same grey."""
     for name in names:
@@ -58,37 +69,27 @@ def unet(in_channels: int = 4, seed: int = 10, **more: Any) -> UNet2DConditionMo
 
 @cache
 def sdxl_unet(in_channels: int = 4, seed: int = 11) -> UNet2DConditionModel:
-    return unet(
-        in_channels,
-        seed,
-        cross_attention_dim=2 * WIDTH,
-        attention_head_dim=(2, 4),
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        transformer_layers_per_block=(1, 2),
-        projection_class_embeddings_input_dim=6 * 8 + WIDTH,
-    )
+    return unet(in_channels, seed, **_SDXL)
 
 
 @cache
-def controlnet(seed: int = 20) -> ControlNetModel:
+def controlnet(seed: int = 20, **more: Any) -> ControlNetModel:
     """Its zero convolutions are drawn too, or it would add nothing."""
+    settings: dict[str, Any] = {"cross_attention_dim": WIDTH, "attention_head_dim": 4, **_UNET_BLOCKS, **more}
 
     def make() -> ControlNetModel:
-        module = ControlNetModel(
-            in_channels=4,
-            cross_attention_dim=WIDTH,
-            attention_head_dim=4,
-            conditioning_embedding_out_channels=(16, 32),
-            **_UNET_BLOCKS,
-        )
+        module = ControlNetModel(in_channels=4, conditioning_embedding_out_channels=(16, 32), **settings)
         for layer in (*module.controlnet_down_blocks, module.controlnet_mid_block):
             torch.nn.init.normal_(layer.weight, std=0.1)
         torch.nn.init.normal_(module.controlnet_cond_embedding.conv_out.weight, std=0.1)
         return module
 
     return seeded(seed, make)
+
+
+@cache
+def sdxl_controlnet(seed: int = 22) -> ControlNetModel:
+    return controlnet(seed, **_SDXL)
 
 
 @cache

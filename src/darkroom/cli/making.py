@@ -47,12 +47,13 @@ def plan(wish: Wish) -> Plan:
     """Everything that can be wrong with a wish is raised here, most of it before the model is loaded."""
     settings, catalogue = start(wish.config)
     recalled = _recalled(wish)
-    entry = catalogue.find(wish.model or (recalled.model if recalled else None))
+    entry = catalogue.find(wish.model or (recalled.known_as if recalled else None))
     offer, loaded = _offer(entry, settings)
     shots = _shots(wish, recalled, offer)
     for shot in shots:
         files.check_writable(shot.path)
-    return _ready(shots, loaded or _load(entry, settings), recalled, offer, settings)
+    origin = None if catalogue.entries.get(entry.name) is entry else entry.origin
+    return _ready(shots, loaded or _load(entry, settings), recalled, offer, settings, origin)
 
 
 def _recalled(wish: Wish) -> Recalled | None:
@@ -111,15 +112,21 @@ def _paths(output: Path, count: int) -> list[Path]:
 
 
 def _ready(
-    shots: tuple[Shot, ...], loaded: Loaded, recalled: Recalled | None, offer: Offer, settings: Settings
+    shots: tuple[Shot, ...],
+    loaded: Loaded,
+    recalled: Recalled | None,
+    offer: Offer,
+    settings: Settings,
+    origin: str | None,
 ) -> Plan:
     from ..models.device import fix_threads
     from ..models.tasks import pipeline_for
 
     first = shots[0].request
     pipe = pipeline_for(loaded.pipe, first.task, first.solver, loaded.entry.name)
+    pipe = loaded.with_checker(pipe) if settings.safety.check_images else loaded.without_checker(pipe)
     rows = recalled.fixed_rows if recalled else offer.fixed_rows
-    conditions = conditions_of(loaded, rows, fix_threads(settings.threads, rows))
+    conditions = conditions_of(loaded, rows, fix_threads(settings.threads, rows), origin=origin)
     changed = recalled.differences(record(first, pipe, conditions)) if recalled else []
     return Plan(shots, loaded, pipe, conditions, (*changed, *_lost_words(shots, loaded)))
 

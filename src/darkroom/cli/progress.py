@@ -24,18 +24,21 @@ class StepsPerSecond(ProgressColumn):
         return Text(f"{task.completed / elapsed_s:.1f} steps/s" if elapsed_s else "- steps/s")
 
 
-def watch(handles: Sequence[Handle], steps: Sequence[int]) -> Iterator[int]:
-    """Draw the bar until every handle is done; yields the number of each as it ends. `steps` is what each will run."""
+def watch(waiting: dict[int, Handle], steps: Sequence[int]) -> Iterator[tuple[int, Handle]]:
+    """Draw the bar until every handle is done; takes each out as it ends and yields it. `steps` is what each will run.
+
+    Nothing is kept of those that have ended: their pictures can be large, and there can be many.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total} steps"))
-    waiting = dict(enumerate(handles))
+    ended_steps = 0.0
     with Progress(*columns, StepsPerSecond(), TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("1 image" if len(handles) == 1 else f"{len(handles)} images", total=sum(steps))
+        task = bar.add_task("1 image" if len(steps) == 1 else f"{len(steps)} images", total=sum(steps))
         while waiting:
             ended = [number for number, handle in waiting.items() if handle.done()]
-            done = sum(handle.progress * count for handle, count in zip(handles, steps, strict=True))
+            done = ended_steps + sum(handle.progress * steps[number] for number, handle in waiting.items())
             bar.update(task, completed=round(done))
             for number in ended:
-                del waiting[number]
-                yield number
+                ended_steps += waiting[number].progress * steps[number]
+                yield number, waiting.pop(number)
             if not ended:
                 time.sleep(POLL_S)

@@ -39,6 +39,11 @@ class Recalled:
     fixed_rows: int
     settings: Mapping[str, Any]
 
+    @property
+    def known_as(self) -> str:
+        """What to look the model up by: its name, or the path that it was given by."""
+        return str(self.settings.get("origin") or self.model)
+
     def differences(self, now: Mapping[str, Any]) -> list[str]:
         """One sentence for each condition that has changed since, with which the pixels may differ."""
         then = self.settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..engine.engine import Engine
-from ..errors import NotSupported
+from ..errors import ContentRefused, NotSupported
+from ..models.checking import check_answer
 from ..models.record import record
 from ..models.revision import short
 from ..models.tasks import call_of
@@ -58,11 +60,20 @@ def _run(ready: Plan) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number of each image and what became of it, as they end."""
     calls = [call_of(ready.pipe, shot.request) for shot in ready.shots]
     steps = [shot.request.steps_to_run for shot in ready.shots]
-    with Engine(ready.pipe, reproducible=True, fixed_rows=ready.conditions["fixed_rows"]) as engine:
+    with Engine(ready.pipe, reproducible=True, fixed_rows=ready.conditions["fixed_rows"]) as engine, _stopping(engine):
         seeds = [shot.request.seed for shot in ready.shots]
-        handles = [engine.submit(seed=seed, **call) for seed, call in zip(seeds, calls, strict=True)]
-        for number in watch(handles, steps):
-            yield number, _finish(ready, ready.shots[number], handles[number])
+        waiting = {n: engine.submit(seed=seeds[n], **call) for n, call in enumerate(calls)}
+        for number, handle in watch(waiting, steps):
+            yield number, _finish(ready, ready.shots[number], handle)
+
+
+@contextlib.contextmanager
+def _stopping(engine: Engine) -> Iterator[None]:
+    """Whoever interrupts does not want to wait for the images that are left."""
+    with contextlib.ExitStack() as on_fault:
+        on_fault.callback(engine.close, cancel=True)
+        yield
+        on_fault.pop_all()
 
 
 def _finish(ready: Plan, shot: Shot, handle: Handle) -> dict[str, Any]:
@@ -71,6 +82,10 @@ def _finish(ready: Plan, shot: Shot, handle: Handle) -> dict[str, Any]:
     *_, last = handle.events()
     if last.type != "succeeded":
         return {"error": last.data.get("error", last.type), "settings": settings}
+    try:
+        check_answer(handle.result(0))
+    except ContentRefused as error:
+        return {"error": error.message, "settings": settings}
     pictures = getattr(handle.result(0), "images", None)
     if not pictures:
         raise NotSupported(f"{type(ready.pipe).__name__} makes no pictures", field="model")

@@ -15,7 +15,7 @@ from .. import errors
 from .cache import EncoderCache
 from .call import Call, HostCall
 from .fiber import Cancelled, Fiber, forget_frames
-from .guard import ModuleMutated
+from .guard import ModuleMutated, versions_of
 from .memory import Budget
 from .request import Request
 from .runner import Outcome, Runner, is_finite
@@ -147,7 +147,7 @@ class Attempts:
                 self._unwound(request, error)
                 return
             if _fiber_of(request).dead:
-                self._end(request, "succeeded", result=parked)
+                self._returned(request, parked)
                 return
             next_move = self._place(request, parked)
 
@@ -196,8 +196,19 @@ class Attempts:
         assert request.stop is not None
         log.warning("%s: a request swallows its cancellation; its fiber is left parked", request.served.name)
         self._abandoned.append(_fiber_of(request))
-        self._end(request, "failed", error=request.stop)
+        self._stopped(request, request.stop)
         return None
+
+    def _returned(self, request: Request, result: Any) -> None:
+        if request.stop is not None:  # its pipeline swallowed what it was to end by
+            self._stopped(request, request.stop)
+        elif versions_of(request.served.weights) != request.versions:
+            self._end(request, "failed", error=_written_in_place(request.served.name))
+        else:
+            self._end(request, "succeeded", result=result)
+
+    def _stopped(self, request: Request, why: BaseException) -> None:
+        self._end(request, "cancelled" if isinstance(why, errors.JobCancelled) else "failed", error=why)
 
     def _unwound(self, request: Request, error: BaseException) -> None:
         forget_frames(error)
@@ -206,8 +217,7 @@ class Attempts:
             request.wants_own = True
             self._start(request)
         elif request.stop is not None:
-            kind = "cancelled" if isinstance(request.stop, errors.JobCancelled) else "failed"
-            self._end(request, kind, error=request.stop)
+            self._stopped(request, request.stop)
         else:
             self._end(request, "failed", error=_told(error))
 
@@ -242,6 +252,11 @@ def _told(error: BaseException) -> BaseException:
     if isinstance(error, ModuleMutated):
         return errors.InvariantBroken(f"a module that others use was changed: {error}")
     return error
+
+
+def _written_in_place(model: str) -> errors.ModelNotServable:
+    said = "its weights were written in place while this request ran, by it or by another one, and stay so"
+    return errors.ModelNotServable(f"model {model!r}: {said}", field="model")
 
 
 def _not_finite() -> errors.NotFinite:

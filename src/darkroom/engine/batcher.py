@@ -1,8 +1,8 @@
 """Which parked calls run together next: a pure decision over plain values, no torch, no clock of its own.
 
 The most urgent call's key runs, filled up with calls of the same key. Urgent means, in this order: starved (waited
-past `starve_s`), right behind its ControlNet, little slack to its deadline, high priority, parked long. A call that
-has just run parks anew and is young, so keys that wait get their turn.
+past `starve_s`; of these the one that parked first), right behind its ControlNet, little slack to its deadline, high
+priority, parked long. A call that has just run parks anew and is young, so keys that wait get their turn.
 """
 
 from __future__ import annotations
@@ -62,9 +62,10 @@ class Batcher:
 
     def urgency(self, call: Waiting, now: float) -> tuple[bool, bool, float, int, float]:
         """A sort key, least first."""
-        is_starved = now - call.parked_at >= self.starve_s
+        if now - call.parked_at >= self.starve_s:  # the oldest of them, or one that is urgent for ever keeps others out
+            return (False, False, 0.0, 0, call.parked_at)
         slack = SLACK_S if call.deadline is None else min(SLACK_S, call.deadline - now)
-        return (not is_starved, not call.follows_control, slack, -call.priority, call.parked_at)
+        return (True, not call.follows_control, slack, -call.priority, call.parked_at)
 
     def _in_turn(self, waiting: Sequence[W], now: float) -> Sequence[W]:
         """Leave decodes out until their turn, so that they neither stall the loop nor starve."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .fiber import AUTOCAST_DEVICES
 from .specs import CallSpec, Kind
 
 if TYPE_CHECKING:
@@ -119,10 +120,9 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
 
 
 def torch_state() -> tuple[Any, ...]:
-    """Grad mode, device, autocast and inference mode of the fiber that calls."""
-    device = _accelerator()
-    autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    return (torch.is_grad_enabled(), device, autocast, torch.is_inference_mode_enabled())
+    """Grad mode, device, autocast (device and dtype wherever it is on) and inference mode of the fiber that calls."""
+    autocast = tuple((d, torch.get_autocast_dtype(d)) for d in AUTOCAST_DEVICES if torch.is_autocast_enabled(d))
+    return (torch.is_grad_enabled(), _accelerator(), autocast, torch.is_inference_mode_enabled())
 
 
 @functools.cache
@@ -133,13 +133,12 @@ def _accelerator() -> str:
 @contextlib.contextmanager
 def in_state(state: tuple[Any, ...]) -> Iterator[None]:
     """Modes as they were in the fibers that called."""
-    grad, device, autocast, is_inference = state
-    with torch.inference_mode() if is_inference else torch.set_grad_enabled(grad):
-        if autocast is None:
-            yield
-        else:
-            with torch.autocast(device, autocast):
-                yield
+    grad, _, autocast, is_inference = state
+    with contextlib.ExitStack() as entered:
+        entered.enter_context(torch.inference_mode() if is_inference else torch.set_grad_enabled(grad))
+        for device, dtype in autocast:
+            entered.enter_context(torch.autocast(device, dtype))
+        yield
 
 
 def _describe(spec: CallSpec, arguments: dict[str, Any]) -> tuple[int, tuple[Any, ...], tuple[Any, ...]] | None:

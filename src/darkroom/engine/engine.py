@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
@@ -26,7 +27,7 @@ from .handle import Handle
 from .loop import Loop
 from .memory import Budget
 from .profile import Profile
-from .request import Request, check_own_keywords, deadline_of, with_own_generator
+from .request import Request, as_they_are_now, check_own_keywords, check_room, check_rows, deadline_of
 from .runner import Outcome, Runner
 from .served import Served, settled_stand_in
 from .specs import Kind
@@ -87,19 +88,23 @@ class Engine:
         preview_every: int = 0,
         options: Options | None = None,
     ) -> None:
-        _check_rows(max_batch_rows, fixed_rows)
+        check_rows(max_batch_rows, fixed_rows)
+        if reproducible:
+            check_room(fixed_rows, max_batch_rows or fixed_rows)
         options = options or Options()
         self._reproducible, self._fixed_rows, self._preview_every = reproducible, fixed_rows, preview_every
+        self._max_batch_rows = max_batch_rows
         self.profile = Profile(max_batch_rows or 32)
         self._curve_file = CurveFile(options.profile_path)
         self._runner = Runner(self.profile, check=options.shadow_check)
         self._cache = EncoderCache(options.encoder_cache_bytes)
-        self._attempts = Attempts(self, self._runner, self._cache, Budget(options.memory_bytes), batching)
+        self._budget = Budget(options.memory_bytes)
+        self._attempts = Attempts(self, self._runner, self._cache, self._budget, batching)
         self._batcher, self._encoders = Batcher(self._cap, batching), Batcher(self._cap, batching)
         self._models: dict[str, Served] = {}
         self._settled: dict[int, torch.nn.Module] = {}
         self._labels: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._lock, self._membership = threading.Lock(), threading.Lock()  # the second is held for no time at all
         self._loop = Loop(self._attempts, self.tick, self._break, self._detach)
         self._is_detached, self._busy_s, self._ticks, self._on_tick = False, 0.0, 0, options.on_tick
         self._pool = ThreadPoolExecutor(options.host_threads, "darkroom-host")
@@ -115,7 +120,7 @@ class Engine:
         Pipelines that share components by identity share their batches. `fixed_rows` are those of its reproducible
         requests, where they are not the engine's. Raises `ModelNotServable`, `BadInput`.
         """
-        _check_rows(None, fixed_rows or self._fixed_rows)
+        check_rows(None, fixed_rows or self._fixed_rows)
         with self._lock:
             self._loop.check_open("serves no more pipelines")
             name = name or ("default" if not self._models else f"model-{len(self._models) + 1}")
@@ -123,9 +128,14 @@ class Engine:
                 raise errors.BadInput(f"a model named {name!r} is served already", field="name")
             settled = {id(m): self._settle(m) for m in view.modules_of(pipe) if view.overflows(m)}
             served = Served(name, pipe, settled, fixed_rows)
-            served.attach(self._labels)
+            with contextlib.ExitStack() as undo:
+                undo.callback(self._let_go, served)
+                served.attach(self._labels)
+                undo.pop_all()
+            self._settled.update(settled)
             self._models[name] = served
             self._attempts.guarded.update(served.guarded())
+        self._budget.measure()
         self.profile.take_up(self._curve_file.read())
         return name
 
@@ -136,11 +146,16 @@ class Engine:
         """
         with self._lock:
             served = self._model(name)
-            if any(request.served is served for request in list(self._attempts.open)):
-                raise errors.Conflict(f"requests to {name!r} are in flight: wait for them, or cancel them")
-            del self._models[name]
-            served.detach()
-            self._forget(served)
+            with self._membership:
+                if any(request.served is served for request in list(self._attempts.open)):
+                    raise errors.Conflict(f"requests to {name!r} are in flight: wait for them, or cancel them")
+                del self._models[name]
+            self._let_go(served)
+        self._budget.measure()
+
+    def _let_go(self, served: Served) -> None:
+        served.detach()
+        self._forget(served)
 
     def _forget(self, served: Served) -> None:
         """Another module may come to lie where one of these did: nothing must take it for the one that has gone."""
@@ -149,10 +164,15 @@ class Engine:
         self._attempts.guarded.difference_update(gone)
         self._settled = {original: module for original, module in self._settled.items() if original not in gone}
         self._labels.update({label: 0 for label, module in self._labels.items() if module in gone})
+        self._do_there(self._cache.clear)
+        self._do_there(functools.partial(self._budget.forget, served.name))
+
+    def _do_there(self, what: Callable[[], None]) -> None:
+        """The cache and what is known of models' bytes are the engine's thread's, once there is one."""
         if self._loop.has_begun:
-            self._loop.ask(self._cache.clear)  # the cache is that thread's
+            self._loop.ask(what)
         else:
-            self._cache.clear()
+            what()
 
     def submit(
         self,
@@ -175,21 +195,30 @@ class Engine:
         if adapters:
             raise errors.NotSupported("adapters do not exist yet; leave them out", field="adapters")
         is_reproducible = self._reproducible if reproducible is None else reproducible
-        handle = Handle()
+        fixed_rows = (served.fixed_rows or self._fixed_rows) if is_reproducible else 0
+        check_room(fixed_rows, self._max_batch_rows or fixed_rows)
+        handle = Handle(self._loop.is_own_thread)
         request = Request(
             served=served,
-            arguments=with_own_generator(call),
+            arguments=as_they_are_now(call),
             seed=seed,
-            fixed_rows=(served.fixed_rows or self._fixed_rows) if is_reproducible else 0,
+            fixed_rows=fixed_rows,
             priority=priority,
             deadline=deadline_of(deadline_s),
             handle=handle,
             preview_every=self._preview_every,
         )
         handle.on_cancel(lambda: self._loop.ask(lambda: self._attempts.stop(request, errors.JobCancelled("cancelled"))))
-        joining = functools.partial(self._attempts.open.setdefault, request)
+        joining = functools.partial(self._join, request)
         self._loop.ask(lambda: self._attempts.enqueue(request), joining=joining)
         return handle
+
+    def _join(self, request: Request) -> None:
+        """From here on its model cannot be removed; until here it could."""
+        with self._membership:
+            if self._models.get(request.served.name) is not request.served:
+                raise errors.UnknownModel(f"model {request.served.name!r} was removed", field="model")
+            self._attempts.open[request] = None
 
     def resume(self, tape: Any) -> Handle:
         """Go on from a tape; not built yet."""
@@ -211,7 +240,7 @@ class Engine:
             "busy_s": self._busy_s,
             "outside_s": max(0.0, self._busy_s - self._runner.seconds),
             "ticks": self._ticks,
-            "waiting": len(attempts.queue) + self._loop.asked,
+            "waiting": max(0, len(attempts.open) - len(attempts.running)),
             "running": len(attempts.running),
             "finished": attempts.finished,
             "cache_hits": self._cache.hits,
@@ -278,8 +307,8 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.close(cancel=kind is not None)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # The engine's thread.
 
@@ -355,7 +384,7 @@ class Engine:
         return self._models[name]
 
     def _settle(self, module: torch.nn.Module) -> torch.nn.Module:
-        return self._settled.setdefault(id(module), settled_stand_in(module))
+        return self._settled.get(id(module)) or settled_stand_in(module)
 
     def _cap(self, call: Waiting) -> int:
         assert isinstance(call, Call)
@@ -367,10 +396,3 @@ class Engine:
             # turns are what decodes are short of: a flat curve must not leave a turn half used
             return min(DECODE_ROWS, self.profile.limit(call.shape_key))
         return self.profile.cap(call.shape_key)
-
-
-def _check_rows(max_batch_rows: int | None, fixed_rows: int) -> None:
-    if max_batch_rows is not None and max_batch_rows < 1:
-        raise errors.BadInput(f"max_batch_rows must be at least 1, not {max_batch_rows}", field="max_batch_rows")
-    if fixed_rows < 1 or fixed_rows & (fixed_rows - 1):
-        raise errors.BadInput(f"fixed_rows must be a power of two, not {fixed_rows}", field="fixed_rows")

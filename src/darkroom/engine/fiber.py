@@ -3,14 +3,15 @@
 The only file that imports greenlet. State that torch keeps per thread (grad and inference mode, autocast, function
 modes) and the default random generators belong to the fiber: without swapping them at every switch, one pipeline's
 `torch.no_grad()` would restore another's value, and solvers that draw from the default generator would depend on
-their neighbours. The default generator is global to the process: other threads that draw from it while a fiber runs
-would disturb that fiber.
+their neighbours. The default generator is global to the process: engines take turns to run a fiber, and other threads
+that draw from it while one runs would disturb it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from typing import Any
 import torch
 from greenlet import getcurrent, greenlet
 
-_AUTOCAST_DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")  # torch keeps one setting for each, present or not
 _C: Any = torch._C
+# The default generators are the process's: one fiber at a time has its own state in them, whichever engine runs it.
+_generators_in_use = threading.RLock()
 
 
 class Cancelled(BaseException):
@@ -43,7 +46,7 @@ class ThreadState:
     @classmethod
     def take(cls) -> ThreadState:
         """Read this thread's state and leave its function modes empty, and inference mode covered."""
-        autocast = tuple((torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in _AUTOCAST_DEVICES)
+        autocast = tuple((torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in AUTOCAST_DEVICES)
         modes = [_C._pop_torch_function_stack() for _ in range(_C._len_torch_function_stack())]
         state = cls(torch.is_grad_enabled(), autocast, modes)
         if torch.is_inference_mode_enabled():
@@ -57,7 +60,7 @@ class ThreadState:
             self.cover.__exit__(None, None, None)
         if torch.is_grad_enabled() != self.grad:
             torch._C._set_grad_enabled(self.grad)
-        for device, (enabled, dtype) in zip(_AUTOCAST_DEVICES, self.autocast, strict=True):
+        for device, (enabled, dtype) in zip(AUTOCAST_DEVICES, self.autocast, strict=True):
             if torch.is_autocast_enabled(device) != enabled:
                 torch.set_autocast_enabled(device, enabled)
             if torch.get_autocast_dtype(device) != dtype:
@@ -94,7 +97,7 @@ class Fiber(greenlet):
         super().__init__(lambda _: function())
         self.gr_context = context
         self.owner = owner
-        self._state = ThreadState(False, tuple((False, torch.get_autocast_dtype(d)) for d in _AUTOCAST_DEVICES), [])
+        self._state = ThreadState(False, tuple((False, torch.get_autocast_dtype(d)) for d in AUTOCAST_DEVICES), [])
         self._random = _seeded_state(seed)
 
     def resume(self, value: Any = None) -> Any:
@@ -114,26 +117,31 @@ class Fiber(greenlet):
     @contextlib.contextmanager
     def drawing(self) -> Iterator[None]:
         """Draw from the fiber's default generators outside of it, while it is parked: for its own call's forward."""
-        hub_random = _random_state()
-        _set_random_state(self._random)
-        try:
-            yield
-        finally:
-            self._random = _random_state()
-            _set_random_state(hub_random)
+        with _generators_in_use:
+            hub_random = _random_state()
+            _set_random_state(self._random)
+            try:
+                yield
+            finally:
+                self._random = _random_state()
+                _set_random_state(hub_random)
 
     def _enter(self, go: Callable[[], Any]) -> Any:
         # greenlet returns to the parent that was current when it was made; the hub may have been another one.
         self.parent = getcurrent()
-        hub_state, hub_random = ThreadState.take(), _random_state()
+        hub_state = ThreadState.take()
+        try:
+            with self.drawing():
+                return self._go_in(go)
+        finally:
+            hub_state.put()
+
+    def _go_in(self, go: Callable[[], Any]) -> Any:
         self._state.put()
-        _set_random_state(self._random)
         try:
             return go()
         finally:
-            self._state, self._random = ThreadState.take(), _random_state()
-            hub_state.put()
-            _set_random_state(hub_random)
+            self._state = ThreadState.take()
 
 
 def current() -> Fiber | None:

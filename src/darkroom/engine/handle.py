@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from ..core import FINAL_EVENTS, Event
-from ..errors import NotSupported
+from ..errors import Conflict, NotSupported
+from . import fiber
+
+log = logging.getLogger(__name__)
 
 METRICS = ("queued_s", "encode_s", "denoise_s", "decode_s", "device_s", "host_s")
 
 
 class Handle:
-    """One request as its submitter sees it; every method may be called from any thread."""
+    """One request as its submitter sees it; every method may be called from any thread.
 
-    def __init__(self) -> None:
+    `is_engines` says whether the calling thread is its engine's, which must not wait for it.
+    """
+
+    def __init__(self, is_engines: Callable[[], bool] = lambda: False) -> None:
+        self._is_engines = is_engines
         self._request_cancel: Callable[[], None] = lambda: None
         self._changed = threading.Condition()
         self._events: list[Event] = []
@@ -34,8 +42,11 @@ class Handle:
     def result(self, timeout: float | None = None) -> Any:
         """What the pipeline's own `__call__` returns; waits at most `timeout` seconds.
 
-        Raises `TimeoutError` (the request goes on), `JobCancelled`, `DeadlineExceeded`, or the pipeline's own error.
+        Raises `TimeoutError` (the request goes on), `JobCancelled`, `DeadlineExceeded`, the pipeline's own error;
+        `Conflict` where an engine's own thread would wait for ever.
         """
+        if timeout != 0:
+            self._check_may_wait()
         with self._changed:
             if not self._changed.wait_for(lambda: self._is_done, timeout):
                 raise TimeoutError(f"not done after {timeout} s; it goes on, ask again or cancel it")
@@ -71,6 +82,8 @@ class Handle:
         last = 0
         while True:
             with self._changed:
+                if self._seq == last:
+                    self._check_may_wait()
                 self._changed.wait_for(lambda seen=last: self._seq > seen)  # type: ignore[misc]
                 fresh = [event for event in self._events if event.seq > last]
             for event in fresh:
@@ -80,14 +93,13 @@ class Handle:
                     return
 
     def listen(self, listener: Callable[[Event], None]) -> None:
-        """Call it with each event, in the thread where that happens: the engine's, so it must be quick and not raise.
+        """Call it with each event, in the thread where that happens: the engine's, so it must be quick.
 
-        What has happened before is told at once.
+        What has happened before is told at once. One that raises is told no more.
         """
         with self._changed:
-            for event in self._events:
-                listener(event)
-            self._told.append(listener)
+            if all(_tell(listener, event) for event in self._events):
+                self._told.append(listener)
 
     def checkpoint(self) -> Any:
         """The tape to resume from; not built yet."""
@@ -97,6 +109,7 @@ class Handle:
         return self._wait().__await__()
 
     async def _wait(self) -> Any:
+        self._check_may_wait()
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
 
@@ -117,6 +130,11 @@ class Handle:
                 self._listeners.remove(wake)
         return self.result(0)
 
+    def _check_may_wait(self) -> None:
+        """A fiber that waits holds up every other one, and so does whoever calls from the engine's thread."""
+        if not self._is_done and (fiber.current() is not None or self._is_engines()):
+            raise Conflict("a callback or a listener in an engine's thread must not wait for a request: it never ends")
+
     def _when_done(self, listener: Callable[[], None]) -> None:
         with self._changed:
             if not self._is_done:
@@ -136,8 +154,10 @@ class Handle:
             event = self._append(kind, data)
             told = list(self._told)
             self._changed.notify_all()
-        for listener in told:
-            listener(event)
+        failed = [listener for listener in told if not _tell(listener, event)]
+        if failed:
+            with self._changed:
+                self._told = [listener for listener in self._told if listener not in failed]
 
     def charge(self, **seconds: float) -> None:
         """Add to its `metrics`."""
@@ -156,7 +176,7 @@ class Handle:
             self._request_cancel = lambda: None  # it holds the request, and with it inputs and views
             self._changed.notify_all()
         for tell in told:
-            tell(event)
+            _tell(tell, event)
         for listener in listeners:
             listener()
 
@@ -168,3 +188,13 @@ class Handle:
         event = Event(self._seq, time.time(), kind, data)
         self._events.append(event)
         return event
+
+
+def _tell(listener: Callable[[Event], None], event: Event) -> bool:
+    """Whether the listener took it; its fault must end neither its request nor everybody's."""
+    try:
+        listener(event)
+    except Exception:  # budget: whatever a listener raises
+        log.exception("a listener of a request failed and is told no more")
+        return False
+    return True

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from . import fiber
-from .call import HostCall, make_call
+from .call import make_call
 from .specs import CallSpec, Kind
 
 _uids = itertools.count(1)
@@ -29,7 +29,6 @@ class HookedMethod:
         # tells what its forwards cost, in this process and in the next one: the same code over as many weights
         self.identity = f"{type(module).__name__}.{method}/{sum(p.numel() for p in module.parameters())}"
         self.spec = spec
-        self._module = module
         self.original = getattr(module, method)
         self.is_solitary = spec is not None and _any_set(module, spec.alone_where)
         self.users = 0
@@ -49,8 +48,6 @@ class HookedMethod:
         running = fiber.current()
         if running is None:
             return self.original(*args, **kwargs)
-        if self.kind == Kind.HOST and _is_on_host(self._module):
-            return running.park(HostCall(self.original, args, kwargs))
         return running.park(make_call(self, args, kwargs, running.owner.fixed_rows))
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
@@ -81,10 +78,6 @@ class HookedMethod:
             elif parameter is not inspect.Parameter.VAR_POSITIONAL:
                 arguments[name] = value
         return arguments
-
-
-def _is_on_host(module: torch.nn.Module) -> bool:
-    return all(parameter.device.type == "cpu" for parameter in module.parameters())
 
 
 def _any_set(module: torch.nn.Module, names: tuple[str, ...]) -> bool:

@@ -34,14 +34,13 @@ class Loop:
         self._ended = threading.Event()
 
     @property
-    def asked(self) -> int:
-        """What lies in the inbox."""
-        return len(self._inbox)
-
-    @property
     def has_begun(self) -> bool:
         """Whether some thread is the engine's."""
         return self._ident is not None
+
+    def is_own_thread(self) -> bool:
+        """Whether the calling thread is the engine's."""
+        return self._ident == threading.get_ident()
 
     def check_open(self, what: str) -> None:
         """Raise `EngineClosed` where it closes."""
@@ -91,7 +90,7 @@ class Loop:
                 self._inbox.append(last)
             self._wakeup.notify()
             ident = self._ident
-        if ident is not None and ident != threading.get_ident():
+        if ident is not None and not self.is_own_thread():
             self._ended.wait()
         return ident is not None
 

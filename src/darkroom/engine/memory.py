@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from pathlib import Path
 
+import psutil
 import torch
 
 from . import rows
@@ -13,14 +14,24 @@ from .call import Call
 # A fiber keeps latents, scheduler history and guidance halves beside the arguments of its parked call.
 HELD_PER_ARGUMENT_BYTE = 4
 UNKNOWN_LIMIT = 32  # fibers at once until a first call has been seen
+CGROUP = Path("/sys/fs/cgroup")  # where a container's limits are told
 
 
 class Budget:
-    """`budget_bytes` None takes a quarter of what is free now, on the accelerator where there is one."""
+    """`said_bytes` None takes a quarter of what is free beside the models, on the accelerator where there is one."""
 
-    def __init__(self, budget_bytes: int | None) -> None:
-        self.budget_bytes = _free_bytes() // 4 if budget_bytes is None else budget_bytes
+    def __init__(self, said_bytes: int | None) -> None:
+        self._said_bytes = said_bytes
         self._bytes_per_fiber: dict[str, float] = {}
+        self.measure()
+
+    def measure(self) -> None:
+        """Asked when a model has come or gone."""
+        self.budget_bytes = _free_bytes() // 4 if self._said_bytes is None else self._said_bytes
+
+    def forget(self, model: str) -> None:
+        """A model that is served no longer measures nobody."""
+        self._bytes_per_fiber.pop(model, None)
 
     def learn(self, model: str, call: Call) -> None:
         """Take the largest recent call as the measure of a model; one giant is forgotten in time."""
@@ -39,8 +50,16 @@ class Budget:
 
 def _free_bytes() -> int:
     if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0]
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # torch's own store of free blocks
+        return torch.cuda.mem_get_info()[0] + kept
+    return min(psutil.virtual_memory().available, free_in_group(CGROUP))
+
+
+def free_in_group(folder: Path) -> int:
+    """Bytes that this container may still take (cgroup v2); more than anybody has where nothing bounds it."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    except (ValueError, OSError):  # not every system tells
-        return 4 * 2**30
+        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):  # no container, or one without a limit: "max"
+        return 2**63
+    return max(0, limit - used + int(stat.get("inactive_file", 0)))  # pages that are given back when they are needed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,18 @@ if TYPE_CHECKING:
     from .handle import Handle
     from .served import Served
 
-# Least-squares maps of one latent pixel to RGB in -1..1, rows are latent channels, by (channels, scaling factor).
+log = logging.getLogger(__name__)
+
+# Least-squares maps of one latent pixel to RGB in -1..1, rows are latent channels, by (channels, scaling factor). An
+# autoencoder that brings a map of its own has it in its configuration, as OWN_FACTORS.
 RGB_FACTORS: dict[tuple[int, float], list[list[float]]] = {
     (4, 0.18215): [[0.298, 0.207, 0.208], [0.187, 0.286, 0.173], [-0.158, 0.189, 0.264], [-0.184, -0.271, -0.473]],
     (4, 0.13025): [[0.365, 0.423, 0.434], [-0.253, -0.004, 0.107], [0.108, 0.111, -0.036], [-0.317, -0.249, -0.219]],
 }
+
+
+# Private to diffusers, which keeps it and passes it by; from a setting without the underscore it would warn.
+OWN_FACTORS = "_latent_rgb_factors"
 
 
 def listen(served: Served, arguments: dict[str, Any], handle: Handle, every: int) -> None:
@@ -34,7 +42,7 @@ def _callback(own: Any, arguments: dict[str, Any], handle: Handle, every: int) -
     def on_step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         answer = own(pipe, step, timestep, tensors) if own is not None else {}
         if (step + 1) % every == 0:
-            picture = picture_of(pipe, tensors["latents"], arguments)
+            picture = _picture_if_any(pipe, tensors["latents"], arguments)
             if picture is not None:
                 handle.emit("preview", step=step + 1, image=picture)
         return answer
@@ -42,31 +50,60 @@ def _callback(own: Any, arguments: dict[str, Any], handle: Handle, every: int) -
     return on_step_end
 
 
+def _picture_if_any(pipe: Any, latents: torch.Tensor, arguments: dict[str, Any]) -> Image.Image | None:
+    try:
+        return picture_of(pipe, latents, arguments)
+    except Exception:  # budget: whatever a pipeline keeps in its latents, a picture by the way must not end its request
+        log.warning("%s: no preview", type(pipe).__name__, exc_info=True)
+        return None
+
+
 def picture_of(pipe: Any, latents: torch.Tensor, arguments: dict[str, Any]) -> Image.Image | None:
     """The first image's latents as a small RGB picture; None for latents that are no single picture."""
     latents = _unpacked(pipe, latents[:1], arguments)
-    if latents.dim() != 4 or not hasattr(getattr(getattr(pipe, "vae", None), "config", None), "scaling_factor"):
+    if latents.dim() != 4 or not _makes_pictures(pipe):
         return None
     factors = _factors(pipe, latents.shape[1])
-    rgb = _decoded(pipe, latents) if factors is None else torch.einsum("chw,cr->rhw", latents[0].float(), factors)
+    rgb = _decoded(pipe, latents) if factors is None else _mapped(latents[0].float(), factors)
+    if rgb.shape[0] != 3:
+        return None
     pixels = ((rgb.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
+def _makes_pictures(pipe: Any) -> bool:
+    config = getattr(getattr(pipe, "vae", None), "config", None)
+    return hasattr(config, "scaling_factor") and getattr(config, "out_channels", 3) == 3
+
+
 def _unpacked(pipe: Any, latents: torch.Tensor, arguments: dict[str, Any]) -> torch.Tensor:
-    """Flux and kin keep latents as a sequence of 2x2 patches."""
+    """Flux and kin keep latents as a sequence of 2x2 patches; left packed where the size is not what was asked for.
+
+    Pipelines that edit a picture take the size from that.
+    """
     if latents.dim() != 3 or not (hasattr(pipe, "_unpack_latents") and hasattr(pipe, "default_sample_size")):
         return latents
     size = pipe.default_sample_size * pipe.vae_scale_factor
     height, width = arguments.get("height") or size, arguments.get("width") or size
+    patch = 2 * pipe.vae_scale_factor
+    if latents.shape[1] != (height // patch) * (width // patch):
+        return latents
     unpacked: torch.Tensor = pipe._unpack_latents(latents, height, width, pipe.vae_scale_factor)
     return unpacked
 
 
 def _factors(pipe: Any, channels: int) -> torch.Tensor | None:
-    own = getattr(pipe, "latent_rgb_factors", None)
-    known = own if own is not None else RGB_FACTORS.get((channels, float(pipe.vae.config.scaling_factor)))
-    return None if known is None or len(known) != channels else torch.tensor(known, device=pipe.vae.device)
+    """A map for these latents: the autoencoder's own, by its configuration, or a known one."""
+    config = pipe.vae.config
+    known = config.get(OWN_FACTORS) or RGB_FACTORS.get((channels, float(config.scaling_factor)))
+    return None if known is None or len(known) not in (channels, channels + 1) else torch.tensor(known)
+
+
+def _mapped(latents: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """A last row more than there are channels is added to every pixel."""
+    channels, factors = latents.shape[0], factors.to(latents.device)
+    rgb = torch.einsum("chw,cr->rhw", latents, factors[:channels])
+    return rgb + factors[channels:].sum(0)[:, None, None]
 
 
 def _decoded(pipe: Any, latents: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from . import preview
 from .call import Call
 from .fiber import Fiber
 from .forecast import Work, left, one_step
+from .guard import versions_of
 from .handle import Handle
 from .pace import Seen, Trip
 from .served import Served
@@ -54,11 +55,12 @@ class Request:
     submitted_at: float = field(default_factory=time.monotonic)
     stop: BaseException | None = None  # why it must end: JobCancelled, DeadlineExceeded, EngineClosed
     throws: int = 0
+    versions: int = 0  # of the weights when it started
     trip: Trip = field(default_factory=lambda: Trip(time.monotonic()))
 
     def start(self, shared: set[int]) -> Fiber:
         """A fresh fiber from the beginning; only on a borrowed module view may it write on modules."""
-        self.guarded = shared
+        self.guarded, self.versions = shared, versions_of(self.served.weights)
         self.trip = Trip(time.monotonic())
         if self.wants_own and self.own_pipe is None:
             self.own_pipe = self.served.borrow()
@@ -120,7 +122,7 @@ class Request:
         self.handle.emit("progress", step=step, steps=steps, progress=min(1.0, step / max(1, steps)))
 
     def _run_arguments(self) -> dict[str, Any]:
-        arguments = dict(self.arguments)
+        arguments: dict[str, Any] = own_copy(self.arguments)
         if self.seed is not None and "generator" in self.served.parameters:
             arguments["generator"] = image_generators(self.seed, count_images(arguments))
         elif arguments.get("generator") is not None:
@@ -193,10 +195,17 @@ def image_generators(seed: int, images: int) -> torch.Generator | list[torch.Gen
     return generators[0] if images == 1 else generators
 
 
-def with_own_generator(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with a copy of the caller's generator, as it stands now."""
-    given = arguments.get("generator")
-    return arguments if given is None else {**arguments, "generator": _clone_generators(given)}
+def as_they_are_now(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with copies of the caller's dicts, lists and generator: what becomes of those is the caller's."""
+    given, own = arguments.get("generator"), own_copy(arguments)
+    return own if given is None else {**own, "generator": _clone_generators(given)}
+
+
+def own_copy(value: Any) -> Any:
+    """Plain dicts, lists and tuples anew, as deep as they go; tensors and pictures as they are, for they are large."""
+    if type(value) is dict:
+        return {key: own_copy(inner) for key, inner in value.items()}
+    return type(value)(map(own_copy, value)) if type(value) in (list, tuple) else value
 
 
 def _clone_generators(given: Any) -> Any:
@@ -223,3 +232,18 @@ def check_own_keywords(seed: Any, arguments: dict[str, Any], deadline_s: Any, pr
 def deadline_of(deadline_s: float | None) -> float | None:
     """Seconds from now as a time on the engine's clock."""
     return None if deadline_s is None else time.monotonic() + deadline_s
+
+
+def check_rows(max_batch_rows: int | None, fixed_rows: int) -> None:
+    """Raise `BadInput` for row counts that no forward can have."""
+    if max_batch_rows is not None and max_batch_rows < 1:
+        raise BadInput(f"max_batch_rows must be at least 1, not {max_batch_rows}", field="max_batch_rows")
+    if fixed_rows < 1 or fixed_rows & (fixed_rows - 1):
+        raise BadInput(f"fixed_rows must be a power of two, not {fixed_rows}", field="fixed_rows")
+
+
+def check_room(fixed_rows: int, max_batch_rows: int) -> None:
+    """Raise `BadInput` where a reproducible forward would have more rows than one may have."""
+    if fixed_rows > max_batch_rows:
+        said = f"reproducible forwards have {fixed_rows} rows, and max_batch_rows allows {max_batch_rows}"
+        raise BadInput(f"{said}: set fixed_rows to a power of two up to that", field="fixed_rows")

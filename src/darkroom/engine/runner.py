@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from . import rows
 from .call import Call, in_state
 from .fiber import forget_frames
+from .hook import HookedMethod
 from .profile import Profile
 from .specs import Kind
 
@@ -47,13 +49,15 @@ class ModuleStats:
 
 
 @dataclass
-class _Checks:
-    """Batches seen since the last shadow check, by hook and shape."""
+class _Known:
+    """What is known of one hooked method; it goes when the hook goes."""
 
-    since: dict[Any, int] = field(default_factory=dict)
+    unbatched: str | None = None  # why its calls run one at a time
+    steady: dict[Any, bool] = field(default_factory=dict)  # regime -> rows keep their bits at R
+    since: dict[Any, int] = field(default_factory=dict)  # regime -> batches since the last shadow check
 
     def is_due(self, call: Call) -> bool:
-        key = (call.key.hook, call.key.shapes)
+        key = _regime(call)
         seen = self.since.get(key, CHECK_EVERY)
         self.since[key] = 1 if seen >= CHECK_EVERY else seen + 1
         return seen >= CHECK_EVERY
@@ -66,15 +70,16 @@ class Runner:
         self.profile = profile
         self.modules: dict[str, ModuleStats] = {}
         self.seconds = 0.0
-        self.unbatched: dict[int, str] = {}  # hook -> why its calls run one at a time
         self._check = check
         self._is_counting = True
-        self._checks = _Checks()
-        self._steady: dict[Any, bool] = {}  # (hook, shape, R) -> rows keep their bits at R
+        self._known: weakref.WeakKeyDictionary[HookedMethod, _Known] = weakref.WeakKeyDictionary()
 
     def can_batch(self, call: Call) -> bool:
         """Whether calls like this one may share a forward."""
-        return call.is_stackable and call.key.hook not in self.unbatched
+        return call.is_stackable and self._known_of(call).unbatched is None
+
+    def _known_of(self, call: Call) -> _Known:
+        return self._known.setdefault(call.hook, _Known())
 
     def run(self, calls: Sequence[Call]) -> list[Outcome]:
         """Every call's outcome, in order; one call's fault stays its own."""
@@ -91,13 +96,16 @@ class Runner:
     def _run_checked(self, calls: Sequence[Call]) -> list[Outcome]:
         first = calls[0]
         if first.is_stackable and first.key.fixed_rows:  # its row count holds whatever becomes of batching
-            return self._run_fixed(calls)
+            outcomes = self._run_fixed(calls)
+            return self._check_company(calls, outcomes) if self._is_check_due(calls) else outcomes
         if len(calls) == 1 or not self.can_batch(first):  # nothing to stack: as its pipeline calls it, with no copies
             return [outcome for call in calls for outcome in self._run_alone(call)]
         outcomes = self._run_stacked(calls)
-        if self._check and len(calls) > 1 and self._checks.is_due(first):
-            return self._shadow_check(calls, outcomes)
-        return outcomes
+        return self._shadow_check(calls, outcomes) if self._is_check_due(calls) else outcomes
+
+    def _is_check_due(self, calls: Sequence[Call]) -> bool:
+        is_shared = len(calls) > 1 and calls[0].key.fixed_rows != 1
+        return self._check and is_shared and self._known_of(calls[0]).is_due(calls[0])
 
     def _halve(self, calls: Sequence[Call], error: Exception) -> list[Outcome]:
         """Retry a failed forward in halves, so that only the call that fails alone fails its request."""
@@ -134,14 +142,16 @@ class Runner:
     def _run_fixed(self, calls: Sequence[Call]) -> list[Outcome]:
         """At exactly R rows a forward, so that a row's bits depend on neither company nor position."""
         first, fixed = calls[0], calls[0].key.fixed_rows
-        if self._steady.get(_steady_key(first)) is False:
+        steady = self._known_of(first).steady
+        if steady.get(_regime(first)) is False:
             return [outcome for call in calls for outcome in self._run_stacked([call])]
         counts, arguments = [call.rows for call in calls], rows.stack(calls)
         chunks = [self._run_chunk(calls, arguments, start) for start in range(0, sum(counts), fixed)]
-        if _steady_key(first) not in self._steady and not self._check_steady(first, arguments, chunks[0], sum(counts)):
-            return self._run_fixed(calls)
-        parts = rows.split(rows.join(chunks, is_listed=_is_listed(first)), counts, is_listed=_is_listed(first))
-        return _outcomes(calls, parts)
+        if _regime(first) not in steady:
+            steady[_regime(first)] = self._is_steady(first, arguments, chunks[0], sum(counts))
+            if not steady[_regime(first)]:
+                return self._run_fixed(calls)
+        return _joined(calls, chunks)
 
     def _run_chunk(self, calls: Sequence[Call], arguments: dict[str, Any], start: int) -> Any:
         first, fixed = calls[0], calls[0].key.fixed_rows
@@ -152,12 +162,11 @@ class Runner:
         output = self._forward(shares, fixed - used, lambda: first.hook.original(**chunk))
         return rows.split(output, [used, fixed - used], is_listed=_is_listed(first))[0]
 
-    def _check_steady(self, first: Call, arguments: dict[str, Any], output: Any, total: int) -> bool:
+    def _is_steady(self, first: Call, arguments: dict[str, Any], output: Any, total: int) -> bool:
         """Once for each shape: R copies of the last row must all come out as it did in its company."""
         spec, fixed = first.hook.spec, first.key.fixed_rows
         assert spec is not None
         if fixed == 1:
-            self._steady[_steady_key(first)] = True
             return True
         # the last row: where a wrong spec hands the first row's value to all, it is not the first that shows it
         last, is_listed = min(fixed, total) - 1, _is_listed(first)
@@ -167,17 +176,28 @@ class Runner:
         copies = rows.split(made, [1] * fixed, is_listed=is_listed)
         original = rows.split(output, [last, 1], is_listed=is_listed)[1]
         is_steady = all(rows.largest_difference(copy, original) == 0.0 for copy in copies)
-        self._steady[_steady_key(first)] = is_steady
         if not is_steady:
-            log.warning("%s: rows change their bits at %d rows; reproducible calls run alone", first.hook.name, fixed)
+            _warn_of_change(first)
         return is_steady
+
+    def _check_company(self, calls: Sequence[Call], outcomes: list[Outcome]) -> list[Outcome]:
+        """Compare a reproducible batch with each call by itself at R rows; where bits differ none shares rows again."""
+        known = self._known_of(calls[0])
+        if not known.steady[_regime(calls[0])]:
+            return outcomes
+        with self._uncounted():
+            singles = [self._run_fixed([call])[0] for call in calls]
+        if _worst(outcomes, singles) == 0.0:
+            return outcomes
+        known.steady[_regime(calls[0])] = False
+        _warn_of_change(calls[0])
+        return self._run_fixed(calls)
 
     def _shadow_check(self, calls: Sequence[Call], outcomes: list[Outcome]) -> list[Outcome]:
         """Compare a real batch with single calls; a method that batching changes is no longer batched."""
         with self._uncounted():
             singles = [self._run_stacked([call])[0] for call in calls]
-        pairs = zip(outcomes, singles, strict=True)
-        worst = max(rows.largest_difference(batched.output, single.output) for batched, single in pairs)
+        worst = _worst(outcomes, singles)
         if worst <= _noise_of(calls[0]):
             return outcomes
         self._stop_batching(calls[0], f"a batch differed from single calls by {worst:.1e} of the largest value")
@@ -193,7 +213,7 @@ class Runner:
             self._is_counting = True
 
     def _stop_batching(self, call: Call, why: str) -> None:
-        self.unbatched[call.key.hook] = why
+        self._known_of(call).unbatched = why
         self.stats_of(call).unbatched_because = why
         log.warning("%s runs one call at a time: %s", call.hook.name, why)
 
@@ -230,6 +250,23 @@ def _outcomes(calls: Sequence[Call], parts: list[Any]) -> list[Outcome]:
     return [Outcome(call, part) for call, part in zip(calls, parts, strict=True)]
 
 
+def _joined(calls: Sequence[Call], chunks: list[Any]) -> list[Outcome]:
+    """The outcomes of calls whose stacked rows went through several forwards."""
+    is_listed = _is_listed(calls[0])
+    parts = rows.split(rows.join(chunks, is_listed=is_listed), [call.rows for call in calls], is_listed=is_listed)
+    return _outcomes(calls, parts)
+
+
+def _worst(outcomes: list[Outcome], others: list[Outcome]) -> float:
+    pairs = zip(outcomes, others, strict=True)
+    return max(rows.largest_difference(one.output, other.output) for one, other in pairs)
+
+
+def _warn_of_change(call: Call) -> None:
+    said = "%s: rows change their bits at %d rows; reproducible calls run alone"
+    log.warning(said, call.hook.name, call.key.fixed_rows)
+
+
 def _within(calls: Sequence[Call], start: int, stop: int) -> list[tuple[Call, int]]:
     """The calls that have rows between `start` and `stop` of the stacked rows, and how many."""
     shares, end = [], 0
@@ -249,13 +286,16 @@ def _is_fixed(call: Call) -> bool:
     return bool(call.arguments and call.hook.spec and call.hook.spec.fixed)
 
 
-def _steady_key(call: Call) -> Any:
-    return (call.key.hook, call.key.shapes, call.key.fixed_rows)
+def _regime(call: Call) -> Any:
+    """What decides which kernels run, for one hooked method; autocast is part of the state."""
+    return (call.key.shapes, call.key.state, call.key.fixed_rows)
 
 
 def _noise_of(call: Call) -> float:
-    dtypes = [t.dtype for t in call.hook.original.__self__.parameters()][:1]
-    return NOISE.get(dtypes[0], max(NOISE.values())) if dtypes else NOISE[torch.float32]
+    """That of the weights' dtype, or of autocast's where it is on."""
+    dtypes = [weight.dtype for weight in call.hook.original.__self__.parameters()][:1]
+    dtypes += [dtype for _, dtype in call.key.state[2]]
+    return max((NOISE.get(dtype, max(NOISE.values())) for dtype in dtypes), default=NOISE[torch.float32])
 
 
 def _random_of(call: Call) -> contextlib.AbstractContextManager[None]:

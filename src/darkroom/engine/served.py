@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import copy
 import inspect
+import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
 
 from ..errors import ModelNotServable, UnknownArgument
-from . import exclusive, hook, view
+from . import exclusive, frozen, hook, view
 from .pace import Pace
-from .spec_table import CONTAINERS, find
+from .spec_table import CONTAINERS, find, heavy_part_of
 from .specs import CallSpec
 
 OWN_KEYWORDS = frozenset({"seed", "model", "adapters", "priority", "deadline_s", "reproducible"})
 # Read from **kwargs by diffusers' older pipelines; anything else there would be dropped in silence.
 LEGACY_KEYWORDS = frozenset({"callback", "callback_steps"})
 
+attaching = threading.RLock()  # engines may share modules: who hooks and freezes them is counted process-wide
 SPARES = 2  # module views kept for requests that write on modules; each costs what a copy without weights costs
 
 
@@ -38,39 +40,42 @@ class Served:
         self.parameters = _call_parameters(type(pipe))
         self.pace = Pace()
         self._hooked: list[tuple[torch.nn.Module, str]] = []
-        self._trained: list[torch.nn.Module] = []
+        self._frozen: list[torch.nn.Module] = []
         self._tokenizers: list[Any] = []
         self._spares: list[tuple[Any, view.Written]] = []
         self._lent: dict[int, view.Written] = {}
         self._labels: dict[str, str] = {}
+        shared = (*view.modules_of(pipe), *settled.values())
+        self.weights = [weight for module in shared for weight in module.parameters()]
         for module in view.modules_of(pipe):
             _refuse_unfrozen(name, module)
         self.kinds = view.settled_kinds(pipe)
 
     def attach(self, taken: dict[str, int]) -> None:
         """Freeze the modules and hook their heavy methods; `taken` holds the labels in use and whose they are."""
-        for component, module in view.named_modules_of(self.pipe):
-            is_free = taken.setdefault(component, id(module)) == id(module)
-            self._labels[component] = component if is_free else f"{self.name}.{component}"
-            self._freeze(module)
-            self._attach(module, component)
-        for tokenizer in view.tokenizers_of(self.pipe):
-            exclusive.attach(tokenizer)
-            self._tokenizers.append(tokenizer)
-        for original, stand_in in self.settled.items():
-            names = [name for name, module in view.named_modules_of(self.pipe) if id(module) == original]
-            if names:
-                self._attach(stand_in, names[0])
+        with attaching:
+            for component, module in view.named_modules_of(self.pipe):
+                is_free = taken.setdefault(component, id(module)) == id(module)
+                self._labels[component] = component if is_free else f"{self.name}.{component}"
+                self._frozen += frozen.freeze(module)
+                self._attach(module, component)
+            for tokenizer in view.tokenizers_of(self.pipe):
+                exclusive.attach(tokenizer)
+                self._tokenizers.append(tokenizer)
+            for original, stand_in in self.settled.items():
+                names = [name for name, module in view.named_modules_of(self.pipe) if id(module) == original]
+                if names:
+                    self._attach(stand_in, names[0])
 
     def detach(self) -> None:
-        """Leave the modules as they were found."""
-        for module, method in self._hooked:
-            hook.detach(module, method)
-        for module in self._trained:
-            module.training = True
-        for tokenizer in self._tokenizers:
-            exclusive.detach(tokenizer)
-        self._hooked, self._trained, self._tokenizers = [], [], []
+        """Leave the modules as they were found, those that nobody else serves."""
+        with attaching:
+            for module, method in self._hooked:
+                hook.detach(module, method)
+            frozen.thaw(self._frozen)
+            for tokenizer in self._tokenizers:
+                exclusive.detach(tokenizer)
+            self._hooked, self._frozen, self._tokenizers = [], [], []
 
     def guarded(self) -> Iterator[int]:
         """Identities of every module that a request must not write on."""
@@ -108,7 +113,7 @@ class Served:
         if len(self._spares) < SPARES:
             self._spares.append((own, written))
             return
-        mine = {id(module) for _, module in self._copies_of(own)}
+        mine = {id(inner) for _, module in self._copies_of(own) for inner in module.modules()}
         for module, method in [hooked for hooked in self._hooked if id(hooked[0]) in mine]:
             hook.detach(module, method)
         self._hooked = [hooked for hooked in self._hooked if id(hooked[0]) not in mine]
@@ -118,9 +123,12 @@ class Served:
         shared = {id(module) for module in self.settled.values()}
         return [(name, module) for name, module in view.named_modules_of(own) if id(module) not in shared]
 
-    def _freeze(self, module: torch.nn.Module) -> None:
-        self._trained.extend(inner for inner in module.modules() if inner.training)
-        module.eval()
+    def _label_of(self, component: str) -> str:
+        """What is inside another module is called after that one."""
+        outer, _, inner = component.rpartition(".")
+        if component in self._labels or not outer:
+            return self._labels.get(component, component)
+        return f"{self._label_of(outer)}.{inner}"
 
     def _attach(self, module: torch.nn.Module, component: str) -> None:
         container = CONTAINERS.get(type(module).__name__)
@@ -128,8 +136,12 @@ class Served:
             for number, inner in enumerate(getattr(module, container)):
                 self._attach(inner, f"{component}.{number}")
             return
+        heavy_part = heavy_part_of(type(module))
+        if heavy_part is not None:
+            self._attach(getattr(module, heavy_part), f"{component}.{heavy_part}")
+            return
         for method, spec in _methods_of(module):
-            label = self._labels.get(component, component)
+            label = self._label_of(component)
             label = label if method == "forward" else f"{label}.{method}"
             hook.attach(module, method, spec, label)
             self._hooked.append((module, method))

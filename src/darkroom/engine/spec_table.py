@@ -23,8 +23,9 @@ CONTAINERS: dict[str, str] = {
     "FluxMultiControlNetModel": "nets",
 }
 
-# They look at finished pictures, which are host memory by then, and hand out lists of verdicts that do not split.
-CHECKERS = frozenset({"StableDiffusionSafetyChecker", "IFSafetyChecker"})
+# They hand out lists of verdicts that do not split, but the heavy part of their work is one inner module: that one is
+# hooked instead, and what they make of its output is theirs.
+CHECKERS: dict[str, str] = {"StableDiffusionSafetyChecker": "vision_model", "IFSafetyChecker": "vision_model"}
 
 # A timestep becomes one value a row. An integer one and a float one may meet in a batch: every embedding here casts
 # to float32 before its sine, where both are exact below 2**24.
@@ -243,13 +244,19 @@ SPECS: dict[str, tuple[CallSpec, ...]] = {
 }
 
 
+def heavy_part_of(module_class: type) -> str | None:
+    """The attribute with the inner module that is to be hooked in a checker's place; None: it is no checker."""
+    for base in module_class.__mro__:
+        if base.__module__.partition(".")[0] in LIBRARIES and base.__name__ in CHECKERS:
+            return CHECKERS[base.__name__]
+    return None
+
+
 def find(module_class: type) -> tuple[CallSpec, ...] | None:
     """The specs that hold for a module's class; None when none is known or its own methods differ."""
     for base in module_class.__mro__:
         if base.__module__.partition(".")[0] not in LIBRARIES:
             continue
-        if base.__name__ in CHECKERS:
-            return (CallSpec("forward", Kind.HOST, "clip_input", alone_if=lambda _: True),)
         if base.__name__ in SPECS:
             return (
                 tuple(spec for spec in SPECS[base.__name__] if _is_inherited(module_class, base, spec.method)) or None

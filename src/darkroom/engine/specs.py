@@ -20,7 +20,6 @@ class Kind(StrEnum):
     CONTROL = "control"  # a ControlNet: its residuals are large, so its denoiser runs next
     ENCODE = "encode"  # a pure function of its arguments: run at once, cached where `cached`
     DECODE = "decode"
-    HOST = "host"  # no part of making a picture, such as checking it: beside the loop, where the module is on the CPU
     OTHER = "other"
 
 

@@ -1,8 +1,8 @@
 """A request's own cheap copy of a pipeline, and module views that share parameters.
 
 A pipeline object is not re-entrant: it keeps guidance, step counts and scheduler state on itself. A view is a shallow
-copy with its own schedulers; rebuilding from components would lose init arguments that are no modules. A module view
-is for pipelines that write on their modules: copies of the modules over the same parameters and buffers.
+copy with schedulers and guiders of its own; rebuilding from components would lose init arguments that are no modules.
+A module view is for pipelines that write on their modules: copies of the modules over the same parameters and buffers.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ from .call import HostCall
 
 
 def make_view(pipe: Any, substitutes: Mapping[int, torch.nn.Module], kinds: Mapping[int, type]) -> Any:
-    """A shallow copy with own schedulers and processors; `substitutes` replaces modules, `kinds` classes."""
+    """A shallow copy with own schedulers, guiders and processors; `substitutes` replaces modules, `kinds` classes."""
     view = copy.copy(pipe)
     view.__class__ = kinds.get(id(pipe), type(pipe))
     state = view.__dict__
     for name, value in list(state.items()):
         if id(value) in substitutes:
             state[name] = substitutes[id(value)]
-        elif is_scheduler(value):
-            state[name] = copy.deepcopy(value)
         elif is_pipeline(value):
             state[name] = make_view(value, substitutes, kinds)
         elif is_image_processor(value):
@@ -35,6 +33,8 @@ def make_view(pipe: Any, substitutes: Mapping[int, torch.nn.Module], kinds: Mapp
         elif id(value) in kinds:
             state[name] = copy.copy(value)
             state[name].__class__ = kinds[id(value)]
+        elif keeps_state(value):
+            state[name] = copy.deepcopy(value)
     return view
 
 
@@ -126,9 +126,13 @@ def is_pipeline(value: Any) -> bool:
     return callable(value) and hasattr(type(value), "components") and not isinstance(value, torch.nn.Module)
 
 
-def is_scheduler(value: Any) -> bool:
-    """A noise scheduler keeps the state of one request's loop."""
-    return hasattr(value, "set_timesteps") and hasattr(value, "step")
+def keeps_state(value: Any) -> bool:
+    """What keeps one request's loop on itself: solvers, guiders, and diffusers' other parts without weights."""
+    if isinstance(value, torch.nn.Module | type):
+        return False
+    is_scheduler = hasattr(value, "set_timesteps") and hasattr(value, "step")
+    is_guider = hasattr(value, "set_state") and hasattr(value, "prepare_inputs")
+    return is_scheduler or is_guider or (hasattr(value, "register_to_config") and hasattr(value, "from_config"))
 
 
 def is_image_processor(value: Any) -> bool:

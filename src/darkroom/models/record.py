@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from .loading import Loaded
 
 
-def conditions_of(loaded: Loaded, fixed_rows: int, threads: int) -> dict[str, Any]:
-    """What decides the pixels beside the request; JSON."""
+def conditions_of(loaded: Loaded, fixed_rows: int, threads: int, *, origin: str | None = None) -> dict[str, Any]:
+    """What decides the pixels beside the request; JSON. `origin`: where a model lies that no catalogue names."""
     return {
         "model": loaded.entry.name,
+        **({"origin": origin} if origin is not None else {}),
         "revision": loaded.revision,
         "fixed_rows": fixed_rows,
         "device": loaded.placement.kind,

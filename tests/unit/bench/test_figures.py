@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bench.engine import ideal, report
+from bench.engine import arrivals, ideal, parity, report
 from bench.engine.figure import Figure, percentile
 from bench.engine.systems import ripe
 from bench.engine.workload import Request, arriving, mixed, poisson_times
+from bench.service import start, submissions
 
 FLAT_FROM_FOUR = {2: 2.0, 4: 3.0, 8: 6.0}
 
@@ -76,6 +77,48 @@ def test_figure_says_what_it_reached(value: float, is_more_better: bool, verdict
     assert Figure("gain", "share", value, "%", 0.85, 0.95, is_more_better).verdict == verdict
 
 
+def test_a_tie_is_not_ahead() -> None:
+    assert Figure("arrivals", "p99 over the engine's", 1.0, "x", 1.0, is_tie_enough=False).verdict == "NOT REACHED"
+    assert Figure("arrivals", "p99 over the engine's", 1.01, "x", 1.0, is_tie_enough=False).verdict == "floor reached"
+    assert Figure("parity", "bytes", 1.0, "%", 1.0).verdict == "floor reached"
+
+
+def _run(system: str, turn: int, latencies_s: tuple[float, ...]) -> arrivals.Run:
+    return arrivals.Run(system, 0.5, turn, 0.0, 0.0, 0.0, 1.0, latencies_s)
+
+
+def test_p99_is_taken_over_all_repeats_and_not_the_slowest_of_each() -> None:
+    usual = (1.0,) * 30
+    runs = [_run(name, turn, usual) for name in ("plain", "windowed") for turn in range(5)]
+    runs += [_run("engine", turn, (*usual[1:], 9.0) if turn == 0 else usual) for turn in range(5)]
+    found = {figure.name: figure for figure in arrivals.figures(runs, 0.5)}
+    assert found["load 0.5, engine: p99"].value == 1.0
+    ahead = found["load 0.5: p99 of plain over the engine's"]
+    assert (ahead.value, ahead.verdict) == (1.0, "NOT REACHED")
+
+
+def test_each_request_is_judged_by_its_own_noise() -> None:
+    """One noisy request must not widen the bound of all the others."""
+    judged, *_ = parity.figures([2e-5, 1e-6], [1e-7, 1e-4], [True])
+    assert (judged.value, judged.verdict) == (pytest.approx(4.0), "NOT REACHED")
+    judged, *_ = parity.figures([1e-6, 2e-4], [1e-7, 1e-4], [True])
+    assert judged.verdict == "floor reached"
+
+
 def test_figures_without_a_mark_are_not_judged() -> None:
     assert Figure("gain", "seconds", 3.0, "s").verdict == ""
     assert report.missed({1: [Figure("gain", "seconds", 3.0, "s")]}) == []
+
+
+def test_a_store_that_could_not_be_measured_has_not_reached_its_floor() -> None:
+    figures = submissions.figures_of({"control": [100.0, 200.0], "sqlite": [50.0, 120.0]})
+    assert {figure.name: figure.verdict for figure in figures if figure.floor is not None} == {
+        "sqlite over the control": "floor reached",
+        "redis over the control": "NOT REACHED",
+    }
+    assert report.missed({2: figures}) == ["submissions: redis over the control, 2 threads"]
+
+
+def test_the_parts_of_a_start_add_up_to_it() -> None:
+    figures, _ = start.figures_of([{"gateway": 1.0, "ready": 5.0, "first image": 7.5}])
+    assert [figure.value for figure in figures] == [1.0, 4.0, 2.5, 7.5]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.engine.batcher import Batcher
@@ -65,15 +65,24 @@ def test_without_batching_every_call_runs_alone(waiting: list[Toy]) -> None:
     assert len(make(batching=False).next_batch(waiting, 5.0)) == 1
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-3, 3)), min_size=1, max_size=4), st.booleans())
-def test_no_key_waits_longer_than_its_bound(keys: list[tuple[str, int]], has_decodes: bool) -> None:
+streams_drawn = st.lists(
+    st.tuples(st.none() | st.floats(0, 100), st.integers(-3, 3), st.booleans()), min_size=1, max_size=40
+)
+
+
+@settings(deadline=None)
+@given(streams_drawn, st.booleans())
+def test_no_key_waits_longer_than_its_bound(drawn: list[tuple[float | None, int, bool]], has_decodes: bool) -> None:
     """Streams that park anew after every forward, some urgent for ever, against the starvation bound."""
     batcher = make()
-    streams = [Toy(f"{key}{i}", parked_at=0.0, priority=priority) for i, (key, priority) in enumerate(keys)]
+    streams = [
+        Toy(f"{i}", deadline=deadline, priority=priority, follows_control=follows)
+        for i, (deadline, priority, follows) in enumerate(drawn)
+    ]
     if has_decodes:
         streams.append(Toy("decode", kind="decode"))
     now, longest = 0.0, 0.0
-    for _ in range(120):
+    for _ in range(200):
         for call in batcher.next_batch(streams, now):
             longest = max(longest, now - call.parked_at)
             call.parked_at = now + FORWARD_S

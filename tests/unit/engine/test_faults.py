@@ -65,6 +65,7 @@ def test_a_request_that_never_lets_itself_be_cancelled_is_given_up(pipe: Any, ca
         handle.cancel()
         with pytest.raises(errors.JobCancelled):
             handle.result(60)
+        assert [event.type for event in handle.events()][-1] == "cancelled"
         assert engine.submit(**call).result(60).images.shape[0] == 1
     engine._attempts._abandoned.clear()  # the test's own fiber; it would swallow its end for ever
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 
+from darkroom.engine.call import torch_state
 from darkroom.engine.fiber import Cancelled, Fiber, current, forget_frames
 
 
@@ -63,6 +66,49 @@ def test_autocast_belongs_to_the_fiber() -> None:
     assert one.resume() is True
     assert other.resume() is True
     assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps", "xpu"])
+def test_autocast_of_every_kind_of_device_belongs_to_the_fiber_and_goes_with_its_calls(device: str) -> None:
+    def run() -> object:
+        torch.set_autocast_enabled(device, True)
+        torch.set_autocast_dtype(device, torch.bfloat16)
+        park()
+        state = torch_state()
+        torch.set_autocast_enabled(device, False)
+        return state[2]
+
+    before, fiber = torch_state(), fiber_of(run)
+    fiber.resume()
+    assert torch_state() == before
+    assert not torch.is_autocast_enabled(device)
+    assert fiber.resume() == ((device, torch.bfloat16),)
+
+
+def test_two_threads_fibers_take_turns_at_the_default_generator() -> None:
+    """Two engines of one process: each draws what it draws alone."""
+
+    def run() -> list[float]:
+        drawn = []
+        for _ in range(5):
+            drawn.append(torch.rand(1).item())
+            time.sleep(0.002)  # lets the other thread have its turn
+            if len(drawn) % 2:
+                park()
+        return drawn
+
+    def finish(fiber: Fiber) -> list[float]:
+        while True:
+            answer = fiber.resume()
+            if fiber.dead:
+                return list(answer)
+
+    alone = [finish(fiber_of(run, seed=seed)) for seed in range(4)]
+    before = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: finish(fiber_of(run, seed=seed)), range(4)))
+    assert together == alone
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_inference_mode_belongs_to_the_fiber() -> None:

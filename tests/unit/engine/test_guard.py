@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 
 from darkroom import errors
 from darkroom.engine.engine import Engine
+from tests.parity.families import sd_solvers
+from tests.unit.engine.test_engine import hold
 
 
 def forward_of(pipe: Any) -> Any:
@@ -27,10 +30,14 @@ def writes() -> dict[str, Any]:
         "freeu": lambda unet: unet.enable_freeu(0.1, 0.1, 3.0, 3.0),
         "flag": lambda unet: unet.train(),
         "dtype": lambda unet: unet.to(torch.float64),
+        "hook": lambda unet: unet.mid_block.register_forward_hook(lambda module, args, output: output * 2),
+        "buffer": lambda unet: unet.register_buffer("seen", torch.zeros(1)),
+        "module": lambda unet: unet.add_module("more", torch.nn.Identity()),
+        "deletion": lambda unet: delattr(unet, "up_blocks"),
     }
 
 
-@pytest.mark.parametrize("kind", ["processor", "freeu", "flag", "dtype"])
+@pytest.mark.parametrize("kind", ["processor", "freeu", "flag", "dtype", "hook", "buffer", "module", "deletion"])
 def test_a_write_on_a_module_restarts_the_request_on_its_own_copy(pipe: Any, call: dict[str, Any], kind: str) -> None:
     starts: list[int] = []
 
@@ -39,6 +46,7 @@ def test_a_write_on_a_module_restarts_the_request_on_its_own_copy(pipe: Any, cal
             starts.append(id(view.unet))
             writes()[kind](view.unet)
             view.unet.to(torch.float32)
+            view.unet.__dict__["_modules"].setdefault("up_blocks", pipe.unet.up_blocks)
         return {}
 
     state = {name: id(module.processor) for name, module in pipe.unet.named_modules() if hasattr(module, "processor")}
@@ -66,6 +74,26 @@ def test_a_module_view_shares_its_weights(pipe: Any) -> None:
     assert all(mine.data_ptr() == theirs.data_ptr() for mine, theirs in pairs)
     own.unet.to(torch.float64)
     assert {weight.dtype for weight in pipe.unet.parameters()} == {torch.float32}
+
+
+def test_weights_written_in_place_fail_those_that_ran_meanwhile_and_nobody_else(call: dict[str, Any]) -> None:
+    pipe = copy.deepcopy(sd_solvers()["ddim"])
+
+    def write(view: Any, step: int, timestep: Any, tensors: Any) -> dict[str, Any]:
+        if step == 1:
+            view.unet.conv_in.weight.mul_(1.5)
+        return {}
+
+    callback, reached, go = hold()
+    with Engine(pipe) as engine:
+        neighbour = engine.submit(**call, callback_on_step_end=callback)
+        assert reached.wait(30)
+        writer = engine.submit(**call, callback_on_step_end=write)
+        go.set()
+        for handle in (writer, neighbour):
+            with pytest.raises(errors.ModelNotServable, match="written in place"):
+                handle.result(60)
+        assert engine.submit(**call).result(60).images.shape[0] == 1
 
 
 def test_writes_that_change_nothing_are_let_through(pipe: Any, call: dict[str, Any]) -> None:

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 
 from darkroom import errors
 from darkroom.core import Event
+from darkroom.engine import engine as engine_module
 from darkroom.engine import hook
 from darkroom.engine.engine import Engine, Options, Tick
+from darkroom.engine.served import settled_stand_in
 from tests.parity.families import sd_solvers
 from tests.unit.engine.test_engine import hold, same
 
@@ -63,6 +66,82 @@ def test_a_pipeline_in_use_cannot_be_removed(pipe: Any, call: dict[str, Any]) ->
         finally:
             go.set()
         handle.result(WAIT_S)
+
+
+def test_modules_that_another_pipeline_serves_stay_in_eval_mode(call: dict[str, Any]) -> None:
+    pipes = {name: copy.copy(pipe) for name, pipe in sd_solvers().items()}
+    unet = pipes["ddim"].unet
+    unet.train()
+    try:
+        with Engine() as engine:
+            engine.add(pipes["ddim"], "one")
+            engine.add(pipes["euler"], "two")
+            other = Engine(pipes["euler"])
+            engine.remove("one")
+            assert not unet.training
+            engine.close()
+            assert not unet.training, "another engine serves it"
+            other.close()
+            assert unet.training
+    finally:
+        unet.eval()
+
+
+def test_a_pipeline_that_is_removed_while_a_request_comes_takes_it_no_more(
+    call: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine() as engine:
+        engine.add(sd_solvers()["ddim"], "gone")
+        monkeypatch.setattr(engine._models["gone"], "check_keywords", lambda _: engine.remove("gone"))
+        with pytest.raises(errors.UnknownModel, match="removed"):
+            engine.submit(**call)
+        assert engine.stats()["waiting"] == 0
+
+
+def half_vae() -> Any:
+    half = copy.deepcopy(sd_solvers()["ddim"].vae).half()
+    half.register_to_config(force_upcast=True)
+    return half
+
+
+def with_vae(vae: Any, **more: Any) -> Any:
+    return StableDiffusionPipeline(
+        **{**sd_solvers()["ddim"].components, "vae": vae, **more}, requires_safety_checker=False
+    )
+
+
+def test_a_refused_pipeline_leaves_nothing_behind() -> None:
+    vae, unet = half_vae(), copy.deepcopy(sd_solvers()["ddim"].unet)
+    unet._hf_hook = object()
+    with Engine() as engine:
+        with pytest.raises(errors.ModelNotServable):
+            engine.add(with_vae(vae, unet=unet))
+        assert not engine._settled
+        assert not is_hooked(unet)
+
+
+def test_pipelines_that_share_a_half_precision_autoencoder_share_its_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(engine_module, "settled_stand_in", lambda vae: made.append(vae) or settled_stand_in(vae))
+    vae = half_vae()
+    with Engine(with_vae(vae)) as engine:
+        engine.add(with_vae(vae))
+        assert made == [vae]
+        assert len({id(stand_in) for served in engine._models.values() for stand_in in served.settled.values()}) == 1
+
+
+def test_what_is_known_of_a_method_goes_with_its_hook(call: dict[str, Any]) -> None:
+    pipe = sd_solvers()["ddim"]
+    with Engine() as engine:
+        sizes = []
+        for _ in range(3):
+            engine.add(pipe, "again")
+            for handle in [engine.submit(**call) for _ in range(2)]:
+                handle.result(WAIT_S)
+            engine.remove("again")
+            gc.collect()
+            sizes.append(len(engine._runner._known))
+    assert sizes[0] == sizes[2]
 
 
 def test_what_a_removed_pipeline_held_is_let_go(call: dict[str, Any]) -> None:

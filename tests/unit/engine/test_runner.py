@@ -11,7 +11,7 @@ import torch
 from darkroom.engine.call import Call, make_call
 from darkroom.engine.hook import HookedMethod
 from darkroom.engine.profile import Profile
-from darkroom.engine.runner import Runner
+from darkroom.engine.runner import CHECK_EVERY, Runner
 from darkroom.engine.specs import CallSpec, Kind
 
 
@@ -156,6 +156,69 @@ def test_an_honest_batch_passes_the_shadow_check_uncounted() -> None:
     runner.run(calls_of(module, [rows_of(1), rows_of(2)]))
     assert module.forwards == [2, 1, 1]
     assert runner.modules["toy"].batches == 1
+
+
+class Turning(Toy):
+    """Rows mind their company from the forward on that it is told to turn at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_turned = False
+
+    def forward(self, sample: torch.Tensor, timestep: Any, extras: Any = None, grid: Any = None, flag: Any = 1) -> Any:
+        return (sample + (sample.max() if self.has_turned else 0.0),)
+
+
+@pytest.mark.parametrize("fixed_rows", [0, 4])
+def test_one_batch_in_a_thousand_is_checked(fixed_rows: int) -> None:
+    module, runner = Turning(), runner_of()
+    calls = calls_of(module, [rows_of(1), rows_of(100)], fixed_rows=fixed_rows)
+    ends: list[list[float]] = []
+    for _ in range(CHECK_EVERY + 2):
+        ends.append([outcome.output[0][0, 0].item() for outcome in runner.run(calls)])
+        module.has_turned = True
+    assert ends[0] == [1.0, 100.0]
+    assert ends[1] == ends[CHECK_EVERY - 1] == [101.0, 200.0], "checked too often, or it shows nothing"
+    assert ends[CHECK_EVERY] == ends[CHECK_EVERY + 1] == [2.0, 200.0]
+
+
+def test_a_lone_request_whose_rows_are_alike_vouches_for_no_company() -> None:
+    """The first forward of a shape then shows nothing; the first with company does."""
+    runner = runner_of()
+    lone, *company = calls_of(Mixing(), [rows_of(3), rows_of(1), rows_of(100)], fixed_rows=2)
+    runner.run([lone])
+    outcomes = runner.run(company)
+    assert [outcome.output[0][0, 0].item() for outcome in outcomes] == [2.0, 200.0]
+
+
+def test_autocast_is_a_regime_of_its_own() -> None:
+    """What holds for one dtype's kernels says nothing of another's."""
+
+    class Half(Toy):
+        def forward(self, sample: torch.Tensor, timestep: Any, extras: Any = None, grid: Any = None) -> Any:
+            return (sample + (sample.max() if torch.is_autocast_enabled("cpu") else 0.0),)
+
+    runner, module = runner_of(check=False), Half()
+    hook = HookedMethod(module, "forward", SPEC, "toy")
+    samples = [rows_of(100), rows_of(1)]
+    runner.run([make_call(hook, (sample, 1.0), {}, 2) for sample in samples])
+    with torch.autocast("cpu", torch.bfloat16):
+        calls = [make_call(hook, (sample, 1.0), {}, 2) for sample in samples]
+    outcomes = runner.run(calls)
+    assert [outcome.output[0][0, 0].item() for outcome in outcomes] == [200.0, 2.0]
+
+
+@pytest.mark.parametrize("is_autocast", [False, True])
+def test_autocast_has_the_honest_noise_of_its_dtype(is_autocast: bool) -> None:
+    class Rounding(Toy):
+        def forward(self, sample: torch.Tensor, timestep: Any, extras: Any = None, grid: Any = None) -> Any:
+            return (sample * (1.01 if len(sample) > 1 else 1.0),)
+
+    runner = runner_of()
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_autocast):
+        calls = calls_of(Rounding(), [rows_of(1), rows_of(2)])
+    runner.run(calls)
+    assert runner.can_batch(calls[0]) == is_autocast
 
 
 def test_rows_that_change_with_their_company_run_at_their_own_count() -> None:

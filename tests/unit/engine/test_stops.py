@@ -142,6 +142,39 @@ def test_two_requests_that_write_borrow_a_module_view_each(pipe: Any, call: dict
     assert all(np.abs(one - other).max() > 1e-4 for one, other in itertools.pairwise(pictures))
 
 
+def test_a_pipeline_that_swallows_its_cancel_and_returns_ends_cancelled(pipe: Any, call: dict[str, Any]) -> None:
+    class Stubborn(type(pipe)):  # type: ignore[misc]
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return super().__call__(*args, **kwargs)
+            except BaseException:
+                return "as if nothing had happened"
+
+    own = Stubborn(**pipe.components, requires_safety_checker=False)
+    callback, reached, go = hold()
+    with Engine(own) as engine:
+        handle = engine.submit(**call, callback_on_step_end=callback)
+        assert reached.wait(30)
+        handle.cancel()
+        go.set()
+        with pytest.raises(errors.JobCancelled):
+            handle.result(60)
+    assert ended(handle) == ["cancelled"]
+
+
+def test_leaving_by_an_exception_waits_for_what_was_submitted_too(pipe: Any, call: dict[str, Any]) -> None:
+    handles: list[Any] = []
+
+    def leave() -> None:
+        with Engine(pipe) as engine:
+            handles.append(engine.submit(**call))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        leave()
+    assert handles[0].result(0).images.shape[0] == 1
+
+
 @pytest.mark.parametrize("kind", ["denoise", "encode", "decode"])
 def test_a_call_that_is_dropped_is_noticed(
     pipe: Any, call: dict[str, Any], kind: str, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,131 @@
+"""What `darkroom serve` starts, and what it does with the jobs of a dead worker; no process is started here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from darkroom.cli import run
+from darkroom.cli.serve import CUDA_DEVICES, GATEWAY_STOP_S, House, accelerators
+from darkroom.cli.start import with_host
+from darkroom.config import ServeSettings, Settings
+from darkroom.core import JobState, NewJob
+from darkroom.errors import StoreUnavailable
+from darkroom.gateway.access import AllowList
+from darkroom.gateway.server import STOP_S
+from darkroom.jobs.keeper import STOP_S as KEEPER_STOP_S
+from darkroom.jobs.sqlite import SqliteStore
+from darkroom.jobs.store import Claimant, Limits
+
+Machine = Callable[..., None]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with so many devices, by what its nvidia-smi says; and what CUDA_VISIBLE_DEVICES is."""
+
+    def make(devices: int, visible: str | None = None) -> None:
+        program = tmp_path / "bin" / "nvidia-smi"
+        program.parent.mkdir(exist_ok=True)
+        lines = "\n".join(f"GPU {k}: NVIDIA H200 (UUID: GPU-{k})" for k in range(devices))
+        program.write_text(f"#!/bin/sh\ncat <<EOF\n{lines}\nEOF\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.delenv(CUDA_DEVICES, raising=False)
+        if visible is not None:
+            monkeypatch.setenv(CUDA_DEVICES, visible)
+
+    return make
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    with closing(SqliteStore(tmp_path / "jobs.sqlite3", Limits())) as made:
+        yield made
+
+
+@pytest.fixture
+def house(tmp_path: Path, store: SqliteStore) -> Iterator[House]:
+    settings = Settings(
+        home=tmp_path,
+        config_file=None,
+        offline=True,
+        default_model="landscapes",
+        threads=None,
+        models={},
+        serve=ServeSettings(),
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield House(settings, store, listener, [])
+
+
+def test_the_gateway_answers_to_the_name_that_it_was_told_to_listen_on(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Settings] = []
+    monkeypatch.setattr("darkroom.cli.processes.run_gateway", lambda settings, *_, **__: heard.append(settings))
+    monkeypatch.chdir(tmp_path)
+    house.settings = with_host(house.settings, "box.example")
+    arguments = list(house._gateway().command())[3:]
+    arguments[arguments.index("--fd") + 1] = str(os.dup(house.listener.fileno()))
+    assert run(arguments) == 0
+    AllowList(heard[0].serve).check_host("box.example:8188", "10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("devices", "visible", "expected"),
+    [
+        (2, None, ["0", "1", "0", "1"]),
+        (8, "2,5", ["2", "5", "2", "5"]),
+        (8, "GPU-3, GPU-1", ["GPU-3", "GPU-1", "GPU-3", "GPU-1"]),
+        (1, None, ["0", "0", "0", "0"]),
+        (2, "", [None] * 4),
+        (0, None, [None] * 4),
+    ],
+)
+def test_workers_share_out_the_devices_that_may_be_used(
+    machine: Machine, house: House, devices: int, visible: str | None, expected: list[str | None]
+) -> None:
+    machine(devices, visible)
+    assert [house._worker(number).environment.get(CUDA_DEVICES) for number in range(4)] == expected
+
+
+def test_there_is_a_worker_for_each_device_that_may_be_used(machine: Machine) -> None:
+    machine(8, "2,5,6")
+    assert accelerators() == ["2", "5", "6"]
+
+
+def test_the_gateway_is_given_longer_to_stop_than_it_takes() -> None:
+    assert GATEWAY_STOP_S > STOP_S + KEEPER_STOP_S
+
+
+def test_a_dead_worker_s_jobs_go_back_when_the_store_is_there_again(
+    house: House,
+    store: SqliteStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    child = house._worker(0)
+    child.command()
+    worker = house._ids["worker-0"]
+    store.insert([NewJob("job-1", "t", "m", "text-to-image", {})], time.time())
+    store.claim(Claimant(worker, ("m",), ("m",)), 1, time.time())
+    path, away = tmp_path / "jobs.sqlite3", tmp_path / "away.sqlite3"
+    path.rename(away)
+    child.ended(-9)
+    assert "when the store does" in capsys.readouterr().err
+    with pytest.raises(StoreUnavailable):
+        store.check()
+    away.rename(path)
+    house._is_ready, house._release_at = True, 0.0
+    house._look()
+    job = store.get("job-1")
+    assert job is not None
+    assert job.state == JobState.QUEUED
