@@ -18,7 +18,7 @@ import httpx
 
 ROOT = str(Path(__file__).resolve().parent.parent.parent)
 WAIT_S = 180.0
-SETTINGS = "[serve]\nmax_queued = 1000000\npreview_every = 0\nlog_format = 'json'\n"
+SETTINGS = "[serve]\nmax_queued = 1000000\nlog_format = 'json'\n"
 
 
 @contextmanager

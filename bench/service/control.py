@@ -23,7 +23,9 @@ from darkroom.storage.objects import open_storage
 class Forgetful:
     """Says of each job that it is queued, and forgets it; the verbs that submissions need, and no others."""
 
-    def insert(self, jobs: Sequence[NewJob], now: float, max_queued: int | None = None) -> list[Job | Exception]:
+    def insert(
+        self, jobs: Sequence[NewJob], now: float, max_queued: int | None = None, max_scheduled: int | None = None
+    ) -> list[Job | Exception]:
         return [queued(job, now) for job in jobs]
 
     def position(self, job_id: str) -> tuple[int, float] | None:

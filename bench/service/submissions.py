@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 import time
 from contextlib import ExitStack
@@ -34,12 +35,17 @@ def measure(size: Size) -> tuple[list[Figure], dict[str, Any]]:
         for _ in range(size.pairs):
             for name, port in ports.items():
                 rates[name].append(asyncio.run(rate(port, size.clients, size.submissions)))
+    return figures_of(rates), {"rates": rates}
+
+
+def figures_of(rates: dict[str, list[float]]) -> list[Figure]:
+    """Absolutes and shares; a store that was not there has not reached its floor."""
     figures = [Figure("submissions", f"{name}, a second", median(values), "/s") for name, values in rates.items()]
     for name, floor in FLOORS.items():
-        if name in rates:
-            share = median(mine / control for mine, control in zip(rates[name], rates["control"], strict=True))
-            figures.append(Figure("submissions", f"{name} over the control", share, "%", floor))
-    return figures, {"rates": rates}
+        pairs = zip(rates[name], rates["control"], strict=True) if name in rates else ()
+        share = median([mine / control for mine, control in pairs] or [math.nan])
+        figures.append(Figure("submissions", f"{name} over the control", share, "%", floor))
+    return figures
 
 
 def _home(stack: ExitStack) -> Any:

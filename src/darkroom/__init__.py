@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import errors
+    from .client.asynchronous import AsyncClient
+    from .client.blocking import Client
     from .engine.engine import Engine
     from .engine.handle import Handle
 
 __version__ = "0.1.0"
-__all__ = ["Engine", "Handle", "__version__", "errors"]
+__all__ = ["AsyncClient", "Client", "Engine", "Handle", "__version__", "errors"]
 
-_HOMES = {"Engine": "darkroom.engine.engine", "Handle": "darkroom.engine.handle"}
+_HOMES = {
+    "AsyncClient": "darkroom.client.asynchronous",
+    "Client": "darkroom.client.blocking",
+    "Engine": "darkroom.engine.engine",
+    "Handle": "darkroom.engine.handle",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
+from typing import TYPE_CHECKING
 
 from .config import Settings
 from .jobs.keeper import Keeper, Sweep
-from .jobs.opening import open_store
+from .jobs.opening import log_risks, open_store
 from .jobs.store import Limits, Store
 from .models.catalogue import catalogue
 from .storage.objects import open_storage
-from .telemetry.logs import configure_logs
+from .telemetry.logs import configure_logs, log_attempts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .telemetry.traces import Tracing
+    from .worker.events import Tell
 
 HOUR_S = 3600.0
+log = logging.getLogger(__name__)
 
 
 def store_of(settings: Settings) -> Store:
@@ -21,8 +30,11 @@ def store_of(settings: Settings) -> Store:
     return open_store(settings.store_url, Limits(settings.serve.lease_s, settings.serve.idempotency_h * HOUR_S))
 
 
-def run_gateway(settings: Settings, listener: socket.socket) -> None:
-    """Serve HTTP on a listening socket until a signal; the keeper runs beside it."""
+def run_gateway(settings: Settings, listener: socket.socket, *, is_insecure: bool = False) -> None:
+    """Serve HTTP on a listening socket until a signal; the keeper runs beside it.
+
+    `is_insecure`: others may reach it without a key while there is none.
+    """
     from prometheus_client import CollectorRegistry
 
     from .gateway.app import build_app
@@ -30,9 +42,10 @@ def run_gateway(settings: Settings, listener: socket.socket) -> None:
     from .gateway.server import make_server
     from .telemetry.metrics import GatewayMetrics
 
-    configure_logs(settings.serve.log_format, process="gateway")
+    configure_logs(settings.serve.log_format, process="gateway", log_prompts=settings.serve.log_prompts)
     registry = CollectorRegistry()
     with contextlib.closing(store_of(settings)) as store:
+        log_risks(store)
         storage = open_storage(settings.storage_url)
         keeper = Keeper(
             store,
@@ -41,12 +54,34 @@ def run_gateway(settings: Settings, listener: socket.socket) -> None:
             sweep=Sweep(storage.older, storage.delete),
         )
         metrics = GatewayMetrics(registry, store, lambda: keeper.is_leader)
-        app = build_app(Parts(settings, store, storage, catalogue(settings), registry, hearers=[metrics.hear]))
-        keeper.start()
-        try:
-            make_server(app).run(sockets=[listener])
-        finally:
-            keeper.stop()
+        settings = with_public_url(settings, listener.getsockname())
+        parts = Parts(
+            *(settings, store, storage, catalogue(settings), registry),
+            hearers=[metrics.hear],
+            delivery_hearers=[metrics.hear_delivery],
+            is_insecure=is_insecure,
+        )
+        app = build_app(parts)
+        with _tracing(settings, "gateway", "gateway") as tracing:
+            if tracing is not None:
+                from .telemetry.gateway_traces import TraceLayer
+
+                app.add_middleware(TraceLayer, tracing=tracing)  # the last is outermost
+            keeper.start()
+            try:
+                make_server(app).run(sockets=[listener])
+            finally:
+                keeper.stop()
+
+
+def with_public_url(settings: Settings, bound: tuple[str, int]) -> Settings:
+    """The settings, with the address that is listened on where no other is said; every interface means this machine."""
+    host, port = bound[:2]
+    if settings.serve.public_url is not None:
+        return settings
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    said = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return settings.model_copy(update={"serve": settings.serve.model_copy(update={"public_url": said})})
 
 
 def run_worker(settings: Settings, worker_id: str) -> None:
@@ -54,8 +89,49 @@ def run_worker(settings: Settings, worker_id: str) -> None:
     from .telemetry.worker import WorkerMetrics
     from .worker.main import worker_main
 
-    configure_logs(settings.serve.log_format, process=worker_id)
+    configure_logs(settings.serve.log_format, process=worker_id, log_prompts=settings.serve.log_prompts)
     metrics = WorkerMetrics()
     address = metrics.serve(settings.serve.worker_metrics)
     serve = settings.serve.model_copy(update={"worker_metrics": address})
-    worker_main(settings.model_copy(update={"serve": serve}), worker_id, listeners=[metrics.hear])
+    with _tracing(settings, "worker", worker_id) as tracing:
+        listeners = [metrics.hear, log_attempts, *_attempt_traces(tracing)]
+        worker_main(settings.model_copy(update={"serve": serve}), worker_id, listeners=listeners)
+
+
+def run_forwarder(settings: Settings, worker_id: str) -> None:
+    """Forward jobs for remote models until a signal."""
+    from .forward.main import forward_main
+    from .telemetry.worker import WorkerMetrics
+
+    configure_logs(settings.serve.log_format, process=worker_id, log_prompts=settings.serve.log_prompts)
+    metrics = WorkerMetrics()
+    address = metrics.serve(settings.serve.worker_metrics)
+    serve = settings.serve.model_copy(update={"worker_metrics": address})
+    with _tracing(settings, "forwarder", worker_id) as tracing:
+        listeners = [metrics.hear, log_attempts, *_attempt_traces(tracing)]
+        forward_main(settings.model_copy(update={"serve": serve}), worker_id, listeners=listeners)
+
+
+@contextlib.contextmanager
+def _tracing(settings: Settings, kind: str, process: str) -> Iterator[Tracing | None]:
+    """Traces where an endpoint is set; None, and nothing is imported, where not."""
+    endpoint = settings.serve.otlp_endpoint
+    if endpoint is None:
+        yield None
+        return
+    try:
+        from .telemetry.traces import Tracing
+    except ModuleNotFoundError as error:
+        log.warning("otlp_endpoint is set, but %s is not installed: no traces. The extra `otel` brings it", error.name)
+        yield None
+        return
+    with contextlib.closing(Tracing(endpoint, kind, process)) as tracing:
+        yield tracing
+
+
+def _attempt_traces(tracing: Tracing | None) -> list[Tell]:
+    if tracing is None:
+        return []
+    from .telemetry.worker_traces import AttemptTraces
+
+    return [AttemptTraces(tracing).hear]

@@ -10,11 +10,21 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from .access_settings import Frozen, Network, OidcSettings, read_secret
 from .errors import InvalidConfig
 
 FILE_NAME = "darkroom.toml"
@@ -42,14 +52,14 @@ Side = Annotated[int, Field(ge=8, le=8192)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_pair)]
 # Threads divide the rows of a forward evenly, or a row's bits would depend on its place.
 PowerOfTwo = Annotated[int, Field(ge=1, le=MAX_ROWS), AfterValidator(_power_of_two)]
+# A name and a password in an URL would be secrets where nobody expects any.
+PlainUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]\S*$")]
+MODEL_PATHS = ("path", "file", "config", "safety_checker", "api_key_file")
+F = TypeVar("F", bound="Frozen")
 
 
-class _Frozen(BaseModel):
-    # Strict: "25" is no number of steps, and nothing is silently corrected.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class PresetSettings(_Frozen):
+class PresetSettings(Frozen):
     """Named settings of a model; what is left out is the pipeline's own default."""
 
     num_inference_steps: int = Field(ge=1, le=1000)
@@ -57,7 +67,10 @@ class PresetSettings(_Frozen):
     solver: str | None = None
 
 
-class ModelSettings(_Frozen):
+REMOTE_KEYS = ("remote", "remote_model", "api_key_file", "api_key_env")
+
+
+class ModelSettings(Frozen):
     """One `[models.NAME]` of darkroom.toml; docs/guides/models.md explains each key."""
 
     path: Path | None = None
@@ -74,12 +87,18 @@ class ModelSettings(_Frozen):
     reproducible_rows: PowerOfTwo | None = None
     allow_pickle: bool = False
     trust_remote_code: bool = False
+    safety_checker: Path | None = None
+    remote: PlainUrl | None = Field(default=None, repr=False)
+    remote_model: str | None = Field(default=None, min_length=1, max_length=200)
+    api_key_file: Path | None = None
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = [name for name in ("path", "hub", "file") if getattr(self, name) is not None]
+        given = [name for name in ("path", "hub", "file", "remote") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of path, hub, file; given: {', '.join(given) or 'none'}")
+            raise ValueError(f"give exactly one of path, hub, file, remote; given: {', '.join(given) or 'none'}")
+        self._check_remote()
         if self.revision is not None and self.hub is None:
             raise ValueError("revision goes with hub only; a folder or a file is known by the hash of its weights")
         if self.config is not None and self.file is None:
@@ -88,12 +107,23 @@ class ModelSettings(_Frozen):
             raise ValueError("default_size must be one of sizes")
         return self
 
+    def _check_remote(self) -> None:
+        others = self.model_fields_set - set(REMOTE_KEYS)
+        if self.remote is not None and others:
+            allowed = ", ".join(REMOTE_KEYS[1:])
+            raise ValueError(f"{min(others)} is for the other Darkroom to say; with remote go {allowed}")
+        alone = [name for name in REMOTE_KEYS if getattr(self, name) is not None]
+        if self.remote is None and alone:
+            raise ValueError(f"{alone[0]} goes with remote only")
+        if self.api_key_file is not None and self.api_key_env is not None:
+            raise ValueError("give api_key_file or api_key_env, not both")
 
-class ServeSettings(_Frozen):
+
+class ServeSettings(Frozen):
     """`[serve]` of darkroom.toml: the service; docs/reference/settings.md explains each key.
 
-    Names end in their unit: `_s` seconds, `_h` hours, `_mb` MiB. `store` is `sqlite:///PATH` or `redis://…`, `storage`
-    a folder or an object store's URL; None puts both under `home`.
+    Names end in their unit: `_s` seconds, `_h` hours, `_mb` MiB, `_gb` GiB. `store` is `sqlite:///PATH` or `redis://…`,
+    `storage` a folder or an object store's URL; None puts both under `home`.
     """
 
     host: str = "127.0.0.1"
@@ -111,28 +141,51 @@ class ServeSettings(_Frozen):
     model_memory_mb: int | None = Field(default=None, ge=1)  # None: most of what the device has
     preview_every: int = Field(default=4, ge=0, le=1000)  # steps; 0: none
     max_queued: int = Field(default=1000, ge=1)
+    max_scheduled: int = Field(default=1000, ge=1)  # of each tenant
     max_body_mb: float = Field(default=32.0, gt=0, le=4096)
+    max_bodies_mb: float = Field(default=256.0, gt=0)  # of all requests that are being answered
     max_upload_mb: float = Field(default=24.0, gt=0, le=4096)
     max_pixels: int = Field(default=4096 * 4096, ge=64)
     keep_jobs_h: float = Field(default=24.0 * 30, gt=0)
     keep_uploads_h: float = Field(default=24.0, gt=0)
+    keep_gb: float | None = Field(default=None, gt=0)  # None: no limit
     idempotency_h: float = Field(default=24.0, gt=0)
     allow_private_urls: bool = False
+    public_url: HttpUrl | None = None  # None: the address that is listened on
+    webhook_attempts: int = Field(default=8, ge=1, le=20)
+    webhook_retry_s: float = Field(default=15.0, gt=0, le=3600)  # before the second attempt; four times as long each
+    webhook_timeout_s: float = Field(default=15.0, gt=0, le=60)
+    allow_private_webhooks: bool = False
     allowed_hosts: tuple[str, ...] = ()  # beside loopback names and the bound address
     allowed_origins: tuple[str, ...] = ()
+    auth: Literal["auto", "keys", "open"] = "auto"
+    trusted_proxies: tuple[Network, ...] = ("127.0.0.1/32", "::1/128")
+    allowed_ips: tuple[Network, ...] = ()  # empty: all
+    denied_ips: tuple[Network, ...] = ()
+    token_s: float = Field(default=600.0, ge=10, le=24 * 3600)
     log_prompts: bool = False
     log_format: Literal["auto", "json", "text"] = "auto"
     worker_metrics: str = Field(default="127.0.0.1:0", pattern=r"^(|[^\s:]+:\d{1,5})$")
+    otlp_endpoint: HttpUrl | None = None  # None: no traces
     price_per_hour_usd: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.heartbeat_s * 3 > self.lease_s:
             raise ValueError("heartbeat_s must be at most a third of lease_s, so that one lost beat loses no job")
+        if self.max_bodies_mb < max(self.max_body_mb, self.max_upload_mb):
+            raise ValueError("max_bodies_mb must be at least max_body_mb and max_upload_mb, or one body never fits")
         return self
 
 
-class FileSettings(_Frozen):
+class SafetySettings(Frozen):
+    """`[safety]` of darkroom.toml; docs/guides/safety.md explains it."""
+
+    rules: Path | None = None
+    check_images: bool = True
+
+
+class FileSettings(Frozen):
     """What darkroom.toml may say."""
 
     home: Path | None = None
@@ -141,6 +194,8 @@ class FileSettings(_Frozen):
     threads: PowerOfTwo | None = None
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    safety: SafetySettings = Field(default_factory=SafetySettings)
+    oidc: OidcSettings | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -162,6 +217,10 @@ class EnvironmentSettings(BaseSettings):
     threads: PowerOfTwo | None = None
     store: str | None = None
     storage: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    otlp_endpoint: HttpUrl | None = Field(
+        default=None, validation_alias=AliasChoices(f"{ENV_PREFIX}OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
 
 
 class ClientSettings(BaseSettings):
@@ -173,7 +232,7 @@ class ClientSettings(BaseSettings):
     api_key: str | None = None
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """Everything that is set, with where it came from; `config_file` is None where there is no darkroom.toml.
 
     `home` holds what Darkroom writes. `threads` None leaves the count of CPU threads to the machine's cores.
@@ -186,6 +245,9 @@ class Settings(_Frozen):
     threads: int | None
     models: dict[str, ModelSettings]
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    safety: SafetySettings = Field(default_factory=SafetySettings)
+    oidc: OidcSettings | None = None
+    oidc_client_secret: SecretStr | None = None
 
     @property
     def store_url(self) -> str:
@@ -214,8 +276,11 @@ def load(config: Path | None = None) -> Settings:
         offline=_is_hub_offline() or (said.offline if environment.offline is None else environment.offline),
         default_model=environment.default_model or said.default_model,
         threads=environment.threads or said.threads,
-        models={name: _anchored(model, base) for name, model in said.models.items()},
-        serve=_placed(said.serve, environment.store, environment.storage),
+        models={name: _anchored(model, base, MODEL_PATHS) for name, model in said.models.items()},
+        serve=_placed(said.serve, environment.store, environment.storage, environment.otlp_endpoint),
+        safety=_anchored(said.safety, base, ("rules",)),
+        oidc=said.oidc and _anchored(said.oidc, base, ("client_secret_file",)),
+        oidc_client_secret=environment.oidc_client_secret,
     )
 
 
@@ -230,6 +295,21 @@ def load_client() -> ClientSettings:
 def with_places(settings: Settings, store: str | None, storage: str | None) -> Settings:
     """The settings with what the command line says of store and storage; None: as they are."""
     return settings.model_copy(update={"serve": _placed(settings.serve, store, storage)})
+
+
+def read_api_key(name: str, model: ModelSettings) -> SecretStr | None:
+    """The key to show to the service behind a remote model; None where its entry names none. Raises `InvalidConfig`."""
+    if model.api_key_env is not None:
+        field, said = f"models.{name}.api_key_env", os.environ.get(model.api_key_env, "").strip()
+        place = f"the environment variable {model.api_key_env}"
+    elif model.api_key_file is not None:
+        field, place = f"models.{name}.api_key_file", str(model.api_key_file)
+        said = read_secret(model.api_key_file, field).get_secret_value()
+    else:
+        return None
+    if not said:
+        raise InvalidConfig(f"{field}: {place} holds no key", field=field)
+    return SecretStr(said)
 
 
 def _find_file(given: Path | None) -> Path | None:
@@ -278,8 +358,9 @@ def _invalid(source: str, error: ValidationError, model: type[BaseModel]) -> Inv
 
 
 def _keys_beside(place: list[str], model: type[BaseModel]) -> list[str]:
-    if place[0] == "serve" and len(place) > 1:
-        return list(ServeSettings.model_fields)
+    tables: dict[str, type[BaseModel]] = {"serve": ServeSettings, "safety": SafetySettings, "oidc": OidcSettings}
+    if place[0] in tables and len(place) > 1:
+        return list(tables[place[0]].model_fields)
     if place[0] == "models" and len(place) > 2:
         model = PresetSettings if "presets" in place[2:-1] else ModelSettings
     return list(model.model_fields)
@@ -289,18 +370,20 @@ def _problem(first: Any) -> str:
     """One sentence: what is allowed, and what was given."""
     text = str(first["msg"]).removeprefix("Value error, ")
     text = text[:1].lower() + text[1:]
-    given = first.get("input")
+    given = None if first["loc"][-1:] == ("remote",) else first.get("input")  # somebody may have put a password in it
     return text if isinstance(given, dict | list) or given is None else f"{text}, not {given!r}"
 
 
-def _anchored(model: ModelSettings, base: Path) -> ModelSettings:
+def _anchored(said: F, base: Path, names: tuple[str, ...]) -> F:
     """Paths in the file are relative to the file, wherever the command is run."""
-    paths = {name: getattr(model, name) for name in ("path", "file", "config")}
-    return model.model_copy(update={k: base / p.expanduser() for k, p in paths.items() if p is not None})
+    paths = {name: getattr(said, name) for name in names}
+    return said.model_copy(update={k: base / p.expanduser() for k, p in paths.items() if p is not None})
 
 
-def _placed(serve: ServeSettings, store: str | None, storage: str | None) -> ServeSettings:
-    said = {"store": store, "storage": storage}
+def _placed(
+    serve: ServeSettings, store: str | None, storage: str | None, otlp_endpoint: str | None = None
+) -> ServeSettings:
+    said = {"store": store, "storage": storage, "otlp_endpoint": otlp_endpoint}
     return serve.model_copy(update={name: value for name, value in said.items() if value is not None})
 
 

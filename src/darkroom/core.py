@@ -42,13 +42,73 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """What a key may use; None has no limit. Days are of UTC, money is US dollars."""
+
+    jobs_per_minute: int | None = None
+    live_jobs: int | None = None
+    device_s_per_day: float | None = None
+    usd_per_day: float | None = None
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key as it is stored: `secret_hash` is SHA-256 (hex) of its secret part, which nobody has but its owner.
+
+    `roles`: of user, operator, worker. `priority_class`: low, normal, high. `weight` is its share in the fair queue.
+    """
+
+    id: str
+    tenant: str
+    name: str
+    roles: tuple[str, ...]
+    secret_hash: str
+    created_at: float
+    priority_class: str = "normal"
+    weight: float = 1.0
+    allowance: Allowance = field(default_factory=Allowance)
+    expires_at: float | None = None
+    revoked_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a key has used: live jobs, and of today's device seconds and dollars; `next_job_at` is when its rate allows
+    another job."""
+
+    live_jobs: int = 0
+    device_s: float = 0.0
+    cost_usd: float = 0.0
+    next_job_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One webhook call that is owed: `event` is the type of the event it tells of.
+
+    `state`: pending, delivered, given_up. `attempts`: {at, status, error} each; `due_at` is when the next is made.
+    """
+
+    id: str
+    job_id: str
+    url: str
+    event: str
+    state: str
+    due_at: float
+    created_at: float
+    attempts: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
 class NewJob:
     """What `Store.insert` needs to know of a job; everything has been validated at the door.
 
     `input` is JSON: a complete request, with artifact ids in place of pictures. `cost_s` is the device seconds
     it was predicted to take and sets its fair-queueing rank with the tenant's `weight`. `deadline_at` None never
     expires; `run_at` None starts at once. `digest` is of what the client sent: the same `idempotency_key` with
-    another digest is a conflict.
+    another digest is a conflict. `key_id` is the key it came with ("": none), whose `allowance` it must fit in.
+    `webhook` is told of the events named in `webhook_events`: of started, succeeded, failed, cancelled.
+    `traceparent` is the W3C trace context it came with ("": none).
     """
 
     id: str
@@ -67,9 +127,14 @@ class NewJob:
     deadline_at: float | None = None
     run_at: float | None = None
     webhook: str | None = None
+    webhook_events: tuple[str, ...] = ("succeeded", "failed", "cancelled")
     idempotency_key: str | None = None
     digest: str = ""
     request_id: str = ""
+    key_id: str = ""
+    allowance: Allowance = field(default_factory=Allowance)
+    cost_usd: float = 0.0
+    traceparent: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +177,9 @@ class Job:
     outputs: tuple[Artifact, ...]
     metrics: Mapping[str, float]
     errors: tuple[Mapping[str, Any], ...]
+    webhook_events: tuple[str, ...] = ()
+    key_id: str = ""
+    traceparent: str = ""
 
     @property
     def is_final(self) -> bool:

@@ -16,6 +16,7 @@
     |   |-- MissingWeights            missing_weights   500
     |   |-- CorruptWeights            corrupt_weights   500
     |   |-- UnsafeWeights             unsafe_weights    400        pickle or remote code without leave
+    |   |-- ContentRefused            content_refused   400        a prompt or a picture that the safety rules refuse
     |   `-- NotSupported              not_supported     501        named in the interface, not built yet
     |-- Unauthorised                  unauthorised      401   1
     |-- Forbidden                     forbidden         403   1
@@ -27,7 +28,8 @@
     |   `-- LeaseLost                 lease_lost        409        another claim followed; nothing was written
     |-- TooLarge                      too_large         413   1    a body, an upload or a picture past its limit
     |-- TooBusy                       too_busy          429   1    says when to come back
-    |   `-- QueueFull                 queue_full        429
+    |   |-- QueueFull                 queue_full        429
+    |   `-- LimitExceeded             limit_exceeded    429        of a key; says which limit, and when it frees
     |-- Unavailable                   unavailable       503   1    says when to come back
     |   |-- StoreUnavailable          store_unavailable 503        the job store cannot be reached
     |   |-- StorageUnavailable        storage_unavailable 503      artifacts cannot be read or written
@@ -53,6 +55,7 @@ class DarkroomError(Exception):
     code = "internal"
     http_status = 500
     exit_code = 1
+    request_id: str | None = None  # of the request that was refused, where a client tells of it
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -156,6 +159,12 @@ class UnsafeWeights(BadInput):
     code = "unsafe_weights"
 
 
+class ContentRefused(BadInput):
+    """The safety rules refuse the prompt, or a picture that was made; what they saw is not quoted."""
+
+    code = "content_refused"
+
+
 class NotSupported(BadInput):
     """The interface names it, and it does not exist yet."""
 
@@ -235,6 +244,12 @@ class QueueFull(TooBusy):
     """The queue is at its limit."""
 
     code = "queue_full"
+
+
+class LimitExceeded(TooBusy):
+    """A key has used what it may; `field` names the limit, `retry_after_s` says when it frees."""
+
+    code = "limit_exceeded"
 
 
 class Unavailable(DarkroomError):

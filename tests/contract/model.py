@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from darkroom.core import Job, Lease, NewJob
-from darkroom.errors import IdempotencyConflict, JobNotFinal, LeaseLost
+from darkroom.errors import IdempotencyConflict, JobNotFinal, LeaseLost, LimitExceeded
 from darkroom.jobs.store import PATIENCE_S, Claimant, Limits
 
+DAY_S = 24 * 3600.0
 LIVE = ("scheduled", "queued", "running")
 COMPARED = ("state", "priority", "rank", "step", "attempt", "fence", "worker", "is_suspect", "is_cancelling")
-COMPARED += ("lease_until", "run_at")
+COMPARED += ("lease_until", "run_at", "metrics")
+
+
+@dataclass
+class ModelCall:
+    """A webhook call."""
+
+    due_at: float
+    state: str = "pending"
+    attempts: int = 0
 
 
 @dataclass
@@ -36,6 +46,8 @@ class ModelJob:
     times: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    calls: dict[str, ModelCall] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
@@ -59,15 +71,19 @@ class Model:
     finish: dict[str, float] = field(default_factory=dict)
     virtual_time: float = 0.0
     keys: dict[tuple[str, str], tuple[str, str, float]] = field(default_factory=dict)
+    spent: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)
     accepted: int = 0
 
     # Coming in
 
     def insert(self, new: NewJob, now: float) -> str | type[Exception]:
         """The id of the job that answers, or the error."""
-        known = self.keys.get((new.tenant, new.idempotency_key or ""))
-        if known is not None and now - known[2] < self.limits.idempotency_s:
-            return known[0] if known[1] == new.digest else IdempotencyConflict
+        known = self.known(new, now)
+        if known is not None:
+            return known
+        if new.allowance.live_jobs is not None and self.live(new.key_id) >= new.allowance.live_jobs:
+            return LimitExceeded
+        self.spend(new.key_id, now, new.cost_s, new.cost_usd)
         self.accepted += 1
         job = ModelJob(new, self.accepted, "scheduled", new.priority, run_at=new.run_at, times={"created": now})
         self.jobs[new.id] = job
@@ -78,6 +94,31 @@ class Model:
         else:
             self.queue(job, now)
         return new.id
+
+    def known(self, new: NewJob, now: float) -> str | type[Exception] | None:
+        """What its idempotency key made."""
+        known = self.keys.get((new.tenant, new.idempotency_key or ""))
+        if known is None or now - known[2] >= self.limits.idempotency_s:
+            return None
+        return known[0] if known[1] == new.digest else IdempotencyConflict
+
+    def live(self, key_id: str) -> int:
+        """How many jobs of a key have not ended."""
+        return len([job for job in self.jobs.values() if job.new.key_id == key_id and job.state in LIVE])
+
+    def spend(self, key_id: str, at: float, device_s: float, usd: float) -> None:
+        """More, or less, is used on the day of that time."""
+        so_far = self.spent.get((key_id, int(at // DAY_S)), (0.0, 0.0))
+        self.spent[key_id, int(at // DAY_S)] = (so_far[0] + device_s, so_far[1] + usd)
+
+    def usage(self, key_id: str, now: float) -> tuple[int, float, float]:
+        """Live jobs, and what the key has used today."""
+        return self.live(key_id), *self.spent.get((key_id, int(now // DAY_S)), (0.0, 0.0))
+
+    def owe(self, job: ModelJob, event: str, now: float) -> None:
+        """The webhook is told, if it wants to be, once."""
+        if job.new.webhook is not None and event in job.new.webhook_events:
+            job.calls.setdefault(event, ModelCall(now))
 
     def queue(self, job: ModelJob, now: float) -> None:
         """-> queued, ranked where it is for the first time."""
@@ -134,6 +175,7 @@ class Model:
             job.attempt += 1
             self.virtual_time = job.rank
             job.events.append("started")
+            self.owe(job, "started", now)
         return [job.new.id for job in chosen]
 
     def is_near(self, job: ModelJob, who: Claimant, now: float) -> bool:
@@ -162,6 +204,7 @@ class Model:
         """The leases that are lost."""
         for lease in filter(self.holds, leases):
             self.held(lease).lease_until = now + self.limits.lease_s
+            self.held(lease).had_company = False  # its worker lives after all
         return [lease for lease in leases if not self.holds(lease)]
 
     def report_step(self, lease: Lease, step: int) -> None:
@@ -174,14 +217,19 @@ class Model:
         job.is_cancelling = False
         job.errors += [error] if error else []
         job.events.append(state)
+        took = (job.metrics.get("device_s", 0.0) - job.new.cost_s, job.metrics.get("cost_usd", 0.0) - job.new.cost_usd)
+        self.spend(job.new.key_id, job.times["created"], *took)
+        self.owe(job, state, now)
 
-    def complete(self, lease: Lease, now: float) -> None:
+    def complete(self, lease: Lease, metrics: Mapping[str, float], now: float) -> None:
         """-> succeeded."""
+        self.held(lease).metrics = metrics
         self.end(self.held(lease), "succeeded", now)
 
-    def fail(self, lease: Lease, error: str, now: float, retry_at: float | None) -> None:
+    def fail(self, lease: Lease, error: str, metrics: Mapping[str, float], now: float, retry_at: float | None) -> None:
         """-> failed, scheduled or cancelled."""
         job = self.held(lease)
+        job.metrics = metrics
         if retry_at is None or job.attempt >= job.new.max_attempts:
             self.end(job, "failed", now, error)
         elif job.is_cancelling:
@@ -209,9 +257,31 @@ class Model:
             self.back(self.held(lease), now, charge=0)
         return len(given)
 
-    def confirm_cancelled(self, lease: Lease, now: float) -> None:
+    def confirm_cancelled(self, lease: Lease, metrics: Mapping[str, float], now: float) -> None:
         """-> cancelled."""
+        self.held(lease).metrics = metrics
         self.end(self.held(lease), "cancelled", now)
+
+    # Webhooks
+
+    def due(self, now: float, hold_s: float) -> set[tuple[str, str]]:
+        """The calls that are due, by job and event; they are held."""
+        calls = {(name, event): call for name, job in self.jobs.items() for event, call in job.calls.items()}
+        due = {name: call for name, call in calls.items() if call.state == "pending" and call.due_at <= now}
+        for call in due.values():
+            call.due_at = now + hold_s
+        return set(due)
+
+    def note_delivery(self, job_id: str, event: str, next_at: float | None, is_delivered: bool) -> bool:
+        """A call was tried; whether it is still known."""
+        call = self.jobs[job_id].calls.get(event) if job_id in self.jobs else None
+        if call is None:
+            return False
+        if call.state != "delivered":
+            call.state = "delivered" if is_delivered else "given_up" if next_at is None else "pending"
+        call.due_at = call.due_at if next_at is None else next_at
+        call.attempts += 1
+        return True
 
     # Clients
 

@@ -47,10 +47,14 @@ def test_insert_keeps_every_field(store: Store) -> None:
         idempotency_key="k",
         digest="d",
         request_id="r",
+        webhook_events=("started", "failed"),
+        key_id="k:1",
+        traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     )
     job = insert(store, made)[0]
     same = ("id", "tenant", "model", "task", "input", "output", "metadata", "warnings", "priority", "cost_s", "steps")
-    same += ("max_attempts", "deadline_at", "run_at", "webhook", "idempotency_key", "request_id")
+    same += ("max_attempts", "deadline_at", "run_at", "webhook", "idempotency_key", "request_id", "webhook_events")
+    same += ("key_id", "traceparent")
     assert [getattr(job, name) for name in same] == [getattr(made, name) for name in same]
     assert job.state == JobState.QUEUED
     assert job.times == {"created": NOW, "queued": NOW}
@@ -156,10 +160,11 @@ def test_concurrent_inserts_with_one_key_make_one_job(store: Store, another: Cal
 
 
 def test_a_full_queue_refuses_those_past_the_limit(store: Store) -> None:
-    insert(store, new_job(), new_job(run_at=NOW + 60))
-    answers = store.insert([new_job(), new_job(), new_job()], NOW, max_queued=4)
+    insert(store, new_job())
+    answers = store.insert([new_job(), new_job(), new_job()], NOW, max_queued=3)
     assert [isinstance(answer, Job) for answer in answers] == [True, True, False]
     assert isinstance(answers[2], QueueFull)
+    assert answers[2].field is None
     assert store.queue().queued == 3
 
 
@@ -172,6 +177,60 @@ def test_running_jobs_do_not_fill_the_queue(store: Store) -> None:
 def test_a_full_queue_still_answers_a_known_key(store: Store) -> None:
     first = insert_one(store, idempotency_key="k", digest="d")
     assert store.insert([new_job(idempotency_key="k", digest="d")], NOW, max_queued=1) == [first]
+
+
+def test_scheduled_jobs_take_no_room_in_the_queue_and_queued_ones_none_in_the_schedule(store: Store) -> None:
+    insert(store, *[new_job(run_at=NOW + 60) for _ in range(3)])
+    accepted(store.insert([new_job()], NOW, max_queued=1)[0])
+    accepted(store.insert([new_job(run_at=NOW + 60)], NOW, max_queued=1, max_scheduled=4)[0])
+
+
+def test_a_tenants_scheduled_jobs_have_a_bound_that_leaves_other_tenants_alone(store: Store) -> None:
+    insert(store, new_job(run_at=NOW + 90), new_job("b", run_at=NOW + 30))
+    made = [new_job(run_at=NOW + 60), new_job(run_at=NOW + 120), new_job("b", run_at=NOW + 60), new_job(run_at=NOW)]
+    answers = store.insert(made, NOW, max_scheduled=2)
+    assert [isinstance(answer, Job) for answer in answers] == [True, False, True, True]
+    assert isinstance(answers[1], QueueFull)
+    assert answers[1].field == "run_at"
+    assert answers[1].retry_after_s == pytest.approx(60.0)
+    store.stage_due(NOW + 60)
+    accepted(store.insert([made[1]], NOW + 60, max_scheduled=2)[0])
+
+
+def test_the_schedules_refusal_never_sends_a_client_past_the_time_when_there_is_room(store: Store) -> None:
+    insert(store, *[new_job("b", run_at=NOW + 10 + number) for number in range(150)], new_job(run_at=NOW + 500))
+    (answer,) = store.insert([new_job(run_at=NOW + 600)], NOW, max_scheduled=1)
+    assert isinstance(answer, QueueFull)
+    assert 1.0 < answer.retry_after_s <= 500.0
+
+
+# What a key made, asked before a job is judged
+
+
+def test_a_known_key_gives_its_job_whatever_became_of_it(store: Store) -> None:
+    made = insert_one(store, idempotency_key="k", digest="d")
+    assert store.known("t", "k", "d", NOW) == made
+    done = claim_one(store)
+    ended = store.complete(lease(done), [artifact(done)], {}, NOW)
+    assert store.known("t", "k", "d", NOW + DAY_S - 1) == ended
+
+
+def test_an_unknown_key_of_another_tenant_or_of_yesterday_gives_nothing(store: Store) -> None:
+    made = insert_one(store, idempotency_key="k", digest="d")
+    assert store.known("t", "k2", "d", NOW) is None
+    assert store.known("b", "k", "d", NOW) is None
+    assert store.known("t", "k", "d", NOW + DAY_S + 1) is None
+    store.cancel(made.id, NOW)
+    store.delete(made.id)
+    assert store.known("t", "k", "d", NOW) is None
+
+
+def test_a_known_key_with_another_request_is_a_conflict(store: Store) -> None:
+    insert_one(store, tenant="b:c", idempotency_key="k", digest="d")
+    assert store.known("b", "c:k", "d", NOW) is None
+    with pytest.raises(IdempotencyConflict) as caught:
+        store.known("b:c", "k", "e", NOW)
+    assert caught.value.field == "Idempotency-Key"
 
 
 def test_a_refused_job_leaves_no_idempotency_key(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -48,6 +49,11 @@ def test_workers_are_those_heard_of_since(store: Store) -> None:
     assert {one.id for one in store.workers(NOW)} == {"old", "new"}
     assert {one.id for one in store.workers(NOW + 5)} == {"new"}
     assert store.workers(NOW + 11) == []
+
+
+def test_the_store_s_clock_can_be_read(store: Store) -> None:
+    before = time.time()
+    assert before - 1.0 <= store.clock() <= time.time() + 1.0
 
 
 def test_a_worker_can_be_asked_to_drain(store: Store, another: Callable[[], Store]) -> None:

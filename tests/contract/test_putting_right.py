@@ -104,6 +104,18 @@ def test_leases_that_run_out_one_after_another_are_one_death(store: Store, is_kn
     assert (back.state, back.attempt, back.is_suspect, back.errors) == (JobState.QUEUED, 0, True, ())
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_worker_that_beats_again_lives_and_its_later_death_is_another(store: Store, is_known: bool) -> None:
+    insert(store, *[new_job() for _ in range(2)])
+    claim(store, 1, NOW)
+    (left,) = claim(store, 1, NOW + 20)
+    store.rescue(GONE)  # the other one: this one had company
+    assert store.heartbeat(report("w"), [lease(left)], GONE) == []
+    late = GONE + LEASE_S + 1
+    assert (store.release_worker("w", "killed", late) if is_known else store.rescue(late)) == [left.id]
+    assert [error["code"] for error in fetch(store, left).errors] == ["worker_died"]
+
+
 def test_company_of_an_earlier_claim_does_not_count(store: Store) -> None:
     insert(store, *[new_job() for _ in range(2)])
     claim(store, 1, NOW)

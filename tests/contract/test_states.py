@@ -20,8 +20,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from darkroom.core import Lease
-from darkroom.errors import IdempotencyConflict, JobNotFinal, LeaseLost
+from darkroom.core import Allowance, Delivery, Lease, NewJob
+from darkroom.errors import IdempotencyConflict, JobNotFinal, LeaseLost, LimitExceeded
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import PATIENCE_S, Claimant, JobFilter, Store
 from tests.contract.conftest import BACKENDS, LIMITS, empty_redis
@@ -29,6 +29,10 @@ from tests.contract.making import NOW, artifact, ids, new_job, report
 from tests.contract.model import Model, differences
 
 WORKERS = ("w1", "w2", "w3")
+KEYS = ("k", "k2")
+FEW = {"k": Allowance(live_jobs=3)}
+EVENTS = ("started", "succeeded", "failed", "cancelled")
+HOLD_S = 8.0
 MODELS = ("m", "m2")
 MEMORY = Path("/dev/shm")  # thousands of commits, of which none needs to last
 SIDES = st.integers(0, 1)  # which of two handles on the store is asked
@@ -51,8 +55,13 @@ NEW_JOBS = st.fixed_dictionaries(
         "max_attempts": st.integers(1, 3),
         "idempotency_key": st.one_of(st.none(), st.none(), st.sampled_from(["k1", "k2"])),
         "digest": st.sampled_from(["d", "d", "e"]),
+        "key_id": st.sampled_from(["", *KEYS]),
+        "cost_usd": st.sampled_from([0.0, 0.25]),
+        "webhook": st.sampled_from([None, "https://example.org/"]),
+        "webhook_events": st.sampled_from([EVENTS, EVENTS[1:], EVENTS[:2], ()]),
     }
 )
+METRICS = st.sampled_from([{}, {"denoise_s": 1.0}, {"device_s": 2.0, "cost_usd": 0.5}])
 JUMPS = st.sampled_from([1.0, 3.0, PATIENCE_S, LIMITS.lease_s, LIMITS.lease_s + 1, 25 * 3600.0, -5.0, -3600.0])
 
 
@@ -71,6 +80,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.now = NOW
         self.leases: list[Lease] = []
         self.known: list[str] = []
+        self.sending: list[Delivery] = []
         self.insert(0, jobs, None, None)
 
     def teardown(self) -> None:
@@ -83,15 +93,29 @@ class StoreMachine(RuleBasedStateMachine):
     def insert(self, side: int, jobs: list[dict[str, Any]], run_in: float | None, deadline_in: float | None) -> None:
         offsets = {"run_at": run_in, "deadline_at": deadline_in}
         times = {name: None if offset is None else self.now + offset for name, offset in offsets.items()}
-        new = [new_job(**fields, **times) for fields in jobs]
+        new = [new_job(**fields, **times, allowance=FEW.get(fields["key_id"], Allowance())) for fields in jobs]
         expected = [self.model.insert(one, self.now) for one in new]
         for answer, outcome in zip(self.stores[side].insert(new, self.now), expected, strict=True):
-            if outcome is IdempotencyConflict:
-                assert isinstance(answer, IdempotencyConflict)
+            if isinstance(outcome, type):
+                assert isinstance(answer, outcome)
+                assert outcome is IdempotencyConflict or (outcome is LimitExceeded and answer.field == "live_jobs")
             else:
                 assert not isinstance(answer, Exception)
                 assert answer.id == outcome
                 self.known.append(answer.id)
+        for one in new:
+            self.check_known(side, one)
+
+    def check_known(self, side: int, new: NewJob) -> None:
+        if new.idempotency_key is None:
+            return
+        expected = self.model.known(new, self.now)
+        try:
+            found = self.stores[side].known(new.tenant, new.idempotency_key, new.digest, self.now)
+        except IdempotencyConflict:
+            assert expected is IdempotencyConflict
+        else:
+            assert (found and found.id) == expected
 
     @rule(by=JUMPS)
     def jump(self, by: float) -> None:
@@ -124,18 +148,25 @@ class StoreMachine(RuleBasedStateMachine):
         lease, store, model, now = data.draw(st.sampled_from(self.leases[-6:])), self.stores[side], self.model, self.now
         step, retry_at = data.draw(st.integers(1, 4)), now + data.draw(st.sampled_from([0.0, 5.0]))
         made, error = [artifact() for _ in range(step - 2)], {"code": "internal", "message": "x"}
+        took = data.draw(METRICS)
         both: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
             "step": (
                 lambda: model.report_step(lease, step),
                 lambda: store.report_step(lease, step, 4, now, "x" if step == 2 else None),
             ),
-            "complete": (lambda: model.complete(lease, now), lambda: store.complete(lease, made, {}, now)),
-            "fail": (lambda: model.fail(lease, "internal", now, None), lambda: store.fail(lease, error, {}, now, None)),
-            "retry": (
-                lambda: model.fail(lease, "internal", now, retry_at),
-                lambda: store.fail(lease, error, {}, now, retry_at),
+            "complete": (lambda: model.complete(lease, took, now), lambda: store.complete(lease, made, took, now)),
+            "fail": (
+                lambda: model.fail(lease, "internal", took, now, None),
+                lambda: store.fail(lease, error, took, now, None),
             ),
-            "confirm": (lambda: model.confirm_cancelled(lease, now), lambda: store.confirm_cancelled(lease, {}, now)),
+            "retry": (
+                lambda: model.fail(lease, "internal", took, now, retry_at),
+                lambda: store.fail(lease, error, took, now, retry_at),
+            ),
+            "confirm": (
+                lambda: model.confirm_cancelled(lease, took, now),
+                lambda: store.confirm_cancelled(lease, took, now),
+            ),
         }
         do_the_same(*both[verb])
 
@@ -156,6 +187,23 @@ class StoreMachine(RuleBasedStateMachine):
             priority = data.draw(st.integers(-1, 1))
             store.set_priority(name, priority, self.now)
             model.set_priority(name, priority)
+
+    # Webhooks
+
+    @rule(side=SIDES)
+    def send(self, side: int) -> None:
+        calls = self.stores[side].due_deliveries(self.now, 1000, HOLD_S)
+        assert {(call.job_id, call.event) for call in calls} == self.model.due(self.now, HOLD_S)
+        assert len(calls) == len({call.id for call in calls})
+        self.sending += calls
+
+    @precondition(lambda self: self.sending)
+    @rule(side=SIDES, data=st.data(), next_in=LATER, is_delivered=st.booleans())
+    def note(self, side: int, data: st.DataObject, next_in: float | None, is_delivered: bool) -> None:
+        call = data.draw(st.sampled_from(self.sending[-4:]))
+        next_at = None if next_in is None else self.now + next_in
+        noted = self.stores[side].note_delivery(call.id, {"at": self.now}, next_at, is_delivered=is_delivered)
+        assert (noted is not None) == self.model.note_delivery(call.job_id, call.event, next_at, is_delivered)
 
     # Putting right
 
@@ -206,6 +254,20 @@ class StoreMachine(RuleBasedStateMachine):
         for worker in WORKERS:
             marked = [job.new.id for job in self.model.of_worker(worker) if job.is_cancelling]
             assert sorted(store.cancelling(worker)) == sorted(marked)
+
+    @invariant()
+    def usage_is_as_the_model_says(self) -> None:
+        for key_id in KEYS:
+            used = self.stores[1].usage(key_id, self.now)
+            assert (used.live_jobs, used.device_s, used.cost_usd) == self.model.usage(key_id, self.now)
+
+    @invariant()
+    def webhook_calls_are_as_the_model_says(self) -> None:
+        for name in self.known:
+            calls = [(one.event, one.state, one.due_at, len(one.attempts)) for one in self.stores[1].deliveries(name)]
+            job = self.model.jobs.get(name)
+            expected = {} if job is None else job.calls
+            assert calls == [(event, one.state, one.due_at, one.attempts) for event, one in expected.items()]
 
     @invariant()
     def the_list_is_as_the_model_says(self) -> None:

@@ -34,10 +34,13 @@ def test_every_file_on_the_pages_is_a_valid_one(page: str, block: str, tmp_path:
     sorted(
         {
             name
-            for table in (config.FileSettings, config.ModelSettings, config.PresetSettings, config.ServeSettings)
+            for table in (
+                *(config.FileSettings, config.ModelSettings, config.PresetSettings),
+                *(config.ServeSettings, config.SafetySettings, config.OidcSettings),
+            )
             for name in table.model_fields
         }
-        - {"models", "serve"}  # tables
+        - {"models", "serve", "safety", "oidc"}  # tables
     ),
 )
 def test_every_key_is_explained(key: str) -> None:

@@ -103,7 +103,7 @@ class Site:
 
 @contextmanager
 def open_site(
-    home: Path, *, store: Store | None = None, parts: Mapping[str, Any] | None = None, **serve: Any
+    home: Path, *, store: Store | None = None, parts: Mapping[str, Any] | None = None, at: int = 0, **serve: Any
 ) -> Iterator[Site]:
     """A gateway whose `[serve]` says `serve`; everything is closed afterwards."""
     settings = settings_in(home, **serve)
@@ -112,7 +112,7 @@ def open_site(
         storage = open_storage(settings.storage_url)
         made = Parts(settings, own, storage, catalogue(settings), **(parts or {}))
         app = build_app(made)
-        with running(app) as url:
+        with running(app, at) as url:
             site = Site(url, made, app.state.gateway)
             with site.http:
                 yield site
@@ -131,10 +131,11 @@ def settings_in(home: Path, **serve: Any) -> Settings:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[str]:
+def running(app: FastAPI, port: int = 0) -> Iterator[str]:
     """The application in a thread; its address."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         server = make_server(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="test-gateway")
         thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -225,4 +226,13 @@ def check_keys_agree(server: Server) -> int:
         assert int(client.get("darkroom:ahead_us") or 0) == ahead
         held = {job_id for key in client.scan_iter("darkroom:held:*", 1000) for job_id in client.smembers(key)}
         assert held == of("running")
+        live = {job_id for key in client.scan_iter("darkroom:live:*", 1000) for job_id in client.smembers(key)}
+        assert live == {job_id for job_id in of("scheduled", "queued", "running") if "key_id" in jobs[job_id]}
+        calls = [client.hgetall(key) for key in client.scan_iter("darkroom:delivery:*", 1000)]
+        assert members("due") == {call["id"] for call in calls if call["state"] == "pending"}
+        told = [call for key in client.scan_iter("darkroom:deliveries:*", 1000) for call in client.lrange(key, 0, -1)]
+        assert sorted(told) == sorted(call["id"] for call in calls)
+        assert {call["job_id"] for call in calls} <= set(jobs)
+        stored = [json.loads(client.get(key)) for key in client.scan_iter("darkroom:artifact:*", 1000)]
+        assert int(client.get("darkroom:bytes") or 0) == sum(artifact["size"] for artifact in stored)
     return len(jobs)

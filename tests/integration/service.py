@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -16,10 +17,16 @@ from typing import Any
 
 import httpx
 import psutil
+from PIL import Image
 
 PATIENCE_S = 240.0
 READY = re.compile(r"API +(http://\S+)/v1")
-QUICK = {"prompt": "night, full moon over a lake", "num_inference_steps": 4, "width": 192, "height": 192}
+QUICK: dict[str, Any] = {
+    "prompt": "night, full moon over a lake",
+    "num_inference_steps": 4,
+    "width": 192,
+    "height": 192,
+}
 FINAL = {"succeeded", "failed", "cancelled"}
 
 
@@ -132,6 +139,38 @@ class Service:
         for process in [*children, *([psutil.Process(self.process.pid)] if self.process.poll() is None else [])]:
             process.kill()
         self.process.wait()
+
+
+def kinds_of(service: Service, job_id: str) -> list[str]:
+    """The types of a job's events, from the service's own stream."""
+    answer = service.ask("GET", f"/jobs/{job_id}/events")
+    return [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
+
+
+def check_each_ended_once(
+    service: Service,
+    ids: list[str],
+    jobs: list[dict[str, Any]],
+    size: tuple[int, int] = (QUICK["width"], QUICK["height"]),
+    every: int = 20,
+) -> None:
+    """These and no others are in the store, and each has succeeded; of one in `every`, once, with a picture."""
+    assert len(set(ids)) == len(ids)
+    assert sorted(job["id"] for job in jobs) == sorted(ids)
+    assert {job["state"] for job in jobs} == {"succeeded"}, [job["errors"] for job in jobs if job["errors"]][:3]
+    for job in jobs:
+        assert len(job["outputs"]) == 1
+    for job in jobs[::every]:
+        assert [kind for kind in kinds_of(service, job["id"]) if kind in FINAL] == ["succeeded"]
+        picture = service.ask("GET", f"/artifacts/{job['outputs'][0]['artifact_id']}")
+        assert Image.open(io.BytesIO(picture.content)).size == size
+    listed = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = service.ask("GET", "/jobs", params={"limit": 100, **({"cursor": cursor} if cursor else {})}).json()
+        listed += [job["id"] for job in page["data"]]
+        cursor = page["next_cursor"]
+    assert sorted(listed) == sorted(ids)
 
 
 @contextmanager

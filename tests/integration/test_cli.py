@@ -100,6 +100,17 @@ def test_like_repeats_an_image_pixel_for_pixel(darkroom: Call) -> None:
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
 
 
+def test_like_finds_a_model_that_was_given_by_a_path(darkroom: Call, folder: Path) -> None:
+    shutil.copytree(LANDSCAPES, folder / "mine", copy_function=os.symlink)
+    darkroom("generate", "dawn over hills", "-o", "a.png", "--model", "mine", *QUICK)
+    assert settings("a.png")["origin"] == str(folder / "mine")
+    said = darkroom("generate", "--like", "a.png", "-o", "b.png")
+    assert (said.code, "warning" in said.err) == (0, False)
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    darkroom("generate", "dawn over hills", "-o", "c.png", *QUICK)
+    assert "origin" not in settings("c.png"), "a name says it all"
+
+
 def test_like_yields_to_what_is_said(darkroom: Call) -> None:
     darkroom("generate", "dawn over hills", "-o", "a.png", "--seed", "3", *QUICK)
     assert darkroom("generate", "--like", "a.png", "-o", "b.png", "--steps", "3").code == 0
@@ -392,9 +403,12 @@ def test_doctor_is_content_where_all_is_well(darkroom: Call, folder: Path) -> No
         "float32",
         "model landscapes",
         "no darkroom.toml here",
+        str(folder / ".darkroom" / "jobs.sqlite3"),
+        str(folder / ".darkroom" / "artifacts"),
     ):
         assert word in said.out
     assert darkroom("doctor", "--json").json["ok"] is True
+    assert not [*(folder / ".darkroom").glob("jobs*"), *(folder / ".darkroom").glob("artifacts*")]  # it only looks
 
 
 @pytest.mark.parametrize(
@@ -403,6 +417,9 @@ def test_doctor_is_content_where_all_is_well(darkroom: Call, folder: Path) -> No
         ("[models\n", "is not valid TOML"),
         ('default_model = "nope"', "default_model is 'nope'; there are: landscapes"),
         ('home = "f/home"', "f/home"),
+        ('[serve]\nstore = "sqlite:///darkroom.toml"', "is damaged"),
+        ('[serve]\nstore = "redis://127.0.0.1:1/0"', "redis://127.0.0.1:1/0"),
+        ('[serve]\nstorage = "f"', "storage"),
     ],
 )
 def test_doctor_says_what_is_wrong(text: str, said: str, darkroom: Call) -> None:

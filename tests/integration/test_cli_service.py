@@ -1,4 +1,4 @@
-"""`darkroom serve | submit | jobs | cancel | logs` as a person types them, against a real service."""
+"""`darkroom serve | submit | jobs | cancel | logs | bench` as a person types them, against a real service."""
 
 from __future__ import annotations
 
@@ -66,6 +66,61 @@ def test_a_cancelled_job_ends(here: Path, service: Service, capsys: pytest.Captu
     job_id = json.loads(capsys.readouterr().out)["id"]
     assert run(["cancel", job_id]) == 0
     wait_until(lambda: service.job(job_id)["state"] == "cancelled")
+
+
+def test_a_bench_says_what_the_service_bore(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "--rate", "4", "--requests", "6", "--steps", "2,3", "--json", "bench.json", "--seed", "1"]
+    assert run(words) == 0
+    said = capsys.readouterr()
+    assert "goodput" in said.out
+    assert "alone: 2 steps take" in said.err
+    found = json.loads((here / "bench.json").read_text())
+    summary, outcomes = found["summary"], found["outcomes"]
+    assert (summary["requests"], summary["succeeded"], summary["errors"]) == (6, 6, {})
+    assert set(found["solo_s"]) == {"2", "3"}
+    assert found["asked"]["arrivals"]["rate"] == found["rate_per_s"] == 4
+    assert [outcome["number"] for outcome in outcomes] == list(range(6))
+    assert outcomes[-1]["at_s"] > 0
+    for outcome in outcomes:
+        assert outcome["at_s"] <= outcome["sent_s"] < outcome["first_step_s"] <= outcome["ended_s"]
+        assert outcome["device_s"] > 0
+    assert summary["latency_s"]["max"] == max(outcome["ended_s"] - outcome["at_s"] for outcome in outcomes)
+
+
+def test_a_bench_measures_the_capacity_and_counts_what_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darkroom.bench.load.CAPACITY_REQUESTS", 4)
+    words = ["bench", "--arrivals", "burst", "--burst-size", "3", "--requests", "3", "--load", "0.5", "--steps", "2"]
+    assert run(words) == 0
+    said = capsys.readouterr()
+    assert "capacity" in said.out
+    assert "burst arrivals" in said.out
+    assert run(["bench", "--rate", "1", "--requests", "1", "--model", "nobody"]) == 2
+    assert "[--model]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["--rate", "1", "--load", "1"], "--load"),
+        (["--requests", "1", "--duration", "1"], "--duration"),
+        (["--rate", "0"], "--rate"),
+        (["--duration", "-1"], "--duration"),
+        (["--burst-size", "0"], "--burst-size"),
+        (["--steps", "4,x"], "--steps"),
+        (["--steps", ""], "--steps"),
+        (["--prompts", "missing.txt"], "--prompts"),
+        (["--json", "missing/x.json"], "--json"),
+        (["--images", "17"], "--images"),
+        (["--url", "there"], "--url"),
+    ],
+)
+def test_a_bench_that_cannot_be_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], flag: str
+) -> None:
+    assert run(["bench", *words]) == 2
+    assert f"[{flag}]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

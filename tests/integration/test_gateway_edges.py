@@ -18,11 +18,15 @@ from starlette.requests import HTTPConnection
 from websockets.exceptions import InvalidStatus
 
 from darkroom.config import ModelSettings, PresetSettings
+from darkroom.errors import DarkroomError, InvariantBroken, StoreCorrupt
 from darkroom.gateway.access import Caller
 from darkroom.gateway.app import build_app
+from darkroom.jobs.opening import open_store
 from darkroom.models.catalogue import BUNDLED_FOLDER, catalogue
+from darkroom.telemetry.metrics import GatewayMetrics
 
-from .gateway_site import PROMPT, Site, open_site, settings_in
+from .gateway_site import PROMPT, Site, open_site, settings_in, wait_until
+from .redis_server import RedisServer
 
 SECRET = "a lighthouse nobody may hear of"
 
@@ -149,6 +153,23 @@ def test_a_fault_of_ours_says_nothing_of_its_inside_and_is_logged_once(
     assert SECRET not in str([record.__dict__ for record in caplog.records])
 
 
+@pytest.mark.parametrize("fault", [StoreCorrupt, InvariantBroken])
+@pytest.mark.parametrize("path", ["/v1/jobs/x", "/jobs/x"])
+def test_where_our_files_lie_is_for_the_log_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: type[DarkroomError], path: str
+) -> None:
+    def broken(_: HTTPConnection) -> Caller:
+        raise fault("the database /var/lib/darkroom/jobs.sqlite3 is damaged")
+
+    with open_site(tmp_path, parts={"identify": broken}) as site:
+        answer = site.http.get(path)
+    assert (answer.status_code, "/var/lib" in answer.text) == (500, False)
+    assert answer.headers["x-request-id"] in answer.text
+    [line] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert line.exc_info is not None
+    assert "/var/lib" in str(line.exc_info[1])
+
+
 def test_prompts_stay_out_of_logs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with open_site(tmp_path) as site:
@@ -254,6 +275,24 @@ def test_adapters_are_an_empty_list_so_far(house: Site) -> None:
     assert (status, error["code"]) == (501, "not_supported")
 
 
+@pytest.mark.slow
+def test_metrics_say_that_the_store_is_away(tmp_path: Path) -> None:
+    server, registry = RedisServer(tmp_path), CollectorRegistry()
+    try:
+        store = open_store(server.url)
+        GatewayMetrics(registry, store, lambda: True)
+        with open_site(tmp_path / "home", store=store, parts={"registry": registry}) as site:
+            assert "darkroom_store_up 1.0" in site.http.get("/metrics").text
+            server.kill()
+            wait_until(lambda: site.gateway.threads.lost is not None)
+            answer = site.http.get("/metrics")
+            assert (answer.status_code, "darkroom_store_up 0.0" in answer.text) == (200, True)
+            server.start()
+            wait_until(lambda: "darkroom_store_up 1.0" in site.http.get("/metrics").text)
+    finally:
+        server.kill()
+
+
 def test_metrics_are_those_of_the_registry_that_was_handed_in(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     Counter("pictures_framed", "…", registry=registry).inc(3)
@@ -276,6 +315,11 @@ def test_the_description_has_every_route_and_no_422(house: Site) -> None:
         ("/v1/models", "get"), ("/v1/models/{model}", "get"), ("/v1/adapters", "get"), ("/v1/adapters", "post"),
         ("/v1/workers", "get"), ("/v1/workers/{worker_id}/drain", "post"), ("/healthz", "get"), ("/readyz", "get"),
         ("/metrics", "get"), ("/generate", "post"), ("/jobs/{job_id}", "get"), ("/jobs/{job_id}", "delete"),
+        ("/v1/tokens", "post"), ("/v1/usage", "get"), ("/auth/login", "get"), ("/auth/callback", "get"),
+        ("/auth/logout", "post"), ("/auth/me", "get"),
+        ("/v1/jobs/{job_id}/webhooks", "get"), ("/v1/jobs/{job_id}/webhooks/{delivery_id}/retry", "post"),
+        ("/v1/webhooks/default/secret", "get"),
+        ("/v1/images/generations", "post"), ("/v1/images/edits", "post"), ("/v1/images/variations", "post"),
     }  # fmt: skip
     text = json.dumps(schema)
     assert "HTTPValidationError" not in text

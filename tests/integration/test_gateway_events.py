@@ -77,6 +77,21 @@ def test_a_late_subscriber_hears_the_whole_past_in_order_and_the_stream_ends(sit
     assert sum(event["type"] == "preview" for event in events) == 1  # of previews only the latest
 
 
+def test_a_job_of_more_steps_than_the_store_tells_at_once_is_heard_to_its_end(site: Site) -> None:
+    job_id = str(site.submit()["id"])
+    _, lease = site.claim()
+    for step in range(1, 1101):
+        site.step(lease, step, 1140)
+    with site.socket(f"/v1/jobs/{job_id}/ws") as joined_midway:
+        for step in range(1101, 1141):
+            site.step(lease, step, 1140)
+        site.complete(lease)
+        said = received(joined_midway)
+    for events in (said, heard(site, job_id)):
+        assert [event["step"] for event in events if event["type"] == "progress"] == [*range(1, 1141)]
+        assert events[-1]["type"] == "succeeded"
+
+
 def test_an_output_can_be_fetched_from_where_its_event_says(site: Site) -> None:
     events = heard(site, played(site))
     [output] = [event for event in events if event["type"] == "output"]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ from starlette.requests import HTTPConnection
 
 from darkroom.gateway.access import OPERATOR, USER, Caller
 from darkroom.gateway.signing import ROUND_S, VALID_S
+from darkroom.gateway.threads import FETCH_THREADS
 
-from .gateway_site import Site, open_site, picture
+from .gateway_site import Site, open_site, picture, wait_until
 
 THEIRS = {"X-Tenant": "theirs"}
 OPERATORS = {"X-Tenant": "desk", "X-Role": "operator"}
@@ -119,6 +123,26 @@ def test_an_upload_past_its_limit_is_too_large_announced_or_not(tmp_path: Path) 
         status, error = site.refused("POST", "/v1/uploads", content=b"x" * 64 * 1024)
         assert (status, error["code"], error["field"]) == (413, "too_large", "body")
         assert list(site.storage.list()) == []
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_bodies_of_all_requests_have_a_bound_together(tmp_path: Path, is_announced: bool) -> None:
+    with open_site(tmp_path, max_upload_mb=0.05, max_body_mb=0.05, max_bodies_mb=0.05) as site:
+        place = ("127.0.0.1", int(site.url.rsplit(":", 1)[1]))
+        with socket.create_connection(place) as slow:
+            slow.sendall(
+                b"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 52420\r\n\r\n" + b"x" * 52_400
+            )
+            wait_until(lambda: upload(site, is_announced).status_code == 503)
+            answer = upload(site, is_announced)
+            assert (answer.json()["error"]["code"], answer.headers["retry-after"]) == ("unavailable", "1")
+            assert site.http.get("/healthz").status_code == 200
+        wait_until(lambda: upload(site, is_announced).status_code == 201)
+
+
+def upload(site: Site, is_announced: bool) -> httpx.Response:
+    """A picture, with its length said or not."""
+    return httpx.post(f"{site.url}/v1/uploads", content=picture() if is_announced else iter([picture()]))
 
 
 def test_an_upload_can_be_removed_and_is_gone_then(site: Site) -> None:
@@ -229,3 +253,28 @@ def _data_url() -> str:
     import base64
 
     return f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
+
+
+def test_pictures_that_are_slow_to_come_hold_up_nobody_else(tmp_path: Path) -> None:
+    """More of them than there are threads, from a place that takes the connection and says nothing."""
+    with ExitStack() as stack:
+        site = stack.enter_context(open_site(tmp_path, allow_private_urls=True))
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+        job_id = str(site.submit()["id"])
+        _, lease = site.claim()
+        [output] = site.complete(lease).outputs
+        place = f"https://127.0.0.1:{silent.getsockname()[1]}/picture.png"
+        body = json.dumps({"input": {"prompt": "x", "image": place}})
+        for _ in range(2 * FETCH_THREADS):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", int(site.url.rsplit(":", 1)[1]))))
+            head = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            client.sendall(f"POST /v1/jobs HTTP/1.1\r\n{head}{body}".encode())
+        reached = [stack.enter_context(silent.accept()[0]) for _ in range(FETCH_THREADS)]
+        assert len(reached) == FETCH_THREADS
+        quick = httpx.Timeout(5.0)  # a fetch takes longer to be given up
+        assert site.http.get(f"/v1/jobs/{job_id}", timeout=quick).json()["outputs"]
+        assert site.http.get(f"/v1/artifacts/{output.id}", timeout=quick).status_code == 200
+        given = {"input": {"prompt": "x", "image": _data_url()}}
+        assert site.http.post("/v1/jobs", json=given, timeout=quick).status_code == 202
+        for each in reached:
+            each.close()

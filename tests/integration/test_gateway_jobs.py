@@ -129,6 +129,7 @@ def test_a_job_for_later_is_scheduled_and_one_for_just_now_is_queued(house: Site
 
 # ---- refused ----
 
+HOOK = {"url": "https://example.org"}
 REFUSED: list[tuple[Mapping[str, Any], int, str, str]] = [
     ({}, 400, "bad_input", "input"),
     ({"input": []}, 400, "bad_input", "input"),
@@ -191,7 +192,11 @@ REFUSED: list[tuple[Mapping[str, Any], int, str, str]] = [
     ({"input": PROMPT, "metadata": {"deep": [[[[[[[[]]]]]]]]}}, 400, "bad_input", "metadata"),
     ({"input": PROMPT, "metadata": {"x": math.inf}}, 400, "bad_input", "metadata"),
     ({"input": PROMPT, "metadata": {"x": "\ud800"}}, 400, "bad_input", "metadata"),
-    ({"input": PROMPT, "webhook": "https://example.org"}, 501, "not_supported", "webhook"),
+    ({"input": PROMPT, "webhook": 5}, 400, "bad_input", "webhook"),
+    ({"input": PROMPT, "webhook": {**HOOK, "events": ["progress"]}}, 400, "bad_input", "webhook.events.0"),
+    ({"input": PROMPT, "webhook": {**HOOK, "events": []}}, 400, "bad_input", "webhook.events"),
+    ({"input": PROMPT, "webhook": {**HOOK, "secret": "x"}}, 400, "unknown_argument", "webhook.secret"),
+    ({"input": PROMPT, "webhook": "https://127.0.0.1/"}, 400, "bad_input", "webhook"),
 ]  # fmt: skip
 
 

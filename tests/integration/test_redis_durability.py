@@ -168,6 +168,10 @@ def random_verb(store: RedisStore, chance: random.Random, made: list[str], held:
             made.append(f"job-{len(made)}")
             run_at, deadline = chance.choice([None, now + 5]), chance.choice([None, now + 9])
             fields = {"model": chance.choice("mno"), "tenant": chance.choice("ab"), "priority": chance.randrange(3)}
+            fields |= {
+                "key_id": chance.choice(["", "k", "l"]),
+                "webhook": chance.choice([None, "https://example.org/"]),
+            }
             insert(store, made[-1], run_at=run_at, deadline_at=deadline, cost_s=chance.random(), **fields)
         case 3 | 4:
             worker = Claimant(chance.choice("vw"), ("m", "n"), ("m",), is_idle=chance.random() < 0.5)

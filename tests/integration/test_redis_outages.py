@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from darkroom.core import Job, JobState, WorkerReport
-from darkroom.errors import LeaseLost, StoreUnavailable
+from darkroom.core import Allowance, ApiKey, Delivery, Job, JobState, WorkerReport
+from darkroom.errors import Conflict, LeaseLost, StoreUnavailable
 from darkroom.jobs import redis
 from darkroom.jobs.redis import RedisStore
 from darkroom.jobs.redis_link import script
@@ -67,7 +68,7 @@ def far(wire: Wire, server: Server) -> Iterator[RedisStore]:
 # An answer that is lost: the verb is sent again, and has happened once.
 
 
-def half_heard(wire: Wire, ask: Callable[[], object]) -> object:
+def half_heard(wire: Wire, ask: Callable[[], Any]) -> Any:
     wire.lose_next_answer()
     answer = ask()
     assert wire.lost == 1
@@ -123,6 +124,48 @@ def test_other_verbs_half_heard_do_no_harm(far: RedisStore, wire: Wire, store: R
     assert seen is not None
     assert (seen.state, seen.attempt) == (JobState.CANCELLED, 0)
     check_keys_agree(server)
+
+
+def test_an_insert_half_heard_uses_a_key_once(far: RedisStore, wire: Wire, store: RedisStore) -> None:
+    new = new_job("x", key_id="k", cost_s=2.0, cost_usd=0.5, allowance=Allowance(1, 1, 2.0, 0.5))
+    (answer,) = half_heard(wire, lambda: far.insert([new], NOW))
+    assert isinstance(answer, Job)
+    used = store.usage("k", NOW)
+    assert (used.live_jobs, used.device_s, used.cost_usd, used.next_job_at) == (1, 2.0, 0.5, NOW + 60)
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "confirm_cancelled"])
+def test_an_end_half_heard_is_settled_and_told_once(far: RedisStore, wire: Wire, store: RedisStore, end: str) -> None:
+    insert(store, "x", key_id="k", cost_s=4.0, webhook="https://example.org/")
+    insert(store, "y", key_id="k", cost_s=4.0)
+    (job,) = store.claim(ANYONE, 1, NOW)
+    half_heard(wire, lambda: ENDS[end](far, job))
+    used = store.usage("k", NOW)
+    assert (used.live_jobs, used.device_s) == (1, 5.0 if end == "complete" else 4.0)
+    assert len(store.deliveries("x")) == 1
+    assert store.stored_bytes() == (10 if end == "complete" else 0)
+
+
+def test_calls_half_heard_are_given_and_noted_once(far: RedisStore, wire: Wire, store: RedisStore) -> None:
+    insert(store, "x", webhook="https://example.org/")
+    store.cancel("x", NOW)
+    (call,) = half_heard(wire, lambda: far.due_deliveries(NOW, 9, 30.0))
+    assert store.due_deliveries(NOW, 9, 30.0) == []
+    wire.lost = 0
+    noted = half_heard(wire, lambda: far.note_delivery(call.id, {"at": NOW}, NOW + 5, is_delivered=False))
+    assert [noted] == store.deliveries("x")
+    assert isinstance(noted, Delivery)
+    assert len(noted.attempts) == 1
+
+
+def test_a_key_half_heard_is_there_once(far: RedisStore, wire: Wire, store: RedisStore) -> None:
+    key = ApiKey("k", "t", "n", ("user",), "00", NOW)
+    half_heard(wire, lambda: far.add_key(key))
+    assert store.keys() == [key]
+    with pytest.raises(Conflict):
+        far.add_key(key)
+    wire.lost = 0
+    assert half_heard(wire, lambda: far.revoke_key("k", NOW)) == store.keys()[0]
 
 
 # Away for long: a named error in time; for a moment: waited out.

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.core import JobState
+from darkroom.core import Allowance, ApiKey, JobState
 from darkroom.errors import InvalidConfig, StoreUnavailable
-from darkroom.jobs import redis, redis_link
+from darkroom.jobs import redis, redis_ledger, redis_link
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.redis import RedisStore
 from darkroom.jobs.store import Store
 from tests.integration.redis_site import ANYONE, LIMITS, NOW, Server, free_port, insert, lease, picture, program
 
+KEYED = {"key_id": "k", "allowance": Allowance(9, 9, 9.0, 9.0), "webhook": "https://example.org/"}
 SECRET = "s3cret-pass"  # of a server that lives for one test
 # docs/architecture/03-redis.md gives these rights to the user that Darkroom is.
 RIGHTS = "~darkroom:* -@all +@read +@write +@connection +@scripting +@transaction +time +info +config|get +bgrewriteaof"
@@ -34,12 +35,20 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def live(store: Store) -> None:
     """Every kind of command that a store sends, once."""
     assert isinstance(store, RedisStore)
-    insert(store, "x")
+    insert(store, "x", **KEYED)
     (job,) = store.claim(ANYONE, 1, NOW)
     store.report_step(lease(job), 1, 4, NOW, "data:,x")
+    assert store.usage("k", NOW).live_jobs == 1
     assert store.complete(lease(job), [picture(job)], {}, NOW).state == JobState.SUCCEEDED
     assert [event.type for event in store.events("x", 0)][-1] == "succeeded"
     assert store.tail(0, 0.0)[1]
+    (call,) = store.due_deliveries(NOW, 1, 30.0)
+    assert store.note_delivery(call.id, {"at": NOW}, None, is_delivered=True) in store.deliveries("x")
+    store.add_key(ApiKey("k", "t", "n", ("user",), "00", NOW))
+    revoked = store.revoke_key("k", NOW)
+    assert [revoked] == store.keys()
+    assert store.stored_bytes() == 10
+    assert store.prune_bytes(0, NOW) == [picture(job)]
     store.wait_for_work(0.01)
     assert store.lead("k", NOW, 5.0)
     assert store.queue().queued == 0
@@ -274,6 +283,17 @@ def test_events_of_an_ended_job_have_a_lifetime_and_its_end_outlives_them(server
         assert store.events("x", end.seq) == []
 
 
+def test_a_day_whose_usage_is_forgotten_stays_so(server: Server) -> None:
+    with contextlib.closing(RedisStore(server.url, LIMITS)) as store, server.client() as client:
+        insert(store, "x", **KEYED)
+        assert 0 < client.ttl("darkroom:usage:k:11") <= 3 * 24 * 3600
+        (job,) = store.claim(ANYONE, 1, NOW)
+        client.delete("darkroom:usage:k:11")  # as time does
+        store.complete(lease(job), [], {"device_s": 1.0}, NOW)
+        assert not client.exists("darkroom:usage:k:11")
+        assert store.usage("k", NOW).live_jobs == 0
+
+
 def test_the_stream_of_all_events_holds_no_pictures(server: Server) -> None:
     with contextlib.closing(RedisStore(server.url, LIMITS)) as store, server.client() as client:
         insert(store, "x")
@@ -287,12 +307,14 @@ def test_the_stream_of_all_events_holds_no_pictures(server: Server) -> None:
 
 def test_what_was_forgotten_leaves_no_key(server: Server) -> None:
     with contextlib.closing(RedisStore(server.url, LIMITS)) as store, server.client() as client:
-        insert(store, "x", idempotency_key="k", digest="d", deadline_at=NOW + 9)
+        insert(store, "x", idempotency_key="k", digest="d", deadline_at=NOW + 9, **KEYED)
         (job,) = store.claim(ANYONE, 1, NOW)
         store.complete(lease(job), [picture(job)], {}, NOW)
         assert [artifact.id for artifact in store.delete("x")] == [picture(job).id]
         left = {key.removeprefix("darkroom:") for key in client.keys("*") if not key.startswith("darkroom:claim:")}
-        assert left == {"layout", "seq", "serial", "virtual", "finish", "ahead_us", "events", "wake"}
+        fading = {name for name in left if client.ttl(f"darkroom:{name}") > 0}
+        assert fading == {"usage:k:11", "rate:k"}
+        assert left - fading == {"layout", "seq", "serial", "virtual", "finish", "ahead_us", "events", "wake", "bytes"}
 
 
 # The chapter
@@ -305,7 +327,7 @@ KEY_IN_PYTHON = re.compile(r"\bkey\(\"([a-z_]+)\"")
 
 def test_the_chapter_describes_every_key_and_no_other() -> None:
     scripts = "".join(path.read_text() for path in Path(redis_link.__file__).with_name("lua").glob("*.lua"))
-    sources = "".join(Path(module.__file__).read_text() for module in (redis, redis_link))
+    sources = "".join(Path(module.__file__).read_text() for module in (redis, redis_ledger, redis_link))
     used = {name.strip(":") for name in KEY_IN_LUA.findall(scripts) + KEY_IN_PYTHON.findall(sources)}
     used = {name for name in used if name != "jobs:"} | {"jobs:state", "jobs:tenant"}
     told = {name.strip(":") for name in re.findall(r"`darkroom:([a-z_]+(?::(?:state|tenant))?)", CHAPTER)}

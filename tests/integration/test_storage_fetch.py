@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 from darkroom.errors import BadInput, TooLarge, UnreadableImage
-from darkroom.storage.incoming import Limits, Received, fetch_url
+from darkroom.storage.incoming import PictureLimits, Received, fetch_url
 
-LIMITS = Limits(max_bytes=100_000, max_pixels=100_000, timeout_s=60.0)
+LIMITS = PictureLimits(max_bytes=100_000, max_pixels=100_000, timeout_s=60.0)
 NAME = "pictures.example"
 
 
@@ -141,7 +141,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def fetch(server: Server) -> Callable[..., Received]:
-    def fetch(path: str, limits: Limits = LIMITS) -> Received:
+    def fetch(path: str, limits: PictureLimits = LIMITS) -> Received:
         return fetch_url(f"http://127.0.0.1:{server.port}{path}", "image", limits, allow_private=True)
 
     return fetch
@@ -226,7 +226,7 @@ def test_a_body_that_breaks_off_is_refused(fetch: Callable[..., Received]) -> No
 @pytest.mark.parametrize("where", ["nothing", "head", "body"])
 def test_a_server_that_drips_is_left_when_the_time_is_over(where: str, fetch: Callable[..., Received]) -> None:
     began = time.monotonic()
-    with pytest.raises(BadInput, match="did not send it in time"):
+    with pytest.raises(BadInput, match="did not answer in time"):
         fetch(f"/drip/{where}", replace(LIMITS, timeout_s=0.5))
     # Given up, and not before its time.
     assert time.monotonic() - began >= 0.5

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 
 from .redis_server import RedisServer
-from .service import Service, served, wait_until
+from .service import Service, check_each_ended_once, served, wait_until
 
 pytestmark = [pytest.mark.slow]
 
@@ -38,30 +35,6 @@ def submit_many(service: Service, count: int, steps: int = 1) -> list[str]:
     """So many jobs from eight clients at once, each repeated until it is accepted."""
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(lambda k: service.submit(f"key-{k}", seed=k, num_inference_steps=steps), range(count)))
-
-
-def kinds_of(service: Service, job_id: str) -> list[str]:
-    """The types of a job's events, from the service's own stream."""
-    answer = service.ask("GET", f"/jobs/{job_id}/events")
-    return [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
-
-
-def check_each_ended_once(service: Service, ids: list[str], jobs: list[dict[str, Any]]) -> None:
-    assert len(set(ids)) == len(ids)
-    assert {job["state"] for job in jobs} == {"succeeded"}, [job["errors"] for job in jobs if job["errors"]][:3]
-    for job in jobs:
-        assert len(job["outputs"]) == 1
-    for job in jobs[::20]:
-        assert kinds_of(service, job["id"]).count("succeeded") == 1
-        picture = service.ask("GET", f"/artifacts/{job['outputs'][0]['artifact_id']}")
-        assert Image.open(io.BytesIO(picture.content)).size == (192, 192)
-    listed = []
-    cursor: str | None = ""
-    while cursor is not None:
-        page = service.ask("GET", "/jobs", params={"limit": 100, **({"cursor": cursor} if cursor else {})}).json()
-        listed += [job["id"] for job in page["data"]]
-        cursor = page["next_cursor"]
-    assert sorted(listed) == sorted(ids)
 
 
 def batter(service: Service, ids: list[str]) -> None:

@@ -75,7 +75,7 @@ WRONG = {
     "threads = 3": ("threads", "power of two"),
     "models = 3": ("models", "not 3"),
     '[models."A b"]\npath = "m"': ("config", "lower-case letters"),
-    "[models.a]\n": ("models.a", "exactly one of path, hub, file; given: none"),
+    "[models.a]\n": ("models.a", "exactly one of path, hub, file, remote; given: none"),
     MODEL + 'hub = "x/y"': ("models.a", "given: path, hub"),
     MODEL + 'revision = "main"': ("models.a", "revision goes with hub"),
     MODEL + 'config = "c"': ("models.a", "config goes with file"),
@@ -145,3 +145,50 @@ def test_settings_are_frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="frozen"):
         config.load().home = tmp_path  # type: ignore[misc]
+
+
+OIDC = '[oidc]\nissuer = "https://accounts.example"\nclient_id = "x"\nallowed_domains = ["example.org"]\n'
+
+
+def secret_of(settings: config.Settings) -> str | None:
+    assert settings.oidc is not None
+    said = settings.oidc.secret(settings.oidc_client_secret)
+    return None if said is None else said.get_secret_value()
+
+
+def test_the_clients_secret_is_read_when_it_is_needed_from_the_environment_or_a_file(
+    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(OIDC)
+    assert secret_of(config.load()) is None
+    write(OIDC + 'client_secret_file = "hush"\n')
+    settings = config.load()  # a worker on another machine has no such file, and needs none
+    with pytest.raises(InvalidConfig) as caught:
+        secret_of(settings)
+    assert caught.value.field == "oidc.client_secret_file"
+    (tmp_path / "hush").write_text("from a file\n", encoding="utf-8")
+    assert secret_of(settings) == "from a file"
+    monkeypatch.setenv("DARKROOM_OIDC_CLIENT_SECRET", "from the environment")
+    settings = config.load()
+    assert secret_of(settings) == "from the environment"
+    assert "from the" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "allowed"),
+    [
+        ('[serve]\ntrusted_proxies = ["proxy"]', "serve.trusted_proxies.0", "an address or a network in numbers"),
+        ('[serve]\nallowed_ips = ["10.0.0.1/8"]', "serve.allowed_ips.0", "10.0.0.0/8"),
+        ('[serve]\nauth = "none"', "serve.auth", "'auto', 'keys' or 'open'"),
+        ("[serve]\ntoken_s = 1", "serve.token_s", "greater than or equal to 10"),
+        (OIDC.replace("https", "http"), "oidc.issuer", "https"),
+        (OIDC.replace("allowed_domains", "# allowed_domains"), "oidc", "say who may sign in"),
+        (OIDC + "colour = 3", "oidc.colour", "allowed: issuer, client_id"),
+    ],
+)
+def test_a_wrong_value_about_who_may_come_in_is_refused(write: Write, text: str, key: str, allowed: str) -> None:
+    write(text)
+    with pytest.raises(InvalidConfig) as caught:
+        config.load()
+    assert caught.value.field == key
+    assert allowed in caught.value.message

@@ -11,7 +11,7 @@ from typer import TyperException
 
 from .. import __version__
 from ..errors import BadInput, DarkroomError
-from . import doctor, generate, jobs, models, processes, say, serve
+from . import bench, doctor, generate, jobs, keys, models, processes, say, serve
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -45,14 +45,17 @@ def root(
 
 app.command("generate")(generate.generate)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)
 app.command("worker")(processes.worker)
 app.command("gateway")(processes.gateway)
+app.command("forward")(processes.forward)
 app.command("submit")(jobs.submit)
 app.command("jobs")(jobs.jobs)
 app.command("cancel")(jobs.cancel)
 app.command("logs")(jobs.logs)
+app.command("bench")(bench.bench)
 
 
 def main() -> None:

@@ -14,8 +14,10 @@ import typer
 from .. import __version__
 from ..config import Settings
 from ..errors import DarkroomError
+from ..jobs.opening import hide_password, look_at_store
 from ..models.catalogue import HUB, Catalogue
 from ..models.revision import short
+from ..storage.objects import open_storage
 from . import say
 from .models import describe
 from .start import ConfigOption, JsonOption, start
@@ -57,6 +59,8 @@ def examine(config_file: Path | None) -> Iterator[Finding]:
     yield Finding("config", str(settings.config_file or "no darkroom.toml here: defaults"))
     yield _home(settings.home)
     yield Finding("offline", "yes: nothing is downloaded" if settings.offline else "no: models may be downloaded")
+    yield _store(settings)
+    yield _storage(settings)
     yield _device(settings)
     yield from _models(settings, catalogue)
 
@@ -78,6 +82,28 @@ def _home(home: Path) -> Finding:
         return Finding("home", f"{home}: {error.strerror}; set DARKROOM_HOME", is_good=False)
 
 
+def _store(settings: Settings) -> Finding:
+    """Where jobs are kept; an SQLite file is looked at, a Redis asked."""
+    url = hide_password(settings.store_url)
+    try:
+        is_there, risks = look_at_store(settings.store_url)
+    except DarkroomError as error:
+        return Finding("store", f"{url}: {error.message}", is_good=False)
+    return Finding("store", " ".join([f"{url}{'' if is_there else '; made when first needed'}.", *risks]).rstrip("."))
+
+
+def _storage(settings: Settings) -> Finding:
+    """Where artifacts are kept; a few bytes are written there, read and removed."""
+    url = hide_password(settings.storage_url)
+    if settings.serve.storage is None and not Path(settings.storage_url).exists():
+        return Finding("storage", f"{url}; made when first needed")
+    try:
+        open_storage(settings.storage_url).check()
+    except DarkroomError as error:
+        return Finding("storage", f"{url}: {error.message}", is_good=False)
+    return Finding("storage", f"{url}, writable")
+
+
 def _device(settings: Settings) -> Finding:
     from ..models.device import device_name, devices, fix_threads, place
 
@@ -95,7 +121,8 @@ def _models(settings: Settings, catalogue: Catalogue) -> Iterator[Finding]:
         entry = catalogue.entries[model["name"]]
         place = f"{model['source']}, {model['origin']}"
         if model["problem"] is None:
-            yield Finding(f"model {entry.name}", f"{short(model['revision'])}, {place}")
+            revision = f"{short(model['revision'])}, " if model["revision"] else ""
+            yield Finding(f"model {entry.name}", f"{revision}{place}")
         elif entry.source == HUB and entry.folder is None and not settings.offline:
             yield Finding(f"model {entry.name}", f"{place}: downloaded at its first use")
         else:

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 
-from ..errors import BadInput
+from ..client.blocking import Client
+from ..client.nouns import Job, JobEvent
 from ..storage import files
 from . import say
-from .remote import ask, connect, follow
+from .remote import connect
 from .start import JsonOption
 
 FAILED_STATES = ("failed", "cancelled")
@@ -41,8 +41,10 @@ def submit(
     """Hand a job to a running service; says its id, or with `-o` waits and writes the image."""
     from .generate import parse_size
 
-    said = {
-        "prompt": prompt,
+    said: dict[str, Any] = {
+        "model": model,
+        "priority": priority,
+        "deadline_s": deadline,
         "negative_prompt": negative,
         "num_inference_steps": steps,
         "guidance_scale": guidance,
@@ -52,14 +54,13 @@ def submit(
         "num_images_per_prompt": images,
         **parse_size(size),
     }
-    inputs = {name: value for name, value in said.items() if value is not None}
-    body: dict[str, Any] = {"model": model, "input": inputs, "priority": priority, "deadline_s": deadline}
     paths = _checked_paths(output, images)
     with connect() as client:
-        job = ask(client, "POST", "/jobs", json={name: value for name, value in body.items() if value is not None})
+        job = client.submit(prompt, **said)
         if paths or is_waited_for:
-            job = _wait(client, job["id"], is_quiet=as_json)
-            _write(client, job, paths)
+            job = _wait(client, job, is_quiet=as_json)
+            for made, path in zip(job.outputs, paths, strict=False):
+                client.download(made, path)
     _tell(job, paths, as_json=as_json)
 
 
@@ -73,40 +74,33 @@ def jobs(
     """List the jobs of a running service, or show one."""
     with connect() as client:
         if job_id is not None:
-            say.result(ask(client, "GET", f"/jobs/{_checked_id(job_id)}"))
+            say.result(client.get(job_id).raw)
             return
-        wanted = {name: value for name, value in (("state", state), ("model", model), ("limit", limit)) if value}
-        page = ask(client, "GET", "/jobs", params=wanted)
+        page = client.page(state=state, model=model, limit=limit)
     if as_json:
-        say.result(page)
+        say.result(page.raw)
         return
-    for job in page["data"]:
+    for job in page.jobs:
         typer.echo(_line(job))
 
 
 def cancel(job_id: JobId, as_json: JsonOption = False) -> None:
     """Cancel a job; a running one ends within one step."""
     with connect() as client:
-        job = ask(client, "POST", f"/jobs/{_checked_id(job_id)}/cancel")
+        job = client.cancel(job_id)
     _tell(job, [], as_json=as_json)
 
 
 def logs(job_id: JobId, as_json: JsonOption = False) -> None:
     """Say what happened to a job, and what happens to it until it ends."""
     with connect() as client:
-        for kind, event in follow(client, _checked_id(job_id)):
-            if kind == "preview":
+        for event in client.events(job_id):
+            if event.type == "preview":
                 continue
             if as_json:
-                say.result(event)
+                say.result({"seq": event.seq, "at": event.at, "type": event.type, **event.data})
             else:
-                typer.echo(_event_line(kind, event))
-
-
-def _checked_id(job_id: str) -> str:
-    if not job_id or not all(sign.isalnum() or sign in "-_" for sign in job_id):
-        raise BadInput(f"{job_id!r} is no job's id: letters, digits, '-' and '_'", field="job_id")
-    return job_id
+                typer.echo(_event_line(event))
 
 
 def _checked_paths(output: Path | None, images: int) -> list[Path]:
@@ -118,44 +112,39 @@ def _checked_paths(output: Path | None, images: int) -> list[Path]:
     return paths
 
 
-def _wait(client: httpx.Client, job_id: str, *, is_quiet: bool) -> Any:
-    for kind, event in follow(client, job_id):
-        if kind == "progress" and not is_quiet and sys.stderr.isatty():
-            typer.echo(f"\rstep {event['step']} of {event['steps']} ", nl=False, err=True)
-    if not is_quiet and sys.stderr.isatty():
+def _wait(client: Client, job: Job, *, is_quiet: bool) -> Job:
+    is_shown = not is_quiet and sys.stderr.isatty()
+
+    def show(event: JobEvent) -> None:
+        typer.echo(f"\rstep {event.data['step']} of {event.data['steps']} ", nl=False, err=True)
+
+    ended = client.wait(job, on_progress=show if is_shown else None)
+    if is_shown:
         say.note("")
-    return ask(client, "GET", f"/jobs/{job_id}")
+    return ended
 
 
-def _write(client: httpx.Client, job: Any, paths: list[Path]) -> None:
-    for output, path in zip(job["outputs"], paths, strict=False):
-        answer = client.get(output["url"])
-        answer.raise_for_status()
-        files.write_whole(path, answer.content)
-
-
-def _tell(job: Any, paths: list[Path], *, as_json: bool) -> None:
+def _tell(job: Job, paths: list[Path], *, as_json: bool) -> None:
     if as_json:
-        say.result(job)
+        say.result(job.raw)
     else:
         typer.echo(_line(job))
-        for path in paths[: len(job["outputs"])]:
+        for path in paths[: len(job.outputs)]:
             typer.echo(str(path.absolute()))
-    for text in job.get("warnings", []):
+    for text in job.warnings:
         say.warning(text)
-    if job["state"] in FAILED_STATES:
-        error = job.get("error") or {"message": "it was cancelled"}
+    if job.state in FAILED_STATES:
+        error = job.error or {"message": "it was cancelled"}
         say.problem(error["message"])
-        raise typer.Exit(1 if job["state"] == "failed" else 0)
+        raise typer.Exit(1 if job.state == "failed" else 0)
 
 
-def _line(job: Any) -> str:
-    place = f" place {job['queue_position']}" if job.get("queue_position") is not None else ""
-    said = " ".join(str(job["input"].get("prompt", "")).split())
-    return f"{job['id']}  {job['state']:9}{place}  {job['progress']:4.0%}  {job['model']}  {said[:60]}"
+def _line(job: Job) -> str:
+    place = f" place {job.queue_position}" if job.queue_position is not None else ""
+    said = " ".join(str(job.input.get("prompt", "")).split())
+    return f"{job.id}  {job.state:9}{place}  {job.progress:4.0%}  {job.model}  {said[:60]}"
 
 
-def _event_line(kind: str, event: dict[str, Any]) -> str:
-    left_out = {"seq", "at", "type"}
-    said = ", ".join(f"{name} {value}" for name, value in event.items() if name not in left_out)
-    return f"{event['at']}  {kind:9}  {said}"
+def _event_line(event: JobEvent) -> str:
+    said = ", ".join(f"{name} {value}" for name, value in event.data.items())
+    return f"{event.at}  {event.type:9}  {said}"

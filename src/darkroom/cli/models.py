@@ -55,6 +55,8 @@ def describe(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 def _describe(entry: Entry) -> dict[str, Any]:
     head = {"name": entry.name, "source": entry.source, "origin": entry.origin, "problem": None, "revision": None}
+    if entry.is_remote:
+        return {**head, **_bounds(None), "said_sizes": "told by the Darkroom that runs it"}
     try:
         head["revision"] = entry.revision()
         offer = offer_of(entry, read_layout(entry.folder)) if entry.folder else None

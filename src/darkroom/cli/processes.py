@@ -1,7 +1,8 @@
-"""`darkroom gateway` and `darkroom worker`: the two kinds of process that a service is made of."""
+"""`darkroom gateway`, `darkroom worker` and `darkroom forward`: the kinds of process that a service is made of."""
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-from ..app import run_gateway, run_worker
+from ..app import run_forwarder, run_gateway, run_worker, store_of
 from ..config import Settings, with_places
 from ..fleet.supervisor import watch_parent
 from ..models.catalogue import narrow
-from .start import ConfigOption, start
+from .reach import check_reach, with_auth
+from .start import ConfigOption, start, with_host
 
 StoreOption = Annotated[str | None, typer.Option(help="Where jobs are kept.", show_default="as the settings say")]
 StorageOption = Annotated[
@@ -36,6 +38,19 @@ def worker(
     run_worker(settings, worker_id or f"{socket.gethostname()}-{secrets.token_hex(4)}")
 
 
+def forward(
+    store: StoreOption = None,
+    storage: StorageOption = None,
+    model: ModelOption = None,
+    worker_id: Annotated[str | None, typer.Option("--id", help="A name of its own.", show_default="drawn")] = None,
+    parent_fd: ParentOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Hand the jobs for remote models to the Darkroom that runs them, until SIGTERM drains it."""
+    settings = _begin(config, store, storage, model, parent_fd)
+    run_forwarder(settings, worker_id or f"{socket.gethostname()}-{secrets.token_hex(4)}")
+
+
 def gateway(
     host: Annotated[str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="The port.", show_default="8188")] = None,
@@ -44,7 +59,7 @@ def gateway(
     storage: StorageOption = None,
     model: ModelOption = None,
     is_insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen where others reach it, without API keys.")
+        bool, typer.Option("--insecure", help="Listen where others reach it, though nobody is asked for a key.")
     ] = False,
     parent_fd: ParentOption = None,
     config: ConfigOption = None,
@@ -52,9 +67,12 @@ def gateway(
     """Serve HTTP alone; workers join by the same store and storage."""
     from .serve import listen_at
 
-    settings = _begin(config, store, storage, model, parent_fd)
-    listener = socket.socket(fileno=fd) if fd is not None else listen_at(settings, host, port, is_insecure=is_insecure)
-    run_gateway(settings, listener)
+    settings = with_host(_begin(config, store, storage, model, parent_fd), host)  # a name that it answers to
+    if fd is None:
+        with contextlib.closing(store_of(settings)) as opened:
+            check_reach(settings, opened, host, is_insecure=is_insecure)
+    listener = listen_at(settings, host, port) if fd is None else socket.socket(fileno=fd)
+    run_gateway(with_auth(settings, listener, is_insecure=is_insecure), listener, is_insecure=is_insecure)
 
 
 def _begin(

@@ -25,6 +25,7 @@ FLAGS = {
     "output": "--output",
     **{name: f"--{name}" for name in ("model", "seed", "solver", "preset", "strength", "like", "config", "size")},
     "prompts_file": "--prompts-file",
+    "url": "--url",
 }
 
 
@@ -46,7 +47,8 @@ def problem(text: str) -> None:
 def refusal(error: DarkroomError, *, as_json: bool = False) -> None:
     """An expected error: one line, with the flag to blame; for programs also as JSON on stdout."""
     flag = FLAGS.get(error.field or "", error.field)
-    problem(f"{error.message} [{flag}]" if flag else error.message)
+    said = f"{error.message} [{flag}]" if flag else error.message
+    problem(" ".join([said, *(f"({note})" for note in getattr(error, "__notes__", ()))]))
     if as_json:
         result({"error": {"code": error.code, "message": error.message, "field": error.field}})
 

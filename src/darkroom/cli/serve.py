@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
+import os
 import secrets
 import shutil
 import signal
@@ -13,27 +13,34 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .. import __version__
 from ..app import store_of
 from ..config import Settings
+from ..core import JobState, Lease
 from ..errors import BadInput, OutputNotWritable, StoreUnavailable
 from ..fleet.supervisor import Child, Supervisor
 from ..jobs.opening import hide_password
-from ..jobs.store import Store
-from ..models.catalogue import catalogue, narrow
+from ..jobs.store import FETCH_LIMIT, JobFilter, Store
+from ..models.catalogue import catalogue, narrow, served
+from ..safety import read_rules
 from . import say
-from .start import ConfigOption, start
+from .reach import asks_for_keys, check_reach, said_of_callers
+from .start import ConfigOption, start, with_host
 
 DARKROOM = (sys.executable, "-m", "darkroom")
 BACKLOG = 2048  # connections that wait while the gateway restarts
-STOP_MARGIN_S = 10.0  # beyond drain_s, before a worker that does not end is killed
+STOP_MARGIN_S = 20.0  # beyond drain_s, before a worker that does not end is killed
+GATEWAY_STOP_S = 20.0  # requests under way have 10 s (gateway/server.py); then what they stand on ends
 LOOK_S = 0.2
-EXAMPLE = """  curl {url}/v1/jobs -H 'Content-Type: application/json' -H 'Prefer: wait=60' \\
+CUDA_DEVICES = "CUDA_VISIBLE_DEVICES"
+RELEASE_S = 5.0  # between two tries to hand back a dead worker's jobs
+EXAMPLE = """  curl {url}/v1/jobs {key}-H 'Content-Type: application/json' -H 'Prefer: wait=60' \\
     -d '{{"input": {{"prompt": "A beautiful sunset over mountains", "preset": "fast"}}}}'"""
+KEY_HEADER = '-H "Authorization: Bearer $DARKROOM_API_KEY" '
 HostOption = Annotated[str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")]
 
 
@@ -44,26 +51,41 @@ def serve(
         str | None, typer.Option(help="Serve this model alone: a name or a path.", show_default="all")
     ] = None,
     is_insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen where others reach it, without API keys.")
+        bool, typer.Option("--insecure", help="Listen where others reach it, though nobody is asked for a key.")
     ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Start the service with its workers, say where it is, and keep it running until Ctrl-C."""
-    settings = narrow(start(config)[0], model)
-    _make_home(settings.home)
+    settings = with_host(narrow(start(config)[0], model), host)
+    read_rules(settings.safety)  # a fault in them stops the start, and not a child again and again
+    make_home(settings.home)
     flags = {"--config": config, "--model": model}
     arguments = [text for flag, value in flags.items() if value is not None for text in (flag, str(value))]
-    listener = listen_at(settings, host, port, is_insecure=is_insecure)
     with contextlib.closing(store_of(settings)) as store:
-        House(settings, store, listener, arguments).run()
+        check_reach(settings, store, host, is_insecure=is_insecure)
+        listener = listen_at(settings, host, port)
+        House(settings, store, listener, arguments, is_insecure=is_insecure).run()
 
 
 class House:
     """The processes of one box: children to supervise, and what is said of them."""
 
-    def __init__(self, settings: Settings, store: Store, listener: socket.socket, arguments: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        listener: socket.socket,
+        arguments: Sequence[str],
+        *,
+        is_insecure: bool = False,
+    ) -> None:
         self.settings, self.store, self.listener, self._arguments = settings, store, listener, arguments
+        self._is_insecure = is_insecure
+        self._key = KEY_HEADER if asks_for_keys(settings, store) else ""
         self._ids: dict[str, str] = {}
+        # Ids of dead workers whose jobs the store has not taken back, and whether their death is charged.
+        self._unreleased: list[tuple[str, bool]] = []
+        self._release_at = 0.0
         self._began, self._is_ready, self._look_at = time.time(), False, 0.0
 
     @property
@@ -74,14 +96,18 @@ class House:
 
     def run(self) -> None:
         """Start everything, keep it alive until a signal, stop it in order."""
-        count = self.settings.serve.workers or max(1, accelerators())
-        supervisor = Supervisor([self._gateway(), *(self._worker(k) for k in range(count))], say.note, time.monotonic)
+        entries = served(self.settings)
+        has_local, has_remote = any(not entry.is_remote for entry in entries), any(entry.is_remote for entry in entries)
+        count = (self.settings.serve.workers or max(1, len(accelerators()))) if has_local else 0
+        forwarders = [self._forwarder()] if has_remote else []
+        children = [self._gateway(), *(self._worker(k) for k in range(count)), *forwarders]
+        supervisor = Supervisor(children, say.note, time.monotonic)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: supervisor.ask_stop())
-        say.note(self._screen(count))
+        say.note(self._screen(count, is_forwarding=has_remote))
         supervisor.start()
         try:
-            supervisor.run(self._tell_when_ready)
+            supervisor.run(self._look)
         finally:
             say.note("stopping: workers finish what fits, and hand back the rest")
             supervisor.stop()
@@ -89,7 +115,15 @@ class House:
 
     def _gateway(self) -> Child:
         fd = self.listener.fileno()
-        return Child("gateway", lambda: [*DARKROOM, "gateway", "--fd", str(fd), *self._arguments], fds=(fd,))
+        arguments = ["--host", self.settings.serve.host, *self._arguments]
+        arguments += ["--insecure"] if self._is_insecure else []
+        return Child(
+            "gateway",
+            lambda: [*DARKROOM, "gateway", "--fd", str(fd), *arguments],
+            fds=(fd,),
+            stop_s=GATEWAY_STOP_S,
+            is_last=True,
+        )
 
     def _worker(self, number: int) -> Child:
         name = f"worker-{number}"
@@ -99,22 +133,53 @@ class House:
             self._ids[name] = f"{name}-{secrets.token_hex(4)}"
             return [*DARKROOM, "worker", "--id", self._ids[name], *self._arguments]
 
-        environment = {"CUDA_VISIBLE_DEVICES": str(number)} if accelerators() > 1 else {}
+        devices = accelerators()
+        environment = {CUDA_DEVICES: devices[number % len(devices)]} if devices else {}
         stop_s = self.settings.serve.drain_s + STOP_MARGIN_S
-        return Child(name, command, lambda code: self._release(name), environment=environment, stop_s=stop_s)
+        # One that ends with 0 was drained, and would be drained in vain if it started again.
+        more: dict[str, Any] = {"environment": environment, "stop_s": stop_s, "may_end": True}
+        return Child(name, command, lambda code: self._release(name), **more)
 
-    def _release(self, name: str) -> None:
+    def _forwarder(self) -> Child:
+        name = "forwarder"
+
+        def command() -> list[str]:
+            self._ids[name] = f"{name}-{secrets.token_hex(4)}"
+            return [*DARKROOM, "forward", "--id", self._ids[name], *self._arguments]
+
+        stop_s = self.settings.serve.drain_s + STOP_MARGIN_S
+        return Child(name, command, lambda code: self._release(name, is_charged=False), stop_s=stop_s, may_end=True)
+
+    def _release(self, name: str, *, is_charged: bool = True) -> None:
+        self._unreleased.append((self._ids[name], is_charged))
         try:
-            self.store.release_worker(self._ids[name], "its worker ended", time.time())
+            self._release_all()
         except StoreUnavailable as error:
-            say.problem(f"{name}'s jobs come back when their leases end: {error.message}")
+            say.problem(f"{name}'s jobs come back when the store does, or their leases end: {error.message}")
 
-    def _screen(self, count: int) -> str:
+    def _release_all(self) -> None:
+        self._release_at = time.time() + RELEASE_S
+        while self._unreleased:
+            worker_id, is_charged = self._unreleased[0]
+            if not is_charged:
+                hand_back(self.store, worker_id)
+            self.store.release_worker(worker_id, "its worker ended", time.time())
+            del self._unreleased[0]
+
+    def _look(self) -> None:
+        """At every turn of the supervisor."""
+        self._tell_when_ready()
+        if self._unreleased and time.time() >= self._release_at:
+            with contextlib.suppress(StoreUnavailable):
+                self._release_all()
+
+    def _screen(self, count: int, *, is_forwarding: bool) -> str:
         settings = self.settings
         said = {
             "API": f"{self.url}/v1   (what it takes: {self.url}/docs)",
             "models": ", ".join(settings.serve.models) or ", ".join(catalogue(settings).entries),
-            "workers": f"{count} on this machine",
+            "callers": said_of_callers(settings, self.store, is_insecure=self._is_insecure),
+            "workers": f"{count} on this machine" + (", and a forwarder to another Darkroom" if is_forwarding else ""),
             "home": str(settings.home),
             "jobs": hide_password(settings.store_url),
             "images": hide_password(settings.storage_url),
@@ -132,37 +197,36 @@ class House:
         with contextlib.suppress(StoreUnavailable):
             self._is_ready = any(report.state == "ready" for report in self.store.workers(self._began))
         if self._is_ready:
-            say.note(f"ready after {now - self._began:.1f} s; try:\n{EXAMPLE.format(url=self.url)}")
+            say.note(f"ready after {now - self._began:.1f} s; try:\n{EXAMPLE.format(url=self.url, key=self._key)}")
 
 
-def accelerators() -> int:
-    """How many NVIDIA devices this machine has, without importing torch."""
+def hand_back(store: Store, worker_id: str) -> None:
+    """Return what a forwarder held when it ended, charged to no job: over there they go on."""
+    cursor: str | None = None
+    while True:
+        page = store.list_jobs(JobFilter(state=JobState.RUNNING, limit=FETCH_LIMIT, cursor=cursor))
+        leases = [Lease(job.id, job.fence) for job in page.jobs if job.worker == worker_id]
+        if leases:
+            store.release(leases, "its forwarder ended", time.time())
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def accelerators() -> list[str]:
+    """The NVIDIA devices that workers may use, as CUDA_VISIBLE_DEVICES names them; without importing torch."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return 0
+        return []
     listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    there = [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.stdout.splitlines()))]
+    said = os.environ.get(CUDA_DEVICES)
+    return there if said is None else [name.strip() for name in said.split(",") if name.strip() not in ("", "-1")]
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def listen_at(settings: Settings, host: str | None, port: int | None, *, is_insecure: bool) -> socket.socket:
-    """A listening socket at the address that was said or set; raises `BadInput` where it may not or cannot be."""
+def listen_at(settings: Settings, host: str | None, port: int | None) -> socket.socket:
+    """A listening socket at the address that was said or set; raises `BadInput` where that cannot be."""
     host, port = host or settings.serve.host, settings.serve.port if port is None else port
-    if not is_loopback(host) and not is_insecure:
-        raise BadInput(
-            f"{host} can be reached by others, and there are no API keys: listen on 127.0.0.1 behind a proxy that asks "
-            "who calls, or say --insecure",
-            field="host",
-        )
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -171,7 +235,8 @@ def listen_at(settings: Settings, host: str | None, port: int | None, *, is_inse
         raise BadInput(said, field="port") from error
 
 
-def _make_home(home: Path) -> None:
+def make_home(home: Path) -> None:
+    """The folder for what Darkroom writes; raises `OutputNotWritable`."""
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -23,6 +23,13 @@ def start(config_file: Path | None) -> tuple[config.Settings, Catalogue]:
     return settings, catalogue(settings)
 
 
+def with_host(settings: config.Settings, host: str | None) -> config.Settings:
+    """The settings with the address that the command line says; None: as they are."""
+    if host is None:
+        return settings
+    return settings.model_copy(update={"serve": settings.serve.model_copy(update={"host": host})})
+
+
 def quiet(*, is_offline: bool) -> None:
     """Tell the libraries, before they are imported, that people read this output."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

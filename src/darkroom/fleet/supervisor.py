@@ -1,6 +1,7 @@
 """Keeps child processes alive: starts them, restarts the dead with back-off, stops them in order.
 
     starting --ends--> waiting (back-off) --> starting
+        |---ends with 0, and may--> gone
         '---stop-----> stopping --ends or is killed--> gone
 
 A child holds the reading end of a pipe whose writing end only its supervisor holds, so that it notices a supervisor
@@ -26,7 +27,10 @@ PARENT_PIPE = "--parent-fd"
 
 @dataclass
 class Child:
-    """One process to keep alive: `command` makes its arguments anew for each start, `ended` hears of each death."""
+    """One process to keep alive: `command` makes its arguments anew for each start, `ended` hears of each death.
+
+    `may_end`: where it ends with 0, somebody asked it to, and it stays away. `is_last`: it stops after the others.
+    """
 
     name: str
     command: Callable[[], Sequence[str]]
@@ -34,11 +38,14 @@ class Child:
     fds: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_s: float = 10.0
+    may_end: bool = False
+    is_last: bool = False
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     failures: int = 0
     started_at: float = 0.0
     retry_at: float = 0.0
+    is_done: bool = False
 
     @property
     def is_alive(self) -> bool:
@@ -75,19 +82,19 @@ class Supervisor:
         self._stopping.set()
 
     def stop(self) -> None:
-        """End the children, the last started first: workers drain while the gateway still tells of it."""
-        for child in reversed(self.children):
-            self._end(child)
+        """End the children, all at once, then those that are last: workers drain while the gateway tells of it."""
+        for is_last in (False, True):
+            self._end([child for child in self.children if child.is_last == is_last])
         for end in self._pipe:
             with contextlib.suppress(OSError):
                 os.close(end)
 
     def _tend(self, child: Child) -> None:
-        if child.is_alive:
+        if child.is_alive or child.is_done:
             return
         if child.process is not None:
             self._note_death(child)
-        if self._clock() >= child.retry_at:
+        if not child.is_done and self._clock() >= child.retry_at:
             self._launch(child)
 
     def _note_death(self, child: Child) -> None:
@@ -97,7 +104,9 @@ class Supervisor:
         child.failures = 0 if now - child.started_at >= STEADY_S else child.failures + 1
         pause = BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)]
         child.retry_at = now + pause
-        self._say(f"{child.name} ended ({_said(code)}); it starts again in {pause:g} s")
+        child.is_done = child.may_end and code == 0
+        what = "as it was asked to" if child.is_done else f"it starts again in {pause:g} s"
+        self._say(f"{child.name} ended ({_said(code)}); {what}")
         child.ended(code)
 
     def _launch(self, child: Child) -> None:
@@ -113,13 +122,21 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
         )
 
-    def _end(self, child: Child) -> None:
+    def _end(self, children: Sequence[Child]) -> None:
+        """Ask them all, then wait for each: their times run side by side."""
+        began = time.monotonic()
+        for child in children:
+            if child.process is not None:
+                child.process.terminate()
+        for child in children:
+            self._wait_for(child, began + child.stop_s)
+
+    def _wait_for(self, child: Child, until: float) -> None:
         process = child.process
-        if process is None or process.poll() is not None:
+        if process is None:
             return
-        process.terminate()
         try:
-            process.wait(child.stop_s)
+            process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             self._say(f"{child.name} did not end within {child.stop_s:g} s and is killed")
             process.kill()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..config import ServeSettings
+from ..core import Allowance
 from ..errors import Forbidden, NotFound
 from .refusals import refusal_of
 
@@ -32,19 +33,40 @@ CORS_AGE_S = 600
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: a tenant, and what it may do."""
+    """Who asks: a tenant, what it may do, and what the key that it showed ("": none) brings with it."""
 
     tenant: str
     roles: frozenset[str]
+    key_id: str = ""
+    allowance: Allowance = field(default_factory=Allowance)
+    weight: float = 1.0
+    priority_class: str = "normal"
+    email: str = ""  # of a person who signed in
+    is_token: bool = False  # it came with a URL, which others may have seen
 
     @property
     def is_operator(self) -> bool:
         """Whether it may see everybody's jobs, and the workers."""
         return OPERATOR in self.roles
 
+    @property
+    def is_user(self) -> bool:
+        """Whether it may make jobs and look at its own; an operator may."""
+        return bool(self.roles & {USER, OPERATOR})
+
     def owns(self, tenant: str) -> bool:
         """Whether what belongs to that tenant is its to see and change."""
         return self.is_operator or self.tenant == tenant
+
+    def check_no_token(self) -> None:
+        """Raise `Forbidden` where it came with a token: secrets are not for what stands in a URL."""
+        if self.is_token:
+            raise Forbidden("a token in the URL does not open this: send the key itself", field="token")
+
+    def check_user(self) -> None:
+        """Raise `Forbidden` unless it may make jobs."""
+        if not self.is_user:
+            raise Forbidden("this is for users; a worker's key opens GET /v1/models alone")
 
     def check_operator(self) -> None:
         """Raise `Forbidden` unless it is one."""
@@ -60,9 +82,8 @@ class Caller:
 Identify = Callable[[HTTPConnection], Caller]
 
 
-def everyone_is_local(_: HTTPConnection) -> Caller:
-    """Without keys everyone who reaches the port is the tenant `local` with all roles."""
-    return Caller(LOCAL_TENANT, frozenset({USER, OPERATOR, WORKER}))
+NOBODY = Caller("", frozenset())
+EVERYONE = Caller(LOCAL_TENANT, frozenset({USER, OPERATOR, WORKER}))  # without keys: the tenant `local`, all roles
 
 
 class AllowList:

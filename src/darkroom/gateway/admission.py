@@ -16,6 +16,7 @@ from ..jobs.store import FETCH_LIMIT, Store
 from .forecast import Forecast, Place
 from .threads import Threads
 
+LONGEST_RETRY_S = 3600.0  # what is scheduled for next week may be cancelled today
 GROUP = min(128, FETCH_LIMIT)  # jobs in one commit: more would make the first of them wait for the last
 
 
@@ -28,6 +29,14 @@ class Accepted:
     is_repeat: bool = False
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """How many jobs may be queued, and how many of one tenant scheduled."""
+
+    max_queued: int
+    max_scheduled: int
+
+
 Waiting = tuple[NewJob, asyncio.Future[Accepted]]
 
 
@@ -35,10 +44,10 @@ class Intake:
     """Inserts jobs; its methods belong to the event loop."""
 
     def __init__(
-        self, store: Store, threads: Threads, forecast: Forecast, max_queued: int, clock: Callable[[], float]
+        self, store: Store, threads: Threads, forecast: Forecast, bounds: Bounds, clock: Callable[[], float]
     ) -> None:
         self._store, self._threads, self._forecast = store, threads, forecast
-        self._max_queued, self._clock = max_queued, clock
+        self._bounds, self._clock = bounds, clock
         self._waiting: list[Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
@@ -51,8 +60,18 @@ class Intake:
         try:
             return await future
         except QueueFull as error:
-            error.retry_after_s = (await self._forecast.now()).retry_after_s()
+            is_for_later = error.field == "run_at"
+            free_in_s = error.retry_after_s if is_for_later else (await self._forecast.now()).retry_after_s()
+            error.retry_after_s = min(free_in_s, LONGEST_RETRY_S)
             raise
+
+    async def known(self, tenant: str, key: str, digest: str) -> Accepted | None:
+        """What this key was accepted as; raises `IdempotencyConflict` or `StoreUnavailable`."""
+        return await self._threads.store(self._known, tenant, key, digest)
+
+    def _known(self, tenant: str, key: str, digest: str) -> Accepted | None:
+        job = self._store.known(tenant, key, digest, self._clock())
+        return None if job is None else Accepted(job, self._place(job), is_repeat=True)
 
     async def _commit_all(self) -> None:
         while self._waiting:
@@ -62,7 +81,7 @@ class Intake:
             _settle(group, outcome)
 
     def _commit(self, jobs: Sequence[NewJob]) -> list[Accepted | Exception]:
-        answers = self._store.insert(jobs, self._clock(), self._max_queued)
+        answers = self._store.insert(jobs, self._clock(), self._bounds.max_queued, self._bounds.max_scheduled)
         return [self._placed(new, answer) for new, answer in zip(jobs, answers, strict=True)]
 
     def _placed(self, new: NewJob, answer: Job | Exception) -> Accepted | Exception:

@@ -13,6 +13,7 @@ from ..core import Artifact, Event, Job, WorkerReport
 from ..storage.objects import Storage
 from .forecast import Outlook, Place
 from .moments import rfc3339
+from .priorities import asked, class_of
 from .signing import VALID_S, Signer
 
 STAMPS = ("created", "scheduled", "queued", "started", "succeeded", "failed", "cancelled")
@@ -33,6 +34,12 @@ class Addresses:
         """From a request's own URL; behind a proxy its X-Forwarded-Proto has been heard by the server."""
         root = str(connection.scope.get("root_path", ""))
         return cls(connection.url.scheme, f"{connection.headers.get('host', '')}{root}")
+
+    @classmethod
+    def at(cls, url: str) -> Addresses:
+        """Below that URL, where nobody has called us by a name."""
+        scheme, _, place = url.rstrip("/").partition("://")
+        return cls(scheme, place)
 
     def http(self, path: str) -> str:
         """A URL to fetch."""
@@ -62,7 +69,8 @@ class Answers:
             "input": dict(job.input),
             "output": dict(job.output),
             "metadata": dict(job.metadata),
-            "priority": job.priority,
+            "priority": asked(job.priority),
+            "priority_class": class_of(job.priority),
             "progress": round(job.progress, 4),
             "step": job.step,
             "steps": job.steps,
@@ -84,6 +92,10 @@ class Answers:
             "request_id": job.request_id,
             "links": self._links(job.id),
         }
+
+    def job_alone(self, job: Job) -> dict[str, Any]:
+        """The same without what is predicted."""
+        return self.job(job, None, Outlook())
 
     def artifact(self, artifact: Artifact) -> dict[str, Any]:
         """One of a job's outputs."""

@@ -1,8 +1,9 @@
 """The gateway as an ASGI application: routes, and the layers every request goes through.
 
-RequestName -> AccessWall -> BodyLimit -> routes
-an id, and     Host and      413 while    each noun one file; a dialect owns its errors' shape,
-a last resort  Origin        reading      the rest is refusals.py's
+RequestName -> NetworkWall -> AccessWall -> UnreadBody -> BodyLimit -> routes
+an id, and     proxies, IP    Host and      not before    413 while    each noun one file; a dialect owns its errors'
+a last resort  lists          Origin        who asks      reading      shape, the rest is refusals.py's
+                                            is known
 """
 
 from __future__ import annotations
@@ -19,12 +20,18 @@ from ..config import ServeSettings
 from ..errors import DarkroomError
 from . import described, refusals
 from .access import AccessWall, AllowList
-from .dialects import course
+from .dialects import course, openai, openai_answers
 from .limits import MIB, BodyLimit, RequestName
+from .network import Networks, NetworkWall
 from .parts import Gateway, Parts
-from .routes import artifacts, health, jobs, models, uploads, workers
+from .reception import UnreadBody
+from .routes import artifacts, health, jobs, models, sign_in, tokens, uploads, webhooks, workers
 
-ROUTERS = (jobs.router, uploads.router, artifacts.router, models.router, workers.router, health.router, course.router)
+ROUTERS = (
+    *(jobs.router, webhooks.router, uploads.router, artifacts.router, models.router, workers.router, health.router),
+    *(tokens.router, sign_in.router, course.router, openai.router),
+)
+SHAPES = {openai.router.prefix: openai_answers.refused}  # of errors, by path
 
 
 def build_app(parts: Parts) -> FastAPI:
@@ -43,7 +50,7 @@ def build_app(parts: Parts) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    app.state.gateway = gateway
+    app.state.gateway, app.state.shapes = gateway, SHAPES
     for router in ROUTERS:
         app.include_router(router)
     described.attach(app)
@@ -51,8 +58,10 @@ def build_app(parts: Parts) -> FastAPI:
     app.add_exception_handler(RequestValidationError, refusals.on_validation_error)
     app.add_exception_handler(HTTPException, refusals.on_http_exception)
     # What is added last is outermost.
-    app.add_middleware(BodyLimit, limit_of=_body_limits(serve))
+    app.add_middleware(BodyLimit, limit_of=_body_limits(serve), budget=serve.max_bodies_mb * MIB)
+    app.add_middleware(UnreadBody, look=gateway.caller_of)
     app.add_middleware(AccessWall, allowed=AllowList(serve))
+    app.add_middleware(NetworkWall, networks=Networks(serve))
     app.add_middleware(RequestName, log_prompts=serve.log_prompts)
     return app
 

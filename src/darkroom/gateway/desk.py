@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..core import Event, Job
@@ -25,12 +26,23 @@ REMOVE_WAIT_S = 10.0  # for a worker to stop a job that is to be removed; a step
 
 async def accept(visit: Visit, wish: Wish) -> Accepted:
     """Judge a wish and make it a durable job."""
-    gateway = visit.gateway
-    await gateway.forecast.now()
-    accepted = await gateway.intake.insert(await gateway.door.admit(wish, visit.caller, visit.request_id))
+    await visit.gateway.forecast.now()
+    accepted = await _repeated(visit, wish) or await _admitted(visit, wish)
     job = accepted.job
+    visit.named["job_id"] = job.id
     log.info("job_accepted", extra={"job_id": job.id, "tenant": job.tenant, "model": job.model, "steps": job.steps})
     return accepted
+
+
+async def _repeated(visit: Visit, wish: Wish) -> Accepted | None:
+    """What the wish was accepted as before: it is not judged anew, for what it names may be gone or past by now."""
+    key = wish.idempotency_key
+    return None if key is None else await visit.gateway.intake.known(visit.caller.tenant, key, wish.digest)
+
+
+async def _admitted(visit: Visit, wish: Wish) -> Accepted:
+    admitted = await visit.gateway.door.admit(wish, visit.caller, visit.request_id)
+    return await visit.gateway.intake.insert(replace(admitted, traceparent=visit.traceparent))
 
 
 async def told(visit: Visit, job: Job, place: Place) -> dict[str, Any]:
@@ -46,7 +58,8 @@ async def told_all(visit: Visit, jobs: Sequence[Job], places: Sequence[Place]) -
     def tell() -> list[dict[str, Any]]:
         return [visit.answers.job(job, place, outlook) for job, place in zip(jobs, places, strict=True)]
 
-    return await visit.gateway.threads.files(tell) if any(job.outputs for job in jobs) else tell()
+    is_slow = visit.gateway.storage.can_sign and any(job.outputs for job in jobs)
+    return await visit.gateway.threads.files(tell) if is_slow else tell()
 
 
 async def show(visit: Visit, job_id: str) -> dict[str, Any]:
@@ -71,7 +84,7 @@ async def wait(visit: Visit, job_id: str, wait_s: float) -> bool:
 async def follow(visit: Visit, job_id: str, after: int) -> Subscription:
     """The caller's place in a job's events."""
     await visit.check(job_id)
-    return await visit.gateway.feed.subscribe(job_id, after)
+    return await visit.gateway.feed.subscribe(job_id, after, visit.is_welcome)
 
 
 def stream(visit: Visit, job_id: str, subscription: Subscription) -> EventStream | Answer:
@@ -138,7 +151,11 @@ async def _place_of(visit: Visit, job_id: str) -> dict[str, Any]:
     except (NotFound, StoreUnavailable):
         return {"position": None, "eta_s": None}
     eta_s = (await visit.gateway.forecast.now()).eta_s(job, place, visit.gateway.clock())
-    return {"position": place[0] if place else None, "eta_s": answers.rounded(eta_s)}
+    return {
+        "position": place[0] if place else None,
+        "eta_s": answers.rounded(eta_s),
+        "request_id": job.request_id,
+    }
 
 
 async def _picture_of(visit: Visit, event: Event) -> dict[str, Any]:

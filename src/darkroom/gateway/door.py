@@ -11,21 +11,26 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ..config import Settings
 from ..core import NewJob
-from ..errors import BadInput, NotSupported, UnknownArgument
+from ..errors import BadInput, UnknownArgument
 from ..models.request import INPUTS, MAX_IMAGES, ImageRequest, validate
+from ..safety import Rules
 from .access import Caller
 from .forecast import Forecast
 from .ids import new_job_id
 from .offers import Offered, Offers
 from .pictures import FIELDS, Given, Pictures
+from .priorities import effective
 from .threads import Threads
+from .webhooks import FINAL, check_url
 
 MAX_METADATA = 4096  # bytes of JSON
 MAX_DEPTH = 8
+HOUR_S = 3600.0
 DRAWN_SEEDS = 2**53 - MAX_IMAGES  # JavaScript keeps whole numbers up to 2^53
 CLOCK_SKEW_S = 60.0  # a client's "now" may be that far behind ours
 FURTHEST_S = 366 * 24 * 3600.0
@@ -48,7 +53,14 @@ class Wish:
     output: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
+    webhook: str | None = None
+    webhook_events: tuple[str, ...] = FINAL
     sent: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of what was sent, where it has a key; a request may hold pictures, so it is made once."""
+        return digest_of(self.sent) if self.idempotency_key else ""
 
 
 @dataclass(frozen=True)
@@ -61,17 +73,22 @@ class Door:
     forecast: Forecast
     threads: Threads
     clock: Callable[[], float]
+    rules: Rules
 
     async def admit(self, wish: Wish, caller: Caller, request_id: str) -> NewJob:
         """The job to insert; raises `BadInput` or one of its kind, with the field and what is allowed."""
         now = self.clock()
         _check_metadata(wish.metadata)
         _check_times(wish, now)
+        if wish.webhook is not None:
+            check_url(wish.webhook, allow_private=self.settings.serve.allow_private_webhooks)
         inputs, is_reproducible = _check_inputs(wish.inputs)
         offered = await self._offered(self.offers.choose(wish.model))
         pictures = await self._pictures(inputs, caller)
         drawn = {"seed": random.randrange(DRAWN_SEEDS)}
         request = validate({**drawn, **inputs, **pictures, "task": wish.task}, offered.offer)
+        texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+        self.rules.check_texts(texts, offered.entry.name, caller.tenant)
         kept = await self.threads.files(self.pictures.keep_all, pictures, caller, now) if pictures else {}
         stored = {**request.settings(), "num_images_per_prompt": request.num_images_per_prompt, **kept}
         return self._job(wish, caller, request_id, request, offered, {**stored, "reproducible": is_reproducible})
@@ -83,7 +100,8 @@ class Door:
     async def _pictures(self, inputs: Mapping[str, Any], caller: Caller) -> dict[str, Given]:
         if not any(inputs.get(name) is not None for name in FIELDS):
             return {}
-        return await self.threads.files(self.pictures.take_all, inputs, caller)
+        run = self.threads.fetch if self.pictures.must_fetch(inputs) else self.threads.files
+        return await run(self.pictures.take_all, inputs, caller)
 
     def _job(
         self,
@@ -95,6 +113,7 @@ class Door:
         stored: Mapping[str, Any],
     ) -> NewJob:
         now = self.clock()
+        cost_s = self.forecast.cost_s(offered.entry.name, request.steps_to_run, rows_of(request))
         return NewJob(
             id=new_job_id(),
             tenant=caller.tenant,
@@ -104,15 +123,21 @@ class Door:
             output=wish.output,
             metadata=wish.metadata,
             warnings=offered.warnings_for(request.prompt, request.negative_prompt),
-            priority=wish.priority,
-            cost_s=self.forecast.cost_s(offered.entry.name, request.steps_to_run, rows_of(request)),
+            priority=effective(caller.priority_class, wish.priority),
+            cost_s=cost_s,
+            weight=caller.weight,
             steps=request.steps_to_run,
             max_attempts=self.settings.serve.max_attempts,
             deadline_at=None if wish.deadline_s is None else now + wish.deadline_s,
             run_at=None if wish.run_at is None or wish.run_at <= now else wish.run_at,
+            webhook=wish.webhook,
+            webhook_events=wish.webhook_events,
             idempotency_key=wish.idempotency_key,
-            digest=digest_of(wish.sent) if wish.idempotency_key else "",
+            digest=wish.digest,
             request_id=request_id,
+            key_id=caller.key_id,
+            allowance=caller.allowance,
+            cost_usd=cost_s * self.settings.serve.price_per_hour_usd / HOUR_S,
         )
 
 
@@ -170,9 +195,3 @@ def _check_times(wish: Wish, now: float) -> None:
         raise BadInput("run_at must lie in the future, and within a year", field="run_at")
     if wish.deadline_s is not None and now + wish.deadline_s <= wish.run_at:
         raise BadInput("deadline_s counts from acceptance and must end after run_at", field="deadline_s")
-
-
-def check_no_webhook(webhook: str | None) -> None:
-    """Raise `NotSupported` where one is given."""
-    if webhook is not None:
-        raise NotSupported("webhook does not exist yet; leave it out and follow the job's events", field="webhook")

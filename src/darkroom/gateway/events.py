@@ -15,11 +15,11 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
 from ..core import FINAL_EVENTS, Event
 from ..errors import NotFound, StoreUnavailable, TooBusy
-from ..jobs.store import Noted, Store
+from ..jobs.store import FETCH_LIMIT, Noted, Store
 from .threads import Threads
 
 PENDING = 64  # events that wait for one client
@@ -30,7 +30,13 @@ SETTLE_S = 4 * TAIL_S
 MAX_LISTENERS = 4096
 
 Hearer = Callable[[str, Event], None]
+IsWelcome = Callable[[], Awaitable[bool]]
 log = logging.getLogger(__name__)
+
+
+async def anybody() -> bool:
+    """For clients that nothing can be taken from."""
+    return True
 
 
 class Listener:
@@ -122,10 +128,13 @@ class Feed:
                 while self._looks < seen:
                     await asyncio.sleep(SETTLE_S / 200)
 
-    async def subscribe(self, job_id: str, after: int) -> Subscription:
-        """A place in a job's events behind `after`; raises `NotFound`, `TooBusy` or `StoreUnavailable`."""
+    async def subscribe(self, job_id: str, after: int, is_welcome: IsWelcome = anybody) -> Subscription:
+        """A place in a job's events behind `after`; raises `NotFound`, `TooBusy` or `StoreUnavailable`.
+
+        It ends where the client is no longer welcome, which is asked with each event and in each silence.
+        """
         listener = self._join(job_id)
-        subscription = Subscription(self, listener, after)
+        subscription = Subscription(self, listener, after, is_welcome)
         try:
             await subscription.read_past()
         except BaseException:
@@ -158,7 +167,10 @@ class Feed:
         job = self._store.get(job_id)  # before its events: a job that is final here has its last event there
         if job is None:
             raise NotFound(f"there is no job {job_id!r}", field="job_id")
-        return job.is_final, self._store.events(job_id, after)
+        found: list[Event] = []
+        while len(page := self._store.events(job_id, found[-1].seq if found else after)) >= FETCH_LIMIT:
+            found += page
+        return job.is_final, found + page
 
     def _follow(self) -> None:
         """The thread's loop."""
@@ -203,8 +215,8 @@ class Feed:
 class Subscription:
     """A client's place in a job's events: the past, then the present, each once and in order, to the final one."""
 
-    def __init__(self, feed: Feed, listener: Listener, after: int) -> None:
-        self._feed, self._listener = feed, listener
+    def __init__(self, feed: Feed, listener: Listener, after: int, is_welcome: IsWelcome) -> None:
+        self._feed, self._listener, self._is_welcome = feed, listener, is_welcome
         self._past: deque[Event] = deque()
         self._is_final = False
         self.after = after
@@ -222,10 +234,15 @@ class Subscription:
         self._past = deque(events)
 
     async def events(self, beat_s: float) -> AsyncGenerator[Event | None]:
-        """Events to the final one; None whenever nothing happened for `beat_s`. Ends early when the server stops."""
+        """Events to the final one; None whenever nothing happened for `beat_s`.
+
+        Ends early when the server stops, and where the client is no longer welcome.
+        """
         try:
             while not self._listener.is_closed:
                 event = await self._next(beat_s)
+                if not await self._is_welcome():
+                    return
                 if event is not None and event.seq <= self.after:
                     continue
                 if event is not None:

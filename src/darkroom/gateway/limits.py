@@ -6,6 +6,7 @@ Nothing that a caller sent is written to a log here: paths are, query strings (w
 from __future__ import annotations
 
 import logging
+import math
 import random
 import re
 import time
@@ -17,7 +18,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import DarkroomError, InvariantBroken, TooLarge
+from ..errors import DarkroomError, InvariantBroken, TooLarge, Unavailable
 from .refusals import refusal_of
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -82,10 +83,14 @@ class _Spoken:
 
 
 class BodyLimit:
-    """ASGI: stops reading a body at its limit in bytes, whether or not its length was announced."""
+    """ASGI: stops reading a body at its limit in bytes, whether or not its length was announced.
 
-    def __init__(self, app: ASGIApp, limit_of: Callable[[str], float]) -> None:
-        self.app, self.limit_of = app, limit_of
+    `budget` bounds the bodies of all requests that are under way: they lie in memory until they are answered.
+    """
+
+    def __init__(self, app: ASGIApp, limit_of: Callable[[str], float], budget: float = math.inf) -> None:
+        self.app, self.limit_of, self.budget = app, limit_of, budget
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,7 +101,29 @@ class BodyLimit:
         if said.isdigit() and int(said[:20]) > limit:
             await refusal_of(scope, _too_large(limit))(scope, receive, send)
             return
-        await self.app(scope, _counting(receive, limit), send)
+        if said.isdigit() and self._held + int(said) > self.budget:
+            await refusal_of(scope, _too_many())(scope, receive, send)
+            return
+        await self._within(limit, scope, receive, send)
+
+    async def _within(self, limit: int, scope: Scope, receive: Receive, send: Send) -> None:
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            size = len(message.get("body", b""))
+            seen, self._held = seen + size, self._held + size
+            if seen > limit:
+                raise _too_large(limit)
+            if self._held > self.budget:
+                raise _too_many()
+            return message
+
+        try:
+            await self.app(scope, counted, send)
+        finally:
+            self._held -= seen
 
 
 def request_id_of(said: str | None) -> str:
@@ -110,26 +137,18 @@ def frames(error: BaseException) -> list[str]:
     return [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in traceback.extract_tb(found)[-12:]]
 
 
-def _counting(receive: Receive, limit: int) -> Receive:
-    seen = 0
-
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise _too_large(limit)
-        return message
-
-    return counted
-
-
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body must have at most {limit / MIB:g} MiB", field="body")
+
+
+def _too_many() -> Unavailable:
+    return Unavailable("too much is being sent at once: send it again a little later", field="body")
 
 
 def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
     method = scope.get("method", "WEBSOCKET")
     facts = {"method": method, "path": scope["path"], "status": status, "seconds": round(seconds, 4)}
+    if "job_id" in scope["state"]:
+        facts["job_id"] = scope["state"]["job_id"]  # of a job that it made
     is_dull = scope.get("method") == "GET" and (status or 0) < 400
     log.log(logging.DEBUG if is_dull else logging.INFO, "request", extra=facts)

@@ -12,6 +12,7 @@ from ..errors import BadInput, DarkroomError, Unavailable, UnknownModel
 from ..models.catalogue import Catalogue, Entry
 from ..models.layout import read_layout
 from ..models.offer import Offer, offer_of
+from ..models.remote import Described, Remote
 from ..models.window import Window, warnings_for, windows_of_folder
 
 
@@ -22,11 +23,16 @@ class Offered:
     entry: Entry
     offer: Offer
     windows: Sequence[Window]
+    remote_revision: str | None = None
 
     def warnings_for(self, prompt: str, negative_prompt: str) -> tuple[str, ...]:
         """What of the texts the model will not see."""
         texts = {"prompt": prompt, "negative_prompt": negative_prompt}
         return tuple(warnings_for({name: text for name, text in texts.items() if text}, self.windows))
+
+    def tokens_of(self, prompt: str) -> int:
+        """How many tokens the first text encoder would make of it, special ones among them; 0 where that is unknown."""
+        return len(self.windows[0].tokenizer.encode(prompt).ids) if self.windows else 0
 
 
 class Offers:
@@ -36,6 +42,7 @@ class Offers:
         wanted = settings.serve.models or tuple(catalogue.entries)
         found = [catalogue.find(name) for name in wanted]
         self.entries: Mapping[str, Entry] = {entry.name: entry for entry in found}
+        self._remotes = {entry.name: Remote(entry) for entry in found if entry.is_remote}
         self._default = catalogue.default
         self._known: dict[str, Offered] = {}
         self._reading = threading.Lock()
@@ -61,12 +68,17 @@ class Offers:
         return next(iter(self.entries))
 
     def known(self, name: str) -> Offered | None:
-        """What it offers, if that has been read before; does not block."""
+        """What it offers, if that has been read before, of a remote model lately; does not block."""
+        if name in self._remotes:
+            described = self._remotes[name].known()
+            return None if described is None else self._offered(name, described)
         return self._known.get(name)
 
     def read(self, name: str) -> Offered:
         """What it offers, read from its files if need be; raises `Unavailable` while they do not say."""
         entry = self.entry(name)
+        if name in self._remotes:
+            return self._offered(name, self._remotes[name].read())
         with self._reading:
             if name not in self._known:
                 self._known[name] = _read(entry)
@@ -79,6 +91,25 @@ class Offers:
         except DarkroomError as error:
             return error.message
         return None
+
+    def revision(self, name: str) -> str | None:
+        """The hash of its files; None where they are not here, and nobody says."""
+        if name in self._remotes:
+            known = self.known(name)
+            return None if known is None else known.remote_revision
+        try:
+            return self.entry(name).revision()
+        except DarkroomError:
+            return None  # `problem` says why, or the worker has the files and this process does not
+
+    def close(self) -> None:
+        """Let go of the connections to other services."""
+        for remote in self._remotes.values():
+            remote.close()
+
+    def _offered(self, name: str, described: Described) -> Offered:
+        """Its tokenizer is over there, and so nobody here can say what of a long prompt it will not see."""
+        return Offered(self.entries[name], described.offer, (), described.revision)
 
 
 def _read(entry: Entry) -> Offered:

@@ -1,10 +1,14 @@
-"""Every error as an answer: `{"error": {code, message, field, request_id}}` with the status its class says."""
+"""Every error as an answer: `{"error": {code, message, field, request_id}}` with the status its class says.
+
+A dialect may have a shape of its own for all below its path: also for what is refused before its routes are reached.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -20,12 +24,16 @@ from ..errors import (
     Forbidden,
     InvariantBroken,
     NotFound,
+    StoreCorrupt,
     TooBusy,
     TooLarge,
+    Unauthorised,
     Unavailable,
     UnknownArgument,
     WrongMethod,
 )
+
+log = logging.getLogger(__name__)
 
 SHOWN_CHARACTERS = 80
 MAX_BITS = 128  # Python refuses to print very long numbers at all
@@ -55,8 +63,15 @@ class ErrorAnswer(BaseModel):
     error: Refusal
 
 
+Shape = Callable[[DarkroomError], Answer]
+
+
 def refusal_of(scope: Scope, error: DarkroomError) -> Answer:
-    """The answer to a request that ends with that error."""
+    """The answer to a request that ends with that error, in the shape of the dialect that it speaks."""
+    shapes: Mapping[str, Shape] = getattr(scope["app"].state, "shapes", {}) if "app" in scope else {}
+    for prefix, shape in shapes.items():
+        if scope["path"] == prefix or scope["path"].startswith(f"{prefix}/"):
+            return shape(error)
     request_id = scope.get("state", {}).get("request_id", "")
     said = {"code": error.code, "message": error.message, "field": error.field, "request_id": request_id}
     return Answer({"error": said}, error.http_status, headers_of(error))
@@ -68,13 +83,24 @@ def headers_of(error: DarkroomError) -> dict[str, str]:
         return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
     if isinstance(error, TooLarge):
         return {"Connection": "close"}  # the rest of a body that nobody will read is on its way
+    if isinstance(error, Unauthorised):
+        return {"WWW-Authenticate": 'Bearer realm="darkroom"'}  # RFC 6750
     return {}
+
+
+def fit_to_tell(scope: Scope, error: DarkroomError) -> DarkroomError:
+    """The error; for a fault of ours one that says nothing of our inside, and a log line that does."""
+    if not isinstance(error, InvariantBroken | StoreCorrupt):
+        return error
+    request_id = scope.get("state", {}).get("request_id", "")
+    log.error("request_failed", exc_info=error, extra={"path": scope["path"]})
+    return type(error)(f"something went wrong here; its log line has the id {request_id}")
 
 
 async def on_darkroom_error(request: HTTPConnection, error: Exception) -> Answer:
     """For the application: errors of ours."""
     assert isinstance(error, DarkroomError)
-    return refusal_of(request.scope, error)
+    return refusal_of(request.scope, fit_to_tell(request.scope, error))
 
 
 async def on_validation_error(request: HTTPConnection, error: Exception) -> Answer:
@@ -153,5 +179,6 @@ def _words(text: str) -> Iterator[str]:
     yield from (word for word in text.split(", ") if word)
 
 
-# What any route may answer: a foreign host, a wrong method, a body too large, a fault of ours.
-ANYWHERE = (Forbidden, WrongMethod, TooLarge, InvariantBroken)
+# What any route may answer: nobody knows who asks, a foreign host, a wrong method, a body too large, too much at once,
+# a fault of ours.
+ANYWHERE = (Unauthorised, Forbidden, WrongMethod, TooLarge, Unavailable, InvariantBroken)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from ..models.request import MAX_GUIDANCE, MAX_IMAGES, MAX_PROMPT, MAX_SEED
+from .webhooks import FINAL, MAX_URL, Told
 
 MAX_PRIORITY = 100
 MAX_DEADLINE_S = 30 * 24 * 3600.0
@@ -82,6 +83,21 @@ class OutputBody(_Body):
         return self
 
 
+class WebhookBody(_Body):
+    """Who is told of a job: `url` is called with each of the `events` that happens; docs/guides/webhooks.md."""
+
+    url: str = Field(min_length=1, max_length=MAX_URL)
+    events: list[Told] = Field(default=[*FINAL], min_length=1)
+
+
+Webhook = Annotated[
+    WebhookBody,
+    BeforeValidator(
+        lambda said: {"url": said} if isinstance(said, str) else said, json_schema_input_type=str | WebhookBody
+    ),
+]
+
+
 class JobBody(_Body):
     """A job to make."""
 
@@ -101,7 +117,42 @@ class JobBody(_Body):
     metadata: dict[str, Any] = Field(
         default_factory=dict, description="yours to find again; at most 4096 bytes of JSON"
     )
-    webhook: str | None = Field(default=None, max_length=2048, description="not supported yet")
+    webhook: Webhook | None = Field(
+        default=None, description="an https URL that is called when the job ends; or with `events`, for some events"
+    )
+
+
+class AttemptAnswer(BaseModel):
+    """One try at a webhook call: the HTTP status that came back, or why none did."""
+
+    at: str
+    status: int | None
+    error: str | None
+
+
+class DeliveryAnswer(BaseModel):
+    """A webhook call: `id` is its `webhook-id`, `next_at` the time of the next attempt (null: none follows)."""
+
+    id: str
+    event: str
+    url: str
+    state: Literal["pending", "delivered", "given_up"]
+    created_at: str
+    next_at: str | None
+    attempts: list[AttemptAnswer]
+
+
+class DeliveryList(BaseModel):
+    """A job's webhook calls, the oldest first."""
+
+    object: Literal["list"]
+    data: list[DeliveryAnswer]
+
+
+class WebhookSecret(BaseModel):
+    """What your webhooks are signed with, as the Standard Webhooks libraries take it."""
+
+    key: str = Field(examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"])
 
 
 class PriorityBody(_Body):
@@ -165,6 +216,7 @@ class JobAnswer(BaseModel):
     output: dict[str, Any]
     metadata: dict[str, Any]
     priority: int
+    priority_class: Literal["low", "normal", "high"]
     progress: float = Field(ge=0, le=1)
     step: int
     steps: int
@@ -227,10 +279,14 @@ class ModelAnswer(BaseModel):
 
 
 class OneModelAnswer(ModelAnswer):
-    """One model in full; `input` is the JSON schema of a job's input for it, `revision` the hash of its files."""
+    """One model in full; `input` is the JSON schema of a job's input for it, `revision` the hash of its files.
+
+    `layout` is what its configuration says of itself; a gateway that forwards to this one reads it.
+    """
 
     revision: str | None
     input: dict[str, Any]
+    layout: dict[str, Any] | None
 
 
 class ModelList(BaseModel):

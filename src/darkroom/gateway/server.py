@@ -53,8 +53,7 @@ def make_server(app: FastAPI) -> Server:
         log_config=None,
         access_log=False,
         workers=1,
-        proxy_headers=True,
-        forwarded_allow_ips="127.0.0.1,::1",
+        proxy_headers=False,  # network.py hears them, from whom it trusts
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_S,

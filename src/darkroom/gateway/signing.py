@@ -1,7 +1,8 @@
-"""Signed URLs for artifacts: a browser's `<img>` sends no key, so the URL itself says who may fetch what, until when.
+"""What is signed: URLs of artifacts, and what a browser is handed to bring back (tokens, sessions).
 
-The secret is a file in DARKROOM_HOME. Gateways that stand beside each other must share it, or one's URLs are worth
-nothing at the other: give them the same file.
+A browser's `<img>` sends no key, so the URL itself says who may fetch what, until when. The secret is a file in
+DARKROOM_HOME. Gateways that stand beside each other must share it, or what one signed is worth nothing at the other:
+give them the same file.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import math
 import os
 import secrets
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import Forbidden, InvalidConfig
 
@@ -24,7 +28,10 @@ ROUND_S = 600.0  # expiry is rounded up to this, so that a picture keeps its URL
 
 
 class Signer:
-    """Signs ids until a time, and checks what comes back. Keyed with SHA-256 (HMAC, RFC 2104)."""
+    """Signs until a time, and checks what comes back. Keyed with SHA-256 (HMAC, RFC 2104).
+
+    What is signed begins with its purpose, so that nothing signed for one can be shown for another.
+    """
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
@@ -44,10 +51,30 @@ class Signer:
         if now > int(expires):
             raise Forbidden("the URL has expired; ask the job for a fresh one", field="expires")
 
+    def seal(self, purpose: str, said: Mapping[str, Any], expires_at: float) -> str:
+        """JSON as a text that anybody can read and nobody else can make; letters, digits, `-`, `_` and a dot."""
+        text = json.dumps({**said, "expires_at": expires_at}, separators=(",", ":"))
+        body = _base64(text.encode())
+        return f"{body}.{self._digest(purpose, body)}"
+
+    def unseal(self, purpose: str, sealed: str, now: float) -> dict[str, Any] | None:
+        """What was sealed for that purpose; None where it is not ours or has expired."""
+        body, _, digest = sealed.partition(".")
+        if not hmac.compare_digest(self._digest(purpose, body).encode(), digest.encode("utf-8", "replace")):
+            return None
+        said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        return said if now < said["expires_at"] else None
+
+    def webhook_key(self, tenant: str) -> bytes:
+        """What a tenant's webhooks are signed with: 32 bytes, always the same ones."""
+        return hmac.new(self._secret, f"webhooks\n{tenant}".encode("utf-8", "replace"), hashlib.sha256).digest()
+
     def _signature(self, artifact_id: str, expires: int) -> str:
-        said = f"artifact\n{artifact_id}\n{expires}".encode()
-        digest = hmac.new(self._secret, said, hashlib.sha256).digest()
-        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        return self._digest("artifact", f"{artifact_id}\n{expires}")
+
+    def _digest(self, purpose: str, said: str) -> str:
+        text = f"{purpose}\n{said}".encode("utf-8", "replace")
+        return _base64(hmac.new(self._secret, text, hashlib.sha256).digest())
 
 
 def read_secret(home: Path) -> bytes:
@@ -62,6 +89,10 @@ def read_secret(home: Path) -> bytes:
     if len(secret) < SECRET_BYTES:
         raise InvalidConfig(f"{path} must hold at least {SECRET_BYTES} characters; remove it for a new one")
     return secret
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def _write_once(path: Path, secret: bytes) -> None:

@@ -22,6 +22,7 @@ MAX_SEQ = 2**63 - 1
 GOING_AWAY = 1001
 
 Say = Callable[[Event], Awaitable[dict[str, Any] | None]]  # None: not told
+TextOf = Callable[[Event, dict[str, Any]], str]
 
 
 class EventStream(Response):
@@ -29,15 +30,17 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, subscription: Subscription, say: Say, beat_s: float = BEAT_S) -> None:
+    def __init__(
+        self, subscription: Subscription, say: Say, beat_s: float = BEAT_S, text_of: TextOf | None = None
+    ) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["Content-Length"]
-        self.subscription, self.say, self.beat_s = subscription, say, beat_s
+        self.subscription, self.say, self.beat_s, self.text_of = subscription, say, beat_s, text_of or sse_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            await until_either(self._pump(send), _gone(receive))
+            await until_either(self._pump(send), gone(receive))
         finally:
             self.subscription.close()
 
@@ -45,7 +48,7 @@ class EventStream(Response):
         async with aclosing(self.subscription.events(self.beat_s)) as events:
             async for event in events:
                 said = None if event is None else await self.say(event)
-                text = sse_of(event, said) if event is not None and said is not None else ": still here\n\n"
+                text = self.text_of(event, said) if event is not None and said is not None else ": still here\n\n"
                 async with asyncio.timeout(STALL_S):
                     await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -99,7 +102,8 @@ async def _pump(socket: WebSocket, subscription: Subscription, say: Say, beat_s:
     await socket.close(1000 if subscription.is_over else GOING_AWAY)
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
+    """Return when the client has gone; its body has been read."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -11,13 +11,14 @@ from ..errors import StoreUnavailable
 
 STORE_THREADS = 8
 FILE_THREADS = 8
+FETCH_THREADS = 8
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Threads:
-    """Three pools: slow storage must not hold up a status read, and neither must a commit that waits for the disk.
+    """Pools: slow storage must not hold up a status read, and neither must a commit that waits for the disk.
 
     `lost` is why the store cannot be reached just now, None where it can. While it is set by whoever keeps trying, the
     others are refused at once: each would otherwise hold a thread for as long as a connection takes to fail.
@@ -28,6 +29,8 @@ class Threads:
         self._store = ThreadPoolExecutor(STORE_THREADS, "gateway-store")
         self._insert = ThreadPoolExecutor(1, "gateway-insert")
         self._files = ThreadPoolExecutor(FILE_THREADS, "gateway-files")
+        self._fetch = ThreadPoolExecutor(FETCH_THREADS, "gateway-fetch")
+        self._watch = ThreadPoolExecutor(1, "gateway-watch")
 
     async def store(self, verb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A verb of the store; raises `StoreUnavailable`."""
@@ -40,12 +43,20 @@ class Threads:
         return await _run(self._insert, verb, *args, **kwargs)
 
     async def files(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Storage, downloads, and the reading of pictures."""
+        """Storage, and the reading of pictures."""
         return await _run(self._files, work, *args, **kwargs)
+
+    async def fetch(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Downloads from elsewhere, which may take as long as they like."""
+        return await _run(self._fetch, work, *args, **kwargs)
+
+    async def watch(self, look: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """For those who watch: asked also while the store is away, for that is what they want to know."""
+        return await _run(self._watch, look, *args, **kwargs)
 
     def close(self) -> None:
         """Wait for what has begun, so that nothing is left half done in a store that is about to be closed."""
-        for pool in (self._insert, self._store, self._files):
+        for pool in (self._insert, self._store, self._files, self._fetch, self._watch):
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _check_store(self) -> None:

@@ -29,6 +29,7 @@ from ..errors import Unavailable
 from .store import Store
 
 HOUR_S = 3600.0
+GIB = 1024**3
 TURN_S = 0.25
 LEAD_S = 6.0  # how long a leader that has died is waited for
 ASK_S, EXPIRE_S, RESCUE_S, PRUNE_S, SWEEP_S = 2.0, 1.0, 1.0, 60.0, 24 * HOUR_S
@@ -139,8 +140,15 @@ class Keeper:
             self._store.rescue(now)
 
     def _prune(self, now: float) -> None:
-        if not self._pruned:  # else their bytes come first: what is only in memory should stay little
-            self._pruned = self._store.prune(*self._limits(now), now)
+        if self._pruned:  # their bytes come first: what is only in memory should stay little
+            self._store.prune(0.0, 0.0, now)  # what has no bytes, such as old progress, does not wait for them
+            return
+        pruned = self._store.prune(*self._limits(now), now)
+        try:
+            if self._settings.keep_gb is not None:
+                pruned = [*pruned, *self._store.prune_bytes(int(self._settings.keep_gb * GIB), now)]
+        finally:
+            self._pruned = pruned  # once: the thread that removes bytes must see all of it
 
     def _limits(self, now: float) -> tuple[float, float]:
         """Jobs that ended, and uploads that came, before these times are forgotten."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..errors import InvalidConfig
+from ..errors import InvalidConfig, StoreUnavailable
 from .store import Limits, Store
+
+log = logging.getLogger(__name__)
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 ALLOWED = "sqlite:///PATH, redis://HOST:PORT/DB, rediss://… or unix://PATH"
@@ -29,6 +33,30 @@ def open_store(url: str, limits: Limits | None = None) -> Store:
     )
 
 
+def look_at_store(url: str) -> tuple[bool, list[str]]:
+    """Whether the store at `url` is there, and what its settings may lose; makes nothing and migrates nothing.
+
+    Raises what `open_store` raises.
+    """
+    if urlsplit(url).scheme == "sqlite":
+        from .sqlite_files import check_jobs, place_risks
+
+        path = _path_of(url)
+        if path.parent.is_dir():
+            check_jobs(path)
+        return path.exists(), place_risks(path)
+    with contextlib.closing(open_store(url)) as store:
+        store.check()
+        return True, store.settings_risks()
+
+
+def log_risks(store: Store) -> None:
+    """Tell the log what the store's settings may lose."""
+    with contextlib.suppress(StoreUnavailable):
+        for risk in store.settings_risks():
+            log.warning("%s", risk)
+
+
 def hide_password(url: str) -> str:
     """The URL as it may be shown."""
     parts = urlsplit(url)
@@ -38,11 +66,15 @@ def hide_password(url: str) -> str:
 def _open_sqlite(url: str, limits: Limits) -> Store:
     from .sqlite import SqliteStore
 
+    return SqliteStore(_path_of(url), limits)
+
+
+def _path_of(url: str) -> Path:
     path = url.removeprefix("sqlite://")
     if not url.startswith("sqlite:///") or path in {"/", "/:memory:"} or path.endswith("/"):
         raise InvalidConfig(f"store {hide_password(url)!r} names no file; allowed: {ALLOWED}", field="serve.store")
     # Like SQLAlchemy's: three slashes begin a relative path, four an absolute one.
-    return SqliteStore(Path(path[1:]), limits)
+    return Path(path[1:])
 
 
 def _open_redis(url: str, limits: Limits) -> Store:

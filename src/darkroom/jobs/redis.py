@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 import threading
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core import Artifact, Event, Job, Lease, NewJob, WorkerReport
 from ..errors import BadInput, Conflict, IdempotencyConflict, JobNotFinal, LeaseLost, QueueFull
 from . import redis_risks, redis_rows
-from .redis_link import Link
+from .allowances import limit_exceeded, schedule_full
+from .redis_ledger import RedisLedger
+from .redis_link import Link, token
 from .redis_rows import by_name, job_of
 from .rows import dump, dump_report, progress_data, report_of
 from .store import FETCH_LIMIT, PATIENCE_S, Claimant, JobFilter, Limits, Noted, Page, Queue
@@ -28,28 +29,41 @@ CURSOR = re.compile(r"[0-9a-f]{16}:[0-9]{16}")
 WORKERS_KEPT_S = 24 * 3600.0  # the report of a worker that has gone
 
 
-class RedisStore:
+class RedisStore(RedisLedger):
     """The verbs of `Store` on a Redis at `url`: redis://, rediss:// or unix://, with ?prefix= for its keys.
 
     A verb that gets no answer for `timeout_s` seconds raises `StoreUnavailable`.
     """
 
     def __init__(self, url: str, limits: Limits | None = None, timeout_s: float = 5.0) -> None:
+        super().__init__(Link(url, timeout_s))
         self._limits = limits or Limits()
-        self._link = Link(url, timeout_s)
         self._seen = _Seen()
 
     # Coming in.
 
-    def insert(self, jobs: Sequence[NewJob], now: float, max_queued: int | None = None) -> list[Job | Exception]:
+    def insert(
+        self, jobs: Sequence[NewJob], now: float, max_queued: int | None = None, max_scheduled: int | None = None
+    ) -> list[Job | Exception]:
         """See `Store`."""
         if not jobs:
             return []
-        limit: str | int = "" if max_queued is None else max_queued
-        words: list[str | float] = [now, self._limits.idempotency_s, limit, _token(), len(jobs)]
+        bounds = ["" if most is None else most for most in (max_queued, max_scheduled)]
+        words: list[str | float] = [now, self._limits.idempotency_s, *bounds, token(), len(jobs)]
         words += [word for job in jobs for word in redis_rows.new_words(job)]
         answers = self._link.run("insert", *words)
         return [_inserted(job, answer, now) for job, answer in zip(jobs, answers, strict=True)]
+
+    def known(self, tenant: str, key: str, digest: str, now: float) -> Job | None:
+        """See `Store`."""
+        seen = self._link.call("GET", self._link.key("idem", redis_rows.name_of_key(tenant, key)))
+        if not seen:
+            return None
+        seen_at, job_id, seen_digest = seen.split("\n", 2)
+        job = self.get(job_id) if now - float(seen_at) < self._limits.idempotency_s else None
+        if job is not None and seen_digest != digest:
+            raise _used_otherwise(key)
+        return job
 
     def stage_due(self, now: float) -> int:
         """See `Store`."""
@@ -62,7 +76,7 @@ class RedisStore:
         loaded = [model for model in claimant.loaded if model in claimant.models]
         others = [model for model in claimant.models if model not in loaded]
         words: list[str | float] = [now, self._limits.lease_s, PATIENCE_S, claimant.worker, min(limit, FETCH_LIMIT)]
-        words += [int(claimant.is_idle), _token(), len(loaded), *loaded, *others]
+        words += [int(claimant.is_idle), token(), len(loaded), *loaded, *others]
         return [job_of(row) for row in self._link.run("claim", *words)]
 
     def heartbeat(self, report: WorkerReport, leases: Sequence[Lease], now: float) -> list[Lease]:
@@ -85,14 +99,14 @@ class RedisStore:
     def complete(self, lease: Lease, outputs: Sequence[Artifact], metrics: Mapping[str, float], now: float) -> Job:
         """See `Store`."""
         lines = [word for made in outputs for word in redis_rows.output_words(made)]
-        words = (*_lease_words([lease]), _token(), len(outputs), *lines, *redis_rows.metric_words(metrics))
+        words = (*_lease_words([lease]), token(), len(outputs), *lines, *redis_rows.metric_words(metrics))
         return _held(lease, self._link.run("complete", now, *words))
 
     def fail(
         self, lease: Lease, error: Mapping[str, Any], metrics: Mapping[str, float], now: float, retry_at: float | None
     ) -> Job:
         """See `Store`."""
-        fault = (_token(), dump(dict(error)), str(error.get("code", "")), "" if retry_at is None else retry_at)
+        fault = (token(), dump(dict(error)), str(error.get("code", "")), "" if retry_at is None else retry_at)
         words = (*_lease_words([lease]), *fault, *redis_rows.metric_words(metrics))
         return _held(lease, self._link.run("fail", now, *words))
 
@@ -102,7 +116,7 @@ class RedisStore:
 
     def confirm_cancelled(self, lease: Lease, metrics: Mapping[str, float], now: float) -> Job:
         """See `Store`."""
-        words = (*_lease_words([lease]), _token(), *redis_rows.metric_words(metrics))
+        words = (*_lease_words([lease]), token(), *redis_rows.metric_words(metrics))
         return _held(lease, self._link.run("confirm_cancelled", now, *words))
 
     # A client's verbs.
@@ -275,6 +289,11 @@ class RedisStore:
         """See `Store`."""
         return list(redis_risks.sentences(self._link.settings(redis_risks.NAMES), self._link.facts()))
 
+    def clock(self) -> float:
+        """See `Store`."""
+        seconds, microseconds = self._link.call("TIME")
+        return int(seconds) + int(microseconds) / 1e6
+
     def check(self) -> None:
         """See `Store`."""
         self._link.call("PING")
@@ -289,11 +308,6 @@ class _Seen(threading.local):
 
     wake = "0-0"
     due = "-inf"
-
-
-def _token() -> str:
-    """Tells one call from another, for scripts that must not do twice what they are asked for twice."""
-    return uuid.uuid4().hex
 
 
 def _check_cursor(cursor: str | None) -> str:
@@ -311,11 +325,18 @@ def _inserted(new: NewJob, answer: Sequence[Any], now: float) -> Job | Exception
             return job_of(answer[1])
         case "full":
             return QueueFull("the queue is full: come back later")
+        case "schedule_full":
+            return schedule_full(float(answer[1]))
+        case "limit":
+            return limit_exceeded(new.allowance, answer[1], float(answer[2]))
         case "taken":
             return Conflict(f"there is a job {new.id} already", field="id")
         case _:
-            said = f"the idempotency key {new.idempotency_key!r} was used for another request"
-            return IdempotencyConflict(said, field="Idempotency-Key")
+            return _used_otherwise(new.idempotency_key)
+
+
+def _used_otherwise(key: str | None) -> IdempotencyConflict:
+    return IdempotencyConflict(f"the idempotency key {key!r} was used for another request", field="Idempotency-Key")
 
 
 def _lease_words(leases: Sequence[Lease]) -> list[str | float]:

@@ -12,6 +12,7 @@ import hashlib
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any, TypeVar
@@ -223,6 +224,11 @@ class Link:
         error = StoreUnavailable(why)
         error.add_note(f"store: {self.place}")  # for logs: the message goes to clients, who need not know where
         return error
+
+
+def token() -> str:
+    """Tells one call from another, for scripts that must not do twice what they are asked for twice."""
+    return uuid.uuid4().hex
 
 
 @functools.cache

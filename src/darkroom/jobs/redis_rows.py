@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
-from ..core import Artifact, Event, Job, JobState, NewJob
-from .rows import dump, output_data
+from ..core import ApiKey, Artifact, Delivery, Event, Job, JobState, NewJob
+from .rows import dump, made_key, output_data, words_of
 from .store import Noted
 
 OPTIONAL_NUMBERS = ("lease_until", "deadline_at", "run_at")
@@ -18,13 +18,16 @@ TEXTS = ("tenant", "model", "task", "request_id")
 JSON_FIELDS: Mapping[str, str] = {"input": "{}", "output": "{}", "metadata": "{}", "warnings": "[]"}
 COUNTS = ("priority", "steps", "step", "attempt", "max_attempts", "fence")
 SET_ONCE = ("webhook", "idempotency_key", "cost_s", "weight", "priority", "steps", "max_attempts")
+BY_CHANCE = ("key_id", "traceparent", "cost_usd")  # stored only where they say something
 GIVEN: tuple[str, ...] = ("id", *TEXTS, *SET_ONCE, "deadline_at", "run_at")
+ALSO_GIVEN = ("key_id", "traceparent", "webhook_events")
 UNTOUCHED: Mapping[str, Any] = {
     **dict.fromkeys(("step", "attempt", "fence"), 0),
     **dict.fromkeys(("is_suspect", "is_cancelling"), False),
     **dict.fromkeys(("worker", "lease_until")),
     **dict.fromkeys(("outputs", "errors"), ()),
 }
+EVENTS = "succeeded,failed,cancelled"  # that a webhook is told of; of another wish the row says so
 END = ("end_seq", "state", "errors", "t:succeeded", "t:failed", "t:cancelled")
 LONGEST_NAME = 200  # characters; no artifact's id is longer
 
@@ -33,12 +36,15 @@ def new_row(new: NewJob) -> list[str]:
     """What a job's row holds when it is stored, name by name; the script adds state, rank and times."""
     values: dict[str, str | float | None] = {name: getattr(new, name) for name in GIVEN}
     values |= {name: dump(value) for name in JSON_FIELDS if (value := getattr(new, name))}
+    values |= {name: value for name in BY_CHANCE if (value := getattr(new, name))}
+    if (events := ",".join(new.webhook_events)) != EVENTS:
+        values["webhook_events"] = events
     return [word for name, value in values.items() if value is not None for word in (name, str(value))]
 
 
 def made_of(new: NewJob, state: str, rank: str, now: float) -> Job:
     """The job as it was stored just now."""
-    given = {name: getattr(new, name) for name in (*GIVEN, *JSON_FIELDS) if name != "weight"}
+    given = {name: getattr(new, name) for name in (*GIVEN, *JSON_FIELDS, *ALSO_GIVEN) if name != "weight"}
     return Job(
         **given, state=JobState(state), rank=float(rank), times={"created": now, state: now}, metrics={}, **UNTOUCHED
     )
@@ -46,10 +52,25 @@ def made_of(new: NewJob, state: str, rank: str, now: float) -> Job:
 
 def new_words(new: NewJob) -> list[str | float]:
     """A job as the script `insert` takes it."""
-    key = "" if new.idempotency_key is None else f"{quote(new.tenant, safe='')}:{new.idempotency_key}"
+    key = "" if new.idempotency_key is None else name_of_key(new.tenant, new.idempotency_key)
     run_at = "" if new.run_at is None else new.run_at
     names, row = sorted(set(_names_in(new.input))), new_row(new)
-    return [new.id, key, new.digest, new.tenant, new.cost_s, run_at, len(names), *names, len(row), *row]
+    head = (new.id, key, new.digest, new.tenant, new.cost_s, run_at, new.key_id)
+    return [*head, *_limit_words(new), len(names), *names, len(row), *row]
+
+
+def name_of_key(tenant: str, key: str) -> str:
+    """An idempotency key among those of all tenants."""
+    return f"{quote(tenant, safe='')}:{key}"
+
+
+def _limit_words(new: NewJob) -> list[str | float]:
+    """What its API key allows, where it came with one."""
+    if not new.key_id:
+        return []
+    most = new.allowance
+    limits = (most.jobs_per_minute, most.live_jobs, most.device_s_per_day, most.usd_per_day)
+    return [new.cost_usd, *("" if limit is None else limit for limit in limits)]
 
 
 def _names_in(value: Any) -> Iterator[str]:
@@ -73,11 +94,14 @@ def job_of(flat: Sequence[str]) -> Job:
     texts: dict[str, Any] = {name: row.get(name) for name in OPTIONAL_TEXTS} | {name: row[name] for name in TEXTS}
     values: dict[str, Any] = {name: json.loads(row.get(name, empty)) for name, empty in JSON_FIELDS.items()}
     values["warnings"] = tuple(values["warnings"])
+    values["webhook_events"] = words_of(row.get("webhook_events", EVENTS))
     return Job(
         id=row["id"],
         state=JobState(row["state"]),
         rank=float(row.get("rank", 0)),
         cost_s=float(row["cost_s"]),
+        key_id=row.get("key_id", ""),
+        traceparent=row.get("traceparent", ""),
         is_suspect="suspect" in row,
         is_cancelling="cancelling" in row,
         times=_floats_below("t:", row),
@@ -111,6 +135,25 @@ def artifact_line(artifact: Artifact) -> str:
 def artifact_of(line: str) -> Artifact:
     """The artifact of its JSON."""
     return Artifact(**json.loads(line))
+
+
+def key_line(key: ApiKey) -> str:
+    """An API key as it is kept."""
+    return dump(asdict(key))
+
+
+def key_of(values: Sequence[str | None]) -> ApiKey:
+    """The API key of its JSON, and of the time at which it was revoked."""
+    revoked_at = None if values[1] is None else float(values[1])
+    return made_key(json.loads(values[0] or "") | {"revoked_at": revoked_at})
+
+
+def delivery_of(flat: Sequence[str]) -> Delivery:
+    """The webhook call of a row."""
+    row = by_name(flat)
+    times = {name: float(row[name]) for name in ("due_at", "created_at")}
+    attempts = tuple(json.loads(line) for line in _lines(row.get("attempts")))
+    return Delivery(row["id"], row["job_id"], row["url"], row["event"], row["state"], **times, attempts=attempts)
 
 
 def output_words(artifact: Artifact) -> tuple[str, str, str]:

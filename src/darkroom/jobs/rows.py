@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..core import FINAL_STATES, Artifact, Event, Job, JobState, NewJob, WorkerReport
+from ..core import FINAL_STATES, Allowance, ApiKey, Artifact, Delivery, Event, Job, JobState, NewJob, WorkerReport
 from ..errors import BadInput
 
 Row = sqlite3.Row
 PLAIN = ("id", "tenant", "model", "task", "priority", "cost_s", "steps", "max_attempts", "deadline_at", "run_at")
-SAME = (*PLAIN, "webhook", "idempotency_key", "request_id")
+SAME = (*PLAIN, "webhook", "idempotency_key", "request_id", "key_id", "traceparent")
+GIVEN = (*SAME, "input", "output", "metadata", "warnings", "webhook_events")
 KEPT = ("rank", "step", "attempt", "fence", "worker", "lease_until")
 ARTIFACT = tuple(Artifact.__dataclass_fields__)
 ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make one anew for each value
@@ -30,6 +31,8 @@ def values_of_new(job: NewJob) -> dict[str, Any]:
     values = {name: getattr(job, name) for name in SAME}
     return values | {
         "share": job.cost_s / job.weight,
+        "cost_usd": job.cost_usd,
+        "webhook_events": ",".join(job.webhook_events),
         "input": dump(job.input),
         "output": dump(job.output),
         "metadata": dump(job.metadata),
@@ -39,7 +42,7 @@ def values_of_new(job: NewJob) -> dict[str, Any]:
 
 def job_of_new(job: NewJob, state: JobState, rank: float, times: Mapping[str, float]) -> Job:
     """The job that a new row holds, without reading it back."""
-    fields: dict[str, Any] = {name: getattr(job, name) for name in (*SAME, "input", "output", "metadata", "warnings")}
+    fields: dict[str, Any] = {name: getattr(job, name) for name in GIVEN}
     return Job(
         **fields,
         state=state,
@@ -70,6 +73,7 @@ def job_of(row: Row, outputs: Iterable[Artifact] = (), progress: Row | None = No
         output=json.loads(row["output"]),
         metadata=json.loads(row["metadata"]),
         warnings=tuple(json.loads(row["warnings"])),
+        webhook_events=words_of(row["webhook_events"]),
         is_suspect=bool(row["is_suspect"]),
         is_cancelling=bool(row["is_cancelling"]),
         times=_times(row),
@@ -86,6 +90,11 @@ def _times(row: Row) -> dict[str, float]:
     return times
 
 
+def words_of(text: str) -> tuple[str, ...]:
+    """Words that were joined by commas."""
+    return tuple(text.split(",")) if text else ()
+
+
 def errors_of(row: Row) -> tuple[dict[str, Any], ...]:
     """What went wrong so far."""
     return tuple(json.loads(row["errors"]))
@@ -94,6 +103,29 @@ def errors_of(row: Row) -> tuple[dict[str, Any], ...]:
 def artifact_of(row: Row) -> Artifact:
     """The artifact that a row holds."""
     return Artifact(**{name: row[name] for name in ARTIFACT})
+
+
+def values_of_key(key: ApiKey) -> dict[str, Any]:
+    """The columns of an API key."""
+    return vars(key) | {"roles": dump(key.roles), "allowance": dump(vars(key.allowance))}
+
+
+def key_of(row: Row) -> ApiKey:
+    """The API key that a row holds."""
+    values = {name: row[name] for name in ApiKey.__dataclass_fields__}
+    return made_key(values | {name: json.loads(values[name]) for name in ("roles", "allowance")})
+
+
+def made_key(values: Mapping[str, Any]) -> ApiKey:
+    """The API key of its fields as JSON has them."""
+    rest = {"roles": tuple(values["roles"]), "allowance": Allowance(**values["allowance"])}
+    return ApiKey(**dict(values) | rest)
+
+
+def delivery_of(row: Row) -> Delivery:
+    """The delivery that a row holds."""
+    values = {name: row[name] for name in Delivery.__dataclass_fields__}
+    return Delivery(**values | {"attempts": tuple(json.loads(row["attempts"]))})
 
 
 def event_of(row: Row) -> Event:

@@ -6,17 +6,19 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..core import FINAL_STATES, Artifact, Event, Job, JobState, Lease, NewJob, WorkerReport
-from ..errors import Conflict, IdempotencyConflict, JobNotFinal, QueueFull
+from ..errors import IdempotencyConflict, JobNotFinal
 from . import sqlite_transitions as transitions
+from .allowances import USAGE_KEPT_DAYS, day_of
 from .rows import Row, artifact_of, dump, dump_report, job_of, output_data, read_cursor, report_of, write_cursor
 from .sqlite_database import data_version
-from .sqlite_events import POLL_S, Events
-from .sqlite_files import open_jobs, place_risks
+from .sqlite_events import POLL_S
+from .sqlite_files import place_risks
+from .sqlite_intake import Room, known
+from .sqlite_ledger import SqliteLedger
 from .sqlite_line import choose
 from .sqlite_statements import first, run, statements
 from .sqlite_transitions import End
@@ -25,57 +27,38 @@ from .store import FETCH_LIMIT, Claimant, JobFilter, Limits, Noted, Page, Queue
 KEEP_REPORTS_S = 24 * 3600.0  # of workers that went without a word
 
 
-class SqliteStore:
-    """Jobs in one file, events in a second one beside it; `store.Store` says what each verb promises."""
+class SqliteStore(SqliteLedger):
+    """The verbs of jobs, over the files that SqliteLedger opens; `store.Store` says what each promises."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
+        super().__init__(path)
         self._limits = limits
-        self._jobs = open_jobs(path)
-        try:
-            self._events = Events(path.with_name(f"{path.stem}-events{path.suffix}"), self._jobs)
-        except BaseException:
-            self._jobs.close()
-            raise
         self._seen = threading.local()  # `work` as this thread last looked for some
-        self._events.deliver()
-
-    @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        """One transition: its transaction, and then its events to those who listen."""
-        with self._jobs.writing() as db:
-            before = db.total_changes
-            yield db
-            if db.total_changes != before:
-                run(db, "empty_outbox", id=self._events.delivered)
-        self._events.deliver()
 
     # Coming in.
 
-    def insert(self, jobs: Sequence[NewJob], now: float, max_queued: int | None = None) -> list[Job | Exception]:
+    def insert(
+        self, jobs: Sequence[NewJob], now: float, max_queued: int | None = None, max_scheduled: int | None = None
+    ) -> list[Job | Exception]:
         if not jobs:
             return []
         with self._changing() as db:
-            room = float("inf") if max_queued is None else max_queued - run(db, "waiting")[0][0]
-            answers: list[Job | Row | Exception] = []
-            for job in jobs:
-                answers.append(self._known(db, job, now) or _admitted(db, job, now, room))
-                room -= isinstance(answers[-1], Job)
+            room = Room(db, max_queued, max_scheduled)
+            answers = [self._known(db, job, now) or room.admit(job, now) for job in jobs]
             _raise_work(db, [answer for answer in answers if isinstance(answer, Job)])
         return [self._whole(answer) if isinstance(answer, Row) else answer for answer in answers]
 
     def _known(self, db: sqlite3.Connection, job: NewJob, now: float) -> Row | Exception | None:
-        """What its idempotency key made, if that still counts."""
         if job.idempotency_key is None:
             return None
-        after = now - self._limits.idempotency_s
-        seen = first(db, "known_key", tenant=job.tenant, key=job.idempotency_key, after=after)
-        if seen is None:
-            return None
-        if seen["digest"] != job.digest:
-            return IdempotencyConflict(
-                f"the idempotency key {job.idempotency_key!r} was used for another request", field="Idempotency-Key"
-            )
-        return first(db, "get", id=seen["job_id"])
+        return known(db, job.tenant, job.idempotency_key, job.digest, now - self._limits.idempotency_s)
+
+    def known(self, tenant: str, key: str, digest: str, now: float) -> Job | None:
+        with self._jobs.reading() as db:
+            found = known(db, tenant, key, digest, now - self._limits.idempotency_s)
+        if isinstance(found, IdempotencyConflict):
+            raise found
+        return None if found is None else self._whole(found)
 
     def stage_due(self, now: float) -> int:
         with self._changing() as db:
@@ -311,6 +294,7 @@ class SqliteStore:
                 gone += run(db, "forget_artifact", id=row["id"])
             run(db, "forget_old_keys", before=now - self._limits.idempotency_s, limit=FETCH_LIMIT)
             run(db, "forget_old_workers", before=now - KEEP_REPORTS_S)
+            run(db, "forget_old_usage", day=day_of(now) - USAGE_KEPT_DAYS)
         self._events.forget([row["id"] for row in old])
         self._events.thin(now)
         return [artifact_of(row) for row in gone]
@@ -349,6 +333,9 @@ class SqliteStore:
     def settings_risks(self) -> list[str]:
         return place_risks(self._jobs.path)
 
+    def clock(self) -> float:
+        return time.time()
+
     def check(self) -> None:
         self._jobs.check_in_place()
         with self._jobs.reading() as db:
@@ -357,20 +344,6 @@ class SqliteStore:
     def close(self) -> None:
         self._events.close()
         self._jobs.close()
-
-
-def _admitted(db: sqlite3.Connection, job: NewJob, now: float, room: float) -> Job | Exception:
-    """The new job, or why there is none; its key is remembered with it."""
-    if room < 1:
-        return QueueFull("the queue is full; try again later")
-    try:
-        admitted = transitions.admit(db, job, now)
-    except Conflict as taken:
-        return taken
-    if job.idempotency_key is not None:
-        values = {"key": job.idempotency_key, "job_id": job.id, "digest": job.digest, "now": now}
-        run(db, "remember_key", tenant=job.tenant, **values)
-    return admitted
 
 
 def _raise_work(db: sqlite3.Connection, rows: Collection[object]) -> None:

@@ -96,12 +96,10 @@ class Database:
     def check_in_place(self) -> None:
         """Raise `StoreUnavailable` where it is closed, or the file moved: what is written there would be lost."""
         if self._is_closed:
-            raise StoreUnavailable(f"the store at {self.path} is closed")
+            raise unavailable(self.path, "the job store is closed")
         if not self.is_in_place():
-            raise StoreUnavailable(
-                f"the database {self.path} was moved, deleted or replaced while Darkroom was using it: put it back, or "
-                "restart Darkroom"
-            )
+            said = "the job store's file was moved, deleted or replaced while Darkroom was using it"
+            raise unavailable(self.path, f"{said}: put it back, or restart Darkroom")
 
     def close(self) -> None:
         """Close every connection; the last process to leave folds the log into the file."""
@@ -143,7 +141,7 @@ class Database:
 
     def _borrow(self) -> sqlite3.Connection:
         if self._is_closed:
-            raise StoreUnavailable(f"the store at {self.path} is closed")
+            raise unavailable(self.path, "the job store is closed")
         try:
             return self._idle.pop()
         except IndexError:
@@ -176,12 +174,17 @@ def named(error: sqlite3.Error, path: Path) -> DarkroomError:
     if code in DAMAGED:
         return damaged(path, str(error))
     if code in UNAVAILABLE:
-        return StoreUnavailable(
-            f"the database {path} cannot be used: {UNAVAILABLE[code]} ({error}); nothing was changed"
-        )
+        return unavailable(path, f"the job store cannot be used: {UNAVAILABLE[code]}; nothing was changed", str(error))
     if "closed database" in str(error):
-        return StoreUnavailable(f"the store at {path} is closed")
+        return unavailable(path, "the job store is closed")
     return InvariantBroken(f"the database {path} refuses what it was asked: {error}")
+
+
+def unavailable(path: Path, said: str, why: str = "") -> StoreUnavailable:
+    """The error for clients, with a note for logs: they need not know where, nor what SQLite said."""
+    error = StoreUnavailable(said)
+    error.add_note(f"store: {path}{': ' if why else ''}{why}")
+    return error
 
 
 def damaged(path: Path, problem: str) -> StoreCorrupt:

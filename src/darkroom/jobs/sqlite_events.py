@@ -23,6 +23,8 @@ from .store import FETCH_LIMIT, Noted
 
 POLL_S = 0.005  # between two looks at the data version, which cost microseconds
 KEEP_FLEETING_S = 3600.0  # progress and previews are for those who watch
+THIN_LIMIT = 10 * FETCH_LIMIT
+THIN_S = 5.0  # the longest that they are forgotten at a stretch
 
 T = TypeVar("T")
 
@@ -118,13 +120,17 @@ class Events:
             self._do(forget)
 
     def thin(self, now: float) -> None:
-        """Forget progress and previews that are old."""
+        """Forget progress and previews that are old: some at once, so that others may write in between."""
 
-        def forget(database: Database) -> None:
+        def forget(database: Database) -> int:
             with database.writing() as db:
-                run(db, "thin", before=now - KEEP_FLEETING_S, limit=10 * FETCH_LIMIT)
+                before = db.total_changes
+                run(db, "thin", before=now - KEEP_FLEETING_S, limit=THIN_LIMIT)
+                return db.total_changes - before
 
-        self._do(forget)
+        until = time.monotonic() + THIN_S
+        while self._do(forget) == THIN_LIMIT and time.monotonic() < until:
+            pass
 
     def lead(self, who: str, now: float, ttl_s: float) -> bool:
         """Whether `who` reigns."""

@@ -25,7 +25,7 @@ def open_jobs(path: Path) -> Database:
     Darkroom or cannot be used; the file is as it was then, byte for byte.
     """
     _check_sqlite(path)
-    _check_jobs(path)
+    check_jobs(path)
     database = Database(path, "FULL")
     try:
         _migrate(database)
@@ -38,15 +38,18 @@ def open_jobs(path: Path) -> Database:
 def open_events(path: Path, jobs: Database) -> Database:
     """The event database, made anew where it is missing, damaged or of another version.
 
-    The job database's write lock is held meanwhile, so that one process at a time makes it.
+    The job database's write lock is held meanwhile, so that one process at a time makes it. A whole file is examined
+    before: that takes as long as it is large.
     """
-    with jobs.writing():
-        if not _is_event_file(path):
+    is_good = _is_event_file(path)
+    with jobs.writing() as db:
+        noted = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+        if not is_good and not _is_event_file(path):  # nor has another process made it anew meanwhile
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
         database = Database(path, "OFF")
         try:
-            _begin_events(database)
+            _begin_events(database, noted[0] if noted else 0)
         except BaseException:
             database.close()
             raise
@@ -75,7 +78,8 @@ def _check_sqlite(path: Path) -> None:
         raise StoreUnavailable(f"the folder {path.parent} cannot be made: {error.strerror}") from error
 
 
-def _check_jobs(path: Path) -> None:
+def check_jobs(path: Path) -> None:
+    """Look at the file without changing it; raises what `open_jobs` raises."""
     kind, version, has_tables = examine(path)
     if has_tables and kind != JOBS_KIND:
         raise StoreUnavailable(f"{path} is the database of another program; choose another file for serve.store")
@@ -107,8 +111,8 @@ def _is_event_file(path: Path) -> bool:
     return (kind, version) == (EVENTS_KIND, EVENTS_VERSION)
 
 
-def _begin_events(database: Database) -> None:
-    """Make the tables where there are none, and number on from the clock.
+def _begin_events(database: Database, noted: int) -> None:
+    """Make the tables where there are none, and number on from the clock; the job database has noted so many events.
 
     A power cut or a lost file takes the latest numbers with it, and a client may have seen them. Microseconds since the
     epoch are past any number given out before, as long as fewer than a million events happen in a second; they stay
@@ -122,6 +126,8 @@ def _begin_events(database: Database) -> None:
             db.execute(f"PRAGMA user_version = {EVENTS_VERSION}")
             db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', 0)")
         db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'", (int(time.time() * 1e6),))
+        # A job database put back from a backup counts on from there: what it notes from now on has not been told.
+        db.execute("UPDATE tide SET delivered = min(delivered, ?)", (noted,))
 
 
 def _drive(path: Path) -> str:

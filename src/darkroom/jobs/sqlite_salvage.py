@@ -16,7 +16,7 @@ from ..errors import DarkroomError, StoreUnavailable
 from .sqlite_files import open_jobs
 
 NUMBERED = ("job", "artifact")  # rows have numbers: each can be asked for by itself, past those that are lost
-SCANNED = ("idempotency", "tenant", "worker", "outbox")
+SCANNED = ("idempotency", "tenant", "worker", "outbox", "api_key", "usage", "rate", "delivery")
 WAYS = ("SELECT ins FROM {0} ORDER BY ins DESC LIMIT 1", "SELECT max(ins) FROM {0} WHERE id > ''")  # one may be broken
 GAP = 10_000  # numbers without a row after which there is no more, where no way to the highest is left
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "sql"
-VERB_FILES = ("verbs.sql", "event_verbs.sql")
+VERB_FILES = ("verbs.sql", "ledger_verbs.sql", "event_verbs.sql")
 HEADER = re.compile(r"^-- name: (\w+)\n((?:-- .*\n)+)", re.MULTILINE)
 MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core import Artifact, Job, JobState, Lease, NewJob
 from ..errors import Conflict, InvariantBroken, LeaseLost
+from . import sqlite_dues as dues
 from .rows import ARTIFACT, Row, dump, errors_of, job_of_new, values_of_new
 from .sqlite_statements import first, run
 
@@ -50,16 +51,22 @@ def rank(db: sqlite3.Connection, tenant: str, model: str, priority: int, share: 
     return start + share
 
 
+def is_later(job: NewJob, now: float) -> bool:
+    """Whether it is to be scheduled."""
+    return job.run_at is not None and job.run_at > now
+
+
 def admit(db: sqlite3.Connection, job: NewJob, now: float) -> Job:
     """-> queued, or -> scheduled where its time is to come; raises `Conflict` where the id is taken."""
     values = values_of_new(job)
-    is_later = job.run_at is not None and job.run_at > now
-    place = 0.0 if is_later else rank(db, job.tenant, job.model, job.priority, values["share"])
-    state = JobState.SCHEDULED if is_later else JobState.QUEUED
-    times = {"now": now, "scheduled_at": now if is_later else None, "queued_at": None if is_later else now}
+    later = is_later(job, now)
+    place = 0.0 if later else rank(db, job.tenant, job.model, job.priority, values["share"])
+    state = JobState.SCHEDULED if later else JobState.QUEUED
+    times = {"now": now, "scheduled_at": now if later else None, "queued_at": None if later else now}
     if first(db, "add_job", **values, **times, state=state, rank=place) is None:
         raise Conflict(f"there is a job {job.id} already", field="id")
-    if not is_later:
+    dues.reserve(db, job, now)
+    if not later:
         run(db, "set_finish", tenant=job.tenant, finish=place)
         note(db, job.id, now, "queued")
     return job_of_new(job, state, place, {"created": now, state.value: now})
@@ -83,6 +90,7 @@ def start(db: sqlite3.Connection, ins: int, worker: str, now: float, lease_until
     (row,) = run(db, "start", ins=ins, worker=worker, now=now, lease_until=lease_until)
     run(db, "set_virtual_time", rank=row["rank"])
     note(db, row["id"], now, "started", {"worker": worker, "attempt": row["attempt"]})
+    dues.started(db, row, now)
     return row
 
 
@@ -104,6 +112,7 @@ def end(db: sqlite3.Connection, row: Row, state: JobState, now: float, left: End
     values = {"state": state, "metrics": metrics, "errors": dump(errors), **left.step_of(row)}
     (ended,) = run(db, "end", ins=row["ins"], now=now, **values)
     note(db, row["id"], now, state.value, {"error": errors[-1]} if state == JobState.FAILED else None)
+    dues.ended(db, ended, now)
     return ended
 
 
@@ -155,8 +164,9 @@ def _requeue(db: sqlite3.Connection, row: Row, now: float, reason: str, **values
 
 
 def forget(db: sqlite3.Connection, row: Row) -> None:
-    """Forget a final job, what it made and its idempotency key."""
+    """Forget a final job, what it made, its webhook calls and its idempotency key."""
     if row["idempotency_key"] is not None:
         run(db, "forget_key", tenant=row["tenant"], key=row["idempotency_key"], job_id=row["id"])
     run(db, "forget_artifacts_of", job_id=row["id"])
+    dues.forgotten(db, row)
     run(db, "forget_job", ins=row["ins"])

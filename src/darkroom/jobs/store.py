@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..core import Artifact, Event, Job, JobState, Lease, NewJob, WorkerReport
+from .ledger import Ledger
 
 FETCH_LIMIT = 1000  # rows a verb returns or changes at once, at most
 PATIENCE_S = 10.0  # a queued job that has waited this long goes by rank, also where its model must be loaded first
@@ -86,21 +87,33 @@ class Queue:
     by_model: Mapping[str, int]
 
 
-class Store(Protocol):
+class Store(Ledger, Protocol):
     """Where jobs are; made with its limits: lease_s, idempotency_s."""
 
     # Coming in.
 
-    def insert(self, jobs: Sequence[NewJob], now: float, max_queued: int | None = None) -> list[Job | Exception]:
+    def insert(
+        self, jobs: Sequence[NewJob], now: float, max_queued: int | None = None, max_scheduled: int | None = None
+    ) -> list[Job | Exception]:
         """Store jobs, all in one transaction; durable when it returns. One answer each, in order.
 
         An idempotency key seen within `idempotency_s` from the same tenant gives the job it made then, or
-        `IdempotencyConflict` where `digest` differs. `QueueFull` for those past `max_queued` queued and scheduled.
+        `IdempotencyConflict` where `digest` differs. `QueueFull` for those past `max_queued` queued; for those with a
+        later `run_at` past `max_scheduled` of their tenant's scheduled, with the field `run_at`, and `retry_after_s`
+        is no later than the first of these is due. Neither kind takes the other's room.
         The rank is max(virtual time, the tenant's last finish) + cost_s / weight: start-time fair queueing
         (Goyal, Vin, Cheng 1996); virtual time is the rank of the latest claim, kept between the start (rank - cost_s /
         weight) and the rank of the first queued job of the same model and priority, if any: a claim out of turn moves
         nobody's place. A job with a later `run_at` is scheduled, and gets its rank when it is queued. An id that
-        is taken is a `Conflict`.
+        is taken is a `Conflict`. A job with a `key_id` must fit in its `allowance`, or it is `LimitExceeded`, whose
+        `field` is the name of that limit and whose `retry_after_s` says when it frees (live_jobs: 1 s, for nobody
+        knows). The rate is a leaky bucket that holds a minute's jobs (GCRA, ITU-T I.371); a refused job uses nothing.
+        """
+
+    def known(self, tenant: str, key: str, digest: str, now: float) -> Job | None:
+        """The job that an `insert` with this idempotency key would answer; None where it would make one.
+
+        Raises `IdempotencyConflict`.
         """
 
     def stage_due(self, now: float) -> int:
@@ -186,7 +199,7 @@ class Store(Protocol):
     # Events.
 
     def events(self, job_id: str, after: int) -> list[Event]:
-        """A job's events with a higher `seq`; of previews only the latest."""
+        """A job's events with a higher `seq`, of previews only the latest; more where there are `FETCH_LIMIT`."""
 
     def tail(self, after: int | None, timeout_s: float) -> tuple[int, list[Noted]]:
         """What happened to any job after that `seq`, waiting up to `timeout_s` for something; and the `seq` reached.
@@ -245,6 +258,9 @@ class Store(Protocol):
 
     def settings_risks(self) -> list[str]:
         """Sentences about what the store's own settings may lose in a crash; shown at the start and by `doctor`."""
+
+    def clock(self) -> float:
+        """Seconds since the epoch by the store's own clock; where there is no server, by this machine's."""
 
     def check(self) -> None:
         """Answer, or raise `StoreUnavailable`."""

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import ModelSettings, Settings
-from ..errors import DarkroomError, MissingWeights, UnknownModel
+from ..errors import DarkroomError, MissingWeights, NotSupported, UnknownModel
 from . import weights
 from .revision import revision_of
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
-BUNDLED, FOLDER, HUB, FILE = "bundled", "folder", "hub", "file"
+BUNDLED, FOLDER, HUB, FILE, REMOTE = "bundled", "folder", "hub", "file", "remote"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One model that can be served; `source` says which of the four kinds it is, `home` where hashes are kept."""
+    """One model that can be served; `source` says which of the five kinds it is, `home` where hashes are kept."""
 
     name: str
     source: str
@@ -26,8 +26,10 @@ class Entry:
 
     @property
     def origin(self) -> str:
-        """Where it came from, for people."""
+        """Where it came from, for people; the address of another Darkroom is not told."""
         said = self.settings
+        if self.is_remote:
+            return f"{self.remote_model} of another Darkroom"
         if self.source == HUB:
             return f"{said.hub}@{said.revision}" if said.revision else str(said.hub)
         return str(said.file or said.path)
@@ -39,9 +41,24 @@ class Entry:
             return _snapshot(str(self.settings.hub), self.settings.revision)
         return self.settings.path
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether another Darkroom runs it."""
+        return self.source == REMOTE
+
+    @property
+    def remote_model(self) -> str:
+        """Its name over there."""
+        return self.settings.remote_model or self.name
+
     def check(self) -> None:
-        """Raise `MissingWeights`, `CorruptWeights` or `UnsafeWeights` where it cannot be served as it lies there."""
+        """Raise `MissingWeights`, `CorruptWeights` or `UnsafeWeights` where it cannot be served as it lies there.
+
+        `NotSupported` for what does not lie here at all.
+        """
         said = self.settings
+        if self.is_remote:
+            raise NotSupported(f"{self.name} runs on another Darkroom: submit a job to the service", field="model")
         if said.file is not None:
             weights.check_file(said.file, allow_pickle=said.allow_pickle)
             if said.config is not None and not (said.config / "model_index.json").is_file():
@@ -91,7 +108,7 @@ def catalogue(settings: Settings) -> Catalogue:
     bundled.setdefault("landscapes", BUNDLED_FOLDER / "landscapes")
     entries = {name: Entry(name, BUNDLED, ModelSettings(path=path), settings.home) for name, path in bundled.items()}
     for name, said in settings.models.items():
-        entries[name] = Entry(name, HUB if said.hub else FILE if said.file else FOLDER, said, settings.home)
+        entries[name] = Entry(name, _source_of(said), said, settings.home)
     return Catalogue(entries, settings.default_model, settings.home)
 
 
@@ -103,6 +120,16 @@ def narrow(settings: Settings, model: str | None) -> Settings:
     serve = settings.serve.model_copy(update={"models": (entry.name,)})
     models = {**settings.models, entry.name: entry.settings}
     return settings.model_copy(update={"serve": serve, "models": models, "default_model": entry.name})
+
+
+def _source_of(said: ModelSettings) -> str:
+    return REMOTE if said.remote else HUB if said.hub else FILE if said.file else FOLDER
+
+
+def served(settings: Settings) -> list[Entry]:
+    """The models of `[serve] models`, or all; raises `UnknownModel`."""
+    known = catalogue(settings)
+    return [known.find(name) for name in settings.serve.models or tuple(known.entries)]
 
 
 def problem_of(entry: Entry) -> str | None:

@@ -60,6 +60,14 @@ def device_name(kind: str) -> str:
     return platform.machine() or kind
 
 
+def device_id(kind: str) -> str | None:
+    """Which of a machine's devices this process has, unlike any other machine's; None for a CPU."""
+    if kind != "cuda":
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
+    return f"{platform.node()}:{visible or 0}"
+
+
 def fix_threads(wanted: int | None, fixed_rows: int) -> int:
     """Set and return the number of CPU threads: a power of two that divides the fixed rows, or bits follow the place.
 

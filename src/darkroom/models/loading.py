@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from ..errors import CorruptWeights, InvalidConfig, MissingWeights, UnsafeWeights
 from .catalogue import HUB, Entry
+from .checking import Checker, calls_its_own, followed_by, has_own, load_checker, with_own, without_own
 from .device import Placement, place
 from .layout import Layout, layout_from, read_layout
 from .offer import Offer, offer_of
@@ -39,12 +40,31 @@ FILE_PIPELINES = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory, on its device and in evaluation mode."""
+    """A model in memory, on its device and in evaluation mode; `checker` is one that its pipelines do not call."""
 
     entry: Entry
     pipe: Any
     placement: Placement
     revision: str
+    checker: Checker | None = None
+
+    @property
+    def has_checker(self) -> bool:
+        """Whether its pictures can be checked."""
+        return self.checker is not None or has_own(self.pipe)
+
+    @property
+    def beside(self) -> tuple[Any, ...]:
+        """Modules that belong to it and are no components of its pipeline."""
+        return () if self.checker is None else (self.checker.module,)
+
+    def with_checker(self, pipe: Any) -> Any:
+        """One of its pipelines, with the checker behind it that it does not call itself."""
+        return pipe if self.checker is None else followed_by(pipe, self.checker)
+
+    def without_checker(self, pipe: Any) -> Any:
+        """One of its pipelines that checks nothing."""
+        return without_own(pipe) if has_own(pipe) else pipe
 
     def offer(self) -> Offer:
         """What a request may ask of it."""
@@ -67,11 +87,15 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
     revision = entry.revision()
     with _naming_faults(entry), _refusing_made_up_weights(entry):
         pipe = _from_file(entry, placement) if entry.settings.file else _from_folder(entry, placement)
+        checker = _checker_of(entry, placement)
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
             part.eval()
-    return Loaded(entry, pipe.to(placement.kind), placement, revision)
+    if checker is not None and calls_its_own(pipe):
+        with_own(pipe, checker)
+        checker = None
+    return Loaded(entry, pipe.to(placement.kind), placement, revision, checker)
 
 
 def fetch(entry: Entry, *, is_offline: bool) -> Path:
@@ -96,6 +120,15 @@ def layout_of(pipe: Any) -> Layout:
     parts = {name: dict(getattr(getattr(pipe, name, None), "config", {})) for name in names}
     scheduler = {"_class_name": type(getattr(pipe, "scheduler", None)).__name__, **parts["scheduler"]}
     return layout_from(type(pipe).__name__, scheduler, parts["unet"] or parts["transformer"], parts["vae"])
+
+
+def _checker_of(entry: Entry, placement: Placement) -> Checker | None:
+    """The one that the entry names, on the model's device."""
+    folder = entry.settings.safety_checker
+    if folder is None:
+        return None
+    checker = load_checker(folder, placement.torch_dtype, allow_pickle=entry.settings.allow_pickle)
+    return Checker(checker.module.to(placement.kind), checker.extractor)
 
 
 def _from_folder(entry: Entry, placement: Placement) -> Any:

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 import psutil
 import torch
 
+from ..errors import EngineClosed
 from .catalogue import Entry
 from .device import place
 from .loading import Loaded
@@ -58,7 +59,7 @@ class Resident:
     seconds: float
     uses: int = 0
     is_leaving: bool = False
-    variants: dict[tuple[str, str | None], tuple[str, Any]] = field(default_factory=dict)
+    variants: dict[tuple[str, str | None, bool], tuple[str, Any]] = field(default_factory=dict)
     making: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -119,14 +120,19 @@ class Residency:
                 taken.result().uses -= 1
             self._changed.notify_all()
 
-    def variant(self, resident: Resident, task: str, solver: str | None) -> tuple[str, Any]:
-        """The name under which the host serves that task and solver, and its pipeline; made at its first use."""
-        key = (task, solver)
+    def variant(self, resident: Resident, task: str, solver: str | None, *, is_checked: bool = True) -> tuple[str, Any]:
+        """The name under which the host serves that task and solver, and its pipeline; made at its first use.
+
+        `is_checked`: with its safety checker, where it has one.
+        """
+        is_unchecked = resident.loaded.has_checker and not is_checked
+        key = (task, solver, is_unchecked)
         with resident.making:  # its own lock: the first use of a task reads diffusers' pipelines, for seconds
             if key not in resident.variants:
                 model = resident.loaded.entry.name
                 pipe = pipeline_for(resident.loaded.pipe, task, solver, model)
-                name = "|".join((model, task, solver or ""))
+                pipe = resident.loaded.without_checker(pipe) if is_unchecked else resident.loaded.with_checker(pipe)
+                name = "|".join((model, task, f"{solver or ''}{' unchecked' if is_unchecked else ''}"))
                 self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows)
                 resident.variants[key] = (name, pipe)
             return resident.variants[key]
@@ -182,7 +188,9 @@ class Residency:
                     return next(iter(self._wanted))
                 self._changed.wait()
             for wanted in self._wanted.values():
-                wanted.ready.cancel()
+                # Not cancelled: that would not wake those who wait for this or something else.
+                wanted.ready.set_exception(EngineClosed("the worker stops and loads no more models"))
+            self._wanted.clear()
             return None
 
     def _bring_in(self, name: str) -> Resident | None:
@@ -198,7 +206,9 @@ class Residency:
             if not self._make_room(name, self.budget_bytes):  # whatever else is there must leave
                 return None
             loaded = self._load(name)
-        resident = Resident(loaded, loaded.offer(), weights_of(loaded.pipe), time.perf_counter() - began)
+        resident = Resident(
+            loaded, loaded.offer(), weights_of(loaded.pipe, *loaded.beside), time.perf_counter() - began
+        )
         self._measured[name] = resident.size_bytes
         return resident if self._make_room(name, resident.size_bytes) else None
 
@@ -209,11 +219,10 @@ class Residency:
             return None
 
     def _hand_over(self, name: str, resident: Resident | None) -> None:
+        if resident is None:
+            return  # whoever has asked for it since still waits, and is served in the next round
         with self._changed:
             wanted = self._wanted.pop(name)
-            if resident is None:
-                wanted.ready.cancel()
-                return
             is_new = name not in self._residents
             self._residents[name] = resident
             self._residents.move_to_end(name)
@@ -277,9 +286,9 @@ def model_of(served: str) -> str:
     return served.rsplit("|", 2)[0]
 
 
-def weights_of(pipe: Any) -> dict[int, int]:
+def weights_of(pipe: Any, *beside: Any) -> dict[int, int]:
     """Bytes of a pipeline's tensors by the address of their storage: tensors that share one count once."""
-    modules = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    modules = [part for part in (*pipe.components.values(), *beside) if isinstance(part, torch.nn.Module)]
     storages = (tensor.untyped_storage() for module in modules for tensor in _tensors_of(module))
     return {storage.data_ptr(): storage.nbytes() for storage in storages}
 

@@ -1,4 +1,4 @@
-"""Fetching a URL that a stranger gave, from public addresses only: a guard against server-side request forgery.
+"""Connecting where a stranger's URL says, to public addresses only: a guard against server-side request forgery.
 
 The check is part of connecting. A name is resolved once, every address it has is judged, and the connection goes to
 one of the judged addresses, under the name for TLS and Host. So there is no second look-up that could answer otherwise
@@ -12,26 +12,22 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import httpcore
 import httpx
 
-from ..errors import BadInput, TooLarge
-
 MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-HEADERS = {
-    "Accept": "image/png, image/jpeg, image/webp",
-    "Accept-Encoding": "identity",  # pictures are compressed already, and what unpacks can be a bomb
-    "User-Agent": "darkroom",
-}
+AGENT = {"User-Agent": "darkroom"}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Sequence[str]]
+T = TypeVar("T")
 
 
 class Reach(IntEnum):
@@ -42,7 +38,7 @@ class Reach(IntEnum):
     NEVER = 2
 
 
-# Not even where private addresses are allowed: nobody keeps pictures there, and clouds keep credentials there.
+# Not even where private addresses are allowed: nobody means these, and clouds keep credentials there.
 NEVER = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -91,15 +87,20 @@ def resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+class NotReached(Exception):
+    """Why nothing was sent or read, for the one who gave the URL.
+
+    It never quotes the URL, which may hold a secret, nor an address that a name led to.
+    """
+
+
 @dataclass(frozen=True)
-class Fetch:
-    """How far one fetch may go: bytes, and the moment (`time.monotonic`) by which all of it must be done.
+class Guard:
+    """One exchange with a stranger's server; `until` (`time.monotonic`) is the moment by which all of it must be done.
 
     `resolver` and `trust` stand for the system's own, so that tests can have names and certificates.
     """
 
-    field: str
-    max_bytes: int
     until: float
     allow_private: bool = False
     resolver: Resolver = resolve
@@ -112,82 +113,100 @@ class Fetch:
             raise httpcore.TimeoutException
         return left if timeout_s is None else min(left, timeout_s)
 
-    def run(self, url: str) -> bytes:
-        """The bytes at `url`, an https URL; raises `BadInput` or `TooLarge` with the field."""
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        read: Callable[[httpcore.Response, str], T],
+        *,
+        content: bytes = b"",
+        follows: Container[int] = REDIRECTS,
+    ) -> T:
+        """What `read` makes of the answer and the host it came from; redirects with a status in `follows` are followed
+        with the same method and content. Raises `NotReached`, and what `read` raises."""
         backend = _Guarded(self)
-        target = self._parse(url)
+        target = parse(url, allow_private=self.allow_private)
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._get(target, backend)
-            if isinstance(answer, bytes):
-                return answer
-            target = self._parse(answer, target)
-        raise self.refuse(f"{_host(target)} redirects more than {MAX_REDIRECTS} times")
+            with self._exchange(method, target, headers, content, backend) as response:
+                place = _location_of(response) if response.status in follows else None
+                if place is None:
+                    return read(response, host_of(target))
+            target = parse(place, target, allow_private=self.allow_private)
+        raise NotReached(f"{host_of(target)} redirects more than {MAX_REDIRECTS} times")
 
-    def refuse(self, why: str) -> BadInput:
-        """The error that says why the URL is not fetched; it never quotes the URL, which may hold a secret."""
-        return BadInput(f"{self.field}: {why}; upload the picture instead", field=self.field)
-
-    def _parse(self, url: str, base: httpx.URL | None = None) -> httpx.URL:
-        try:
-            parsed = base.join(url) if base else httpx.URL(url)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise self.refuse("the URL cannot be read") from error
-        schemes = ("https", "http") if self.allow_private else ("https",)
-        if parsed.scheme not in schemes or not parsed.raw_host:
-            raise self.refuse(f"a URL must begin with {' or '.join(name + '://' for name in schemes)}")
-        if parsed.userinfo:
-            raise self.refuse("a URL with a user name or password in it is not fetched")
-        return parsed
-
-    def _get(self, url: httpx.URL, backend: httpcore.NetworkBackend) -> bytes | str:
-        """The bytes, or where the server says they are."""
-        host, port = _host(url), url.port or (443 if url.scheme == "https" else 80)
+    @contextmanager
+    def _exchange(
+        self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes, backend: httpcore.NetworkBackend
+    ) -> Iterator[httpcore.Response]:
+        host, port = host_of(url), url.port or (443 if url.scheme == "https" else 80)
         core = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=port, target=url.raw_path)
+        said: list[tuple[bytes | str, bytes | str]] = [("Host", url.netloc), *headers.items()]
         try:
             with (
                 httpcore.ConnectionPool(ssl_context=self.trust, network_backend=backend) as pool,
-                pool.stream("GET", core, headers=_headers(url)) as response,
+                pool.stream(method, core, headers=said, content=content or None) as response,
             ):
-                return self._read(response, host)
+                yield response
         except httpcore.TimeoutException as error:
-            raise self.refuse(f"{host} did not send it in time") from error
+            raise NotReached(f"{host} did not answer in time") from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise self.refuse(f"{host} could not be read from: {error or 'the connection broke'}") from error
-
-    def _read(self, response: httpcore.Response, host: str) -> bytes | str:
-        headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
-        if response.status in REDIRECTS and b"location" in headers:
-            return headers[b"location"]
-        if response.status != 200:
-            raise self.refuse(f"{host} answered with HTTP status {response.status}")
-        if headers.get(b"content-encoding", "identity").lower() != "identity":
-            raise self.refuse(f"{host} sent it compressed, which was not asked for")
-        if headers.get(b"content-length", "0").isdecimal() and int(headers.get(b"content-length", 0)) > self.max_bytes:
-            raise self._too_large(host)
-        content = bytearray()
-        for part in response.iter_stream():
-            content += part
-            if len(content) > self.max_bytes:
-                raise self._too_large(host)
-        return bytes(content)
-
-    def _too_large(self, host: str) -> TooLarge:
-        return TooLarge(f"{self.field}: {host} sends more than {self.max_bytes} bytes", field=self.field)
+            raise NotReached(f"{host} could not be read from: {error or 'the connection broke'}") from error
 
 
-def _host(url: httpx.URL) -> str:
-    return url.raw_host.decode("ascii")  # `url.host` turns names back into Unicode, and fails where it cannot
+def parse(url: str, base: httpx.URL | None = None, *, allow_private: bool = False) -> httpx.URL:
+    """The URL, once scheme and form are right; raises `NotReached`."""
+    try:
+        parsed = base.join(url) if base else httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise NotReached("the URL cannot be read") from error
+    schemes = ("https", "http") if allow_private else ("https",)
+    if parsed.scheme not in schemes or not parsed.raw_host:
+        raise NotReached(f"a URL must begin with {' or '.join(name + '://' for name in schemes)}")
+    if parsed.userinfo:
+        raise NotReached("a URL with a user name or password in it is not used")
+    return parsed
 
 
-def _headers(url: httpx.URL) -> list[tuple[bytes | str, bytes | str]]:
-    return [("Host", url.netloc), *HEADERS.items()]
+def check_literal(url: str, *, allow_private: bool = False) -> None:
+    """Raise `NotReached` for what can be told of a URL without asking a name server: its form, and an address in it."""
+    host = host_of(parse(url, allow_private=allow_private)).rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):  # loopback by name (RFC 6761)
+        judge(host, ["127.0.0.1"], allow_private=allow_private)
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, flags=socket.AI_NUMERICHOST)
+    except UnicodeError as error:
+        raise NotReached(f"{host} is not the name of a server") from error
+    except OSError:
+        return  # a name
+    judge(host, [str(entry[4][0]) for entry in found], allow_private=allow_private)
+
+
+def judge(host: str, addresses: Sequence[str], *, allow_private: bool = False) -> None:
+    """Raise `NotReached` unless each of them may be connected to."""
+    try:
+        reaches = [reach_of(ipaddress.ip_address(address)) for address in addresses]
+    except ValueError as error:
+        raise NotReached(f"{host} is not the name of a server") from error
+    # One bad address among good ones is refused as well: which of them is used must not be a matter of luck.
+    if any(reach > (Reach.PRIVATE if allow_private else Reach.PUBLIC) for reach in reaches):
+        raise NotReached(f"{host} is not at a public address, and only those are connected to")
+
+
+def host_of(url: httpx.URL) -> str:
+    """Its host as it goes over the wire; `url.host` turns names back into Unicode, and fails where it cannot."""
+    return url.raw_host.decode("ascii")
+
+
+def _location_of(response: httpcore.Response) -> str | None:
+    return next((value.decode("latin-1") for name, value in response.headers if name.lower() == b"location"), None)
 
 
 class _Guarded(httpcore.NetworkBackend):
     """Connects to judged addresses only."""
 
-    def __init__(self, fetch: Fetch) -> None:
-        self._fetch = fetch
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
         self._sockets = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -202,37 +221,34 @@ class _Guarded(httpcore.NetworkBackend):
         failed: Exception | None = None
         for address in self._judged(host, port):
             try:
-                left_s = self._fetch.left_s(timeout)
+                left_s = self._guard.left_s(timeout)
                 stream = self._sockets.connect_tcp(address, port, left_s, local_address, socket_options)
-                return _Bounded(stream, self._fetch)
+                return _Bounded(stream, self._guard)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
         raise failed or httpcore.ConnectError("it has no address")
 
     def _judged(self, host: str, port: int) -> Sequence[str]:
         try:
-            found = self._fetch.resolver(host, port)
-            reaches = [reach_of(ipaddress.ip_address(address)) for address in found]
+            found = self._guard.resolver(host, port)
         except (OSError, ValueError) as error:
-            raise self._fetch.refuse(f"{host} is not the name of a server") from error
-        # One bad address among good ones is refused as well: which of them is used must not be a matter of luck.
-        if any(reach > (Reach.PRIVATE if self._fetch.allow_private else Reach.PUBLIC) for reach in reaches):
-            raise self._fetch.refuse(f"{host} is not at a public address, and only those are fetched from")
+            raise NotReached(f"{host} is not the name of a server") from error
+        judge(host, found, allow_private=self._guard.allow_private)
         return found
 
 
 class _Bounded(httpcore.NetworkStream):
-    """A connection whose every move ends by the fetch's deadline: a server that drips bytes gains nothing."""
+    """A connection whose every move ends by the guard's deadline: a server that drips bytes gains nothing."""
 
-    def __init__(self, stream: httpcore.NetworkStream, fetch: Fetch) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, guard: Guard) -> None:
         self._stream = stream
-        self._fetch = fetch
+        self._guard = guard
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._fetch.left_s(timeout))
+        return self._stream.read(max_bytes, self._guard.left_s(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._fetch.left_s(timeout))
+        self._stream.write(buffer, self._guard.left_s(timeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -241,11 +257,11 @@ class _Bounded(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         try:
-            left_s = self._fetch.left_s(timeout)
+            left_s = self._guard.left_s(timeout)
         except httpcore.TimeoutException:
             self.close()  # nobody else does, until the handshake is over
             raise
-        return _Bounded(self._stream.start_tls(ssl_context, server_hostname, left_s), self._fetch)
+        return _Bounded(self._stream.start_tls(ssl_context, server_hostname, left_s), self._guard)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

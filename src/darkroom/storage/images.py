@@ -97,7 +97,16 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def read_picture(path: Path, field: str, mode: str = "RGB") -> Image.Image:
     """A picture as a person sees it (turned as its camera says), in `mode`; raises `UnreadableImage`."""
-    return ImageOps.exif_transpose(_open(path, field)).convert(mode)
+    return eight_bits(ImageOps.exif_transpose(_open(path, field))).convert(mode)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """The same picture where it has at most 8 bits a channel, else its upper 8: Pillow's own way is to cut off."""
+    if not image.mode.startswith("I"):
+        return image
+    wide = image.convert("I")
+    wide.info = {}  # a transparent value is one of 16 bits
+    return wide.point(lambda value: value * (1 / 256)).convert("L")
 
 
 def digest(image: Image.Image) -> str:

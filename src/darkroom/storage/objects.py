@@ -86,6 +86,11 @@ class Storage:
         """Where it is, for people: no secret is in it, but only operators should see it."""
         return self._place.name
 
+    @property
+    def can_sign(self) -> bool:
+        """Whether it gives out URLs of its own."""
+        return self._place.can_sign and not isinstance(self._bucket, LocalStore)
+
     def put(self, key: str, data: bytes, content_type: str) -> None:
         """Store `data`; whole and durable when it returns, and no reader ever sees a part.
 
@@ -152,7 +157,7 @@ class Storage:
     def signed_url(self, key: str, expires_s: float) -> str | None:
         """A URL that whoever holds it may GET for `expires_s` seconds; None where the storage does not sign."""
         _checked(key)
-        if isinstance(self._bucket, LocalStore) or not self._place.can_sign:
+        if isinstance(self._bucket, LocalStore) or not self.can_sign:
             return None
         with self._telling("signed"):
             return obstore.sign(self._bucket, "GET", key, datetime.timedelta(seconds=expires_s))

@@ -5,21 +5,25 @@ Names without the prefix `darkroom_` are those of the course text's API; their l
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ..core import Event, Job, WorkerReport
+from ..core import Delivery, Event, Job, WorkerReport
 from ..errors import StoreUnavailable
 
 DURATION_EDGES_S = (1, 2, 5, 10, 20, 30, 60, 120)
 BATCH_EDGES = (1, 2, 4, 8, 16)
 WAIT_EDGES_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 HEARD_WITHIN_S = 60.0  # a worker silent for longer is gone
+MOST_KNOWN = 1000  # workers whose counts are remembered, should they come back
+OUTCOMES = {"delivered": "delivered", "pending": "failed", "given_up": "given_up"}  # by the state it left behind
 ENDED = {"succeeded": "success", "failed": "error"}
 
 
@@ -47,7 +51,7 @@ class GatewayMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry, store: Watched, is_leader: Callable[[], bool]) -> None:
         self._store, self._is_leader = store, is_leader
-        self._batches: dict[str, dict[str, int]] = {}
+        self._batches = Batches()
         self.requests = Counter("diffusion_requests", "Finished jobs.", ("status", "model"), registry=registry)
         self.seconds = Histogram(
             "diffusion_generation_duration_seconds",
@@ -55,9 +59,6 @@ class GatewayMetrics(Collector):
             ("model", "steps"),
             buckets=DURATION_EDGES_S,
             registry=registry,
-        )
-        self.batch = Histogram(
-            "diffusion_batch_size", "Rows of a denoiser's forward.", buckets=BATCH_EDGES, registry=registry
         )
         self.waits = Histogram(
             "darkroom_queue_wait_seconds",
@@ -72,6 +73,9 @@ class GatewayMetrics(Collector):
         self.cost = Counter("darkroom_cost_usd", "What jobs cost.", ("model", "tenant"), registry=registry)
         self.cancelled = Counter("darkroom_cancelled_jobs", "Cancelled jobs.", ("model",), registry=registry)
         self.requeued = Counter("darkroom_requeued_jobs", "Jobs that came back from a worker.", registry=registry)
+        self.webhooks = Counter(
+            "darkroom_webhook_attempts", "Webhook calls made, by what came of them.", ("outcome",), registry=registry
+        )
         registry.register(self)
 
     def hear(self, job_id: str, event: Event) -> None:
@@ -84,6 +88,10 @@ class GatewayMetrics(Collector):
             job = self._store.get(job_id)
             if job is not None:
                 self._count(job)
+
+    def hear_delivery(self, delivery: Delivery) -> None:
+        """Count an attempt at a webhook call; each gateway counts its own."""
+        self.webhooks.labels(OUTCOMES[delivery.state]).inc()
 
     def _count(self, job: Job) -> None:
         if job.state == "cancelled":
@@ -103,29 +111,53 @@ class GatewayMetrics(Collector):
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """Queue and workers as they are now; the queue from the leader alone, so that it is exported once."""
+        """Queue and workers as they are now; from the leader alone, so that they are exported once."""
+        is_up = 1.0
         try:
-            now, workers = time.time(), self._store.workers(time.time() - HEARD_WITHIN_S)
-            yield from _worker_gauges(workers)
-            if self._is_leader():
-                self._observe_batches(workers)
+            now, is_leader = time.time(), self._is_leader()
+            workers = self._store.workers(now - HEARD_WITHIN_S)
+            self._batches.look(workers, is_counting=is_leader)
+            if is_leader:
+                yield from _worker_gauges(workers)
                 yield from _queue_gauges(self._store.queue(), now)
         except StoreUnavailable:
-            yield _gauge("darkroom_store_up", "Whether the job store answers.", 0.0)
-            return
-        yield _gauge("darkroom_store_up", "Whether the job store answers.", 1.0)
+            is_up = 0.0
+        yield self._batches.histogram()
+        yield _gauge("darkroom_store_up", "Whether the job store answers.", is_up)
 
-    def _observe_batches(self, workers: list[WorkerReport]) -> None:
-        """Add what the workers have counted since the last look."""
-        for worker in workers:
-            counts = {str(rows): int(n) for rows, n in worker.facts.get("batches", {}).items()}
-            known = self._batches.get(worker.id, {})
-            for rows, count in counts.items():
-                for _ in range(count - known.get(rows, 0)):
-                    self.batch.observe(int(rows))
-            self._batches[worker.id] = counts
-        alive = {worker.id for worker in workers}
-        self._batches = {name: counts for name, counts in self._batches.items() if name in alive}
+
+class Batches:
+    """How many rows the denoisers' forwards had, from what workers have counted since they started.
+
+    What they had counted before the first look, another gateway has told of, or an earlier life of this one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # two may look at once
+        self._known: dict[str, Tally[int]] = {}
+        self._added: Tally[int] = Tally()
+        self._has_looked = False
+
+    def look(self, workers: Iterable[WorkerReport], *, is_counting: bool) -> None:
+        """Take in what is new; it is added up where this gateway is the one that counts."""
+        with self._lock:
+            for worker in workers:
+                counts = Tally({int(rows): int(n) for rows, n in worker.facts.get("batches", {}).items()})
+                if is_counting and self._has_looked:
+                    self._added += counts - self._known.get(worker.id, Tally())
+                self._known[worker.id] = counts
+            for name in list(self._known)[:-MOST_KNOWN]:
+                del self._known[name]
+            self._has_looked = True
+
+    def histogram(self) -> Metric:
+        """All that was added up."""
+        with self._lock:
+            added = dict(self._added)
+        below = [(str(float(edge)), float(sum(n for rows, n in added.items() if rows <= edge))) for edge in BATCH_EDGES]
+        buckets = [*below, ("+Inf", float(sum(added.values())))]
+        rows = float(sum(rows * n for rows, n in added.items()))
+        return HistogramMetricFamily("diffusion_batch_size", "Rows of a denoiser's forward.", buckets, rows)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -151,8 +183,17 @@ def _worker_gauges(workers: list[WorkerReport]) -> Iterable[Metric]:
         states.add_metric([state], sum(worker.state == state for worker in workers))
     memory = GaugeMetricFamily("gpu_memory_used_bytes", "Memory in use on a worker's device.", labels=["gpu_id"])
     share = GaugeMetricFamily("gpu_utilization_percent", "How busy a worker's device is.", labels=["gpu_id"])
-    for number, worker in enumerate(sorted(workers, key=lambda worker: worker.id)):
-        place = str(worker.facts.get("gpu_id", number))
-        memory.add_metric([place], float(worker.facts.get("memory", {}).get("used_bytes", 0)))
-        share.add_metric([place], 100.0 * float(worker.facts.get("busy_share", 0.0)))
+    for place, those in _by_device(workers).items():
+        memory.add_metric([place], max(float(worker.facts["memory"].get("used_bytes", 0)) for worker in those))
+        busy = sum(float(worker.facts.get("busy_share", 0.0)) for worker in those)
+        share.add_metric([place], min(100.0, 100.0 * busy))
     return [states, memory, share]
+
+
+def _by_device(workers: list[WorkerReport]) -> dict[str, list[WorkerReport]]:
+    """The workers on each device; one that names none has the next number for one of its own."""
+    places: dict[str, list[WorkerReport]] = {}
+    with_devices = [worker for worker in workers if "memory" in worker.facts]
+    for number, worker in enumerate(sorted(with_devices, key=lambda worker: worker.id)):
+        places.setdefault(str(worker.facts.get("gpu_id", number)), []).append(worker)
+    return places

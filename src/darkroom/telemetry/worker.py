@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from functools import singledispatchmethod
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from ..errors import InvalidConfig
 from ..worker.events import (
     AttemptEnded,
     BatchRan,
@@ -18,6 +20,7 @@ from ..worker.events import (
 )
 from .metrics import BATCH_EDGES
 
+EVERY_INTERFACE = "0.0.0.0"
 STATES = ("starting", "ready", "draining", "stopped")
 LOAD_EDGES_S = (0.5, 1, 2, 5, 10, 20, 60, 180)
 FORWARD_EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -36,7 +39,7 @@ class WorkerMetrics:
             "darkroom_store_failures", "Store calls that failed.", ("doing",), registry=registry
         )
         self.rows = Histogram(
-            "diffusion_batch_size", "Rows of a denoiser's forward.", buckets=BATCH_EDGES, registry=registry
+            "darkroom_batch_rows", "Rows of a denoiser's forward.", buckets=BATCH_EDGES, registry=registry
         )
         self.padded = Counter("darkroom_padded_rows", "Rows that only filled a forward up.", registry=registry)
         self.busy = Counter("darkroom_busy_seconds", "Seconds inside forwards.", ("kind",), registry=registry)
@@ -56,12 +59,22 @@ class WorkerMetrics:
         self.state = Gauge("darkroom_worker_state", "1 for the state that it is in.", ("state",), registry=registry)
 
     def serve(self, address: str) -> str:
-        """Export at `HOST:PORT` (port 0: a free one) from now on, not at an empty one; the address that it became."""
+        """Export at `HOST:PORT` (port 0: a free one) from now on, not at an empty one; the address for others.
+
+        Raises `InvalidConfig` where it cannot be listened on.
+        """
         if not address:
             return ""
         host, _, port = address.rpartition(":")
-        server, _ = start_http_server(int(port), host, self.registry)
-        return f"{host}:{server.server_port}"
+        try:
+            server, _ = start_http_server(int(port), host, self.registry)
+        except (OSError, OverflowError) as error:
+            raise InvalidConfig(
+                f"serve.worker_metrics: {address} cannot be listened on ({error}); each worker of a machine needs a "
+                "port of its own, and port 0 takes a free one",
+                field="serve.worker_metrics",
+            ) from error
+        return f"{socket.gethostname() if host == EVERY_INTERFACE else host}:{server.server_port}"
 
     @singledispatchmethod
     def hear(self, event: object) -> None:

@@ -59,6 +59,7 @@ class Attempt:
     shots: tuple[ImageRequest, ...] = ()
     pipe: Any = None
     served_as: str | None = None  # its pipeline's name in the engine
+    is_checked: bool = False  # a safety checker looks at its pictures
     handles: list[Handle] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)  # of what lies in the storage by now

@@ -1,7 +1,7 @@
 """An attempt from claim to end, as a chain of named steps over one record; each runs in the attempt's own thread.
 
-fetch -> load -> submit -> follow -> encode -> upload -> complete
-  '-------'--------'---------'--------'---------'--raised--> Endings.fail
+fetch -> load -> submit -> follow -> check -> encode -> upload -> complete
+  '-------'--------'---------'-------'---------'---------'--raised--> Endings.fail
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ from ..core import Artifact, Event, Job
 from ..engine.engine import Engine
 from ..errors import DeadlineExceeded, NotFound, NotSupported
 from ..jobs.store import Store
+from ..models.checking import check_answer
 from ..models.record import conditions_of, record
 from ..models.residency import Residency, Resident
 from ..models.tasks import call_of
+from ..safety import Rules
 from ..storage.encoding import encode
-from ..storage.incoming import Limits, read_input_picture
+from ..storage.incoming import PictureLimits, read_input_picture
 from ..storage.objects import Storage, key_for_output
 from .asked import is_reproducible, request_of
 from .attempt import Attempt, File
 from .ending import Endings
-from .outbox import Outbox
+from .events import ImageEnded, StageBegan, Tell
+from .step_box import StepBox
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ..engine.handle import Handle
     from ..models.request import ImageRequest
 
 PICTURES = {"image": "RGB", "mask_image": "L"}  # inputs that are artifacts, and the mode they are read in
@@ -44,10 +48,12 @@ class Tools:
     storage: Storage
     engine: Engine
     residency: Residency
-    outbox: Outbox
+    step_box: StepBox
     pool: Executor
     threads: int
-    limits: Limits
+    limits: PictureLimits
+    tell: Tell
+    rules: Rules
 
 
 class Chain:
@@ -60,6 +66,7 @@ class Chain:
             self.load,
             self.submit,
             self.follow,
+            self.check,
             self.encode,
             self.upload,
             endings.complete,
@@ -70,6 +77,7 @@ class Chain:
         try:
             for step in self._steps:
                 attempt.check()
+                self._tools.tell(StageBegan(attempt.job.id, attempt.job.attempt, step.__name__))
                 step(attempt)
         except BaseException as error:  # budget: an attempt's outermost frame; its fault is its own job's
             attempt.cancel_rest()
@@ -103,8 +111,11 @@ class Chain:
         """Hand each of its images to the engine."""
         job, resident = attempt.job, _resident_of(attempt)
         attempt.shots = shots_of(job, attempt.pictures, resident)
-        first = attempt.shots[0]
-        attempt.served_as, attempt.pipe = self._tools.residency.variant(resident, first.task, first.solver)
+        first, has_checker = attempt.shots[0], resident.loaded.has_checker
+        attempt.is_checked = self._tools.rules.has_checks(job.model, job.tenant, has_checker=has_checker)
+        attempt.served_as, attempt.pipe = self._tools.residency.variant(
+            resident, first.task, first.solver, is_checked=attempt.is_checked
+        )
         for shot in attempt.shots:
             handle = self._tools.engine.submit(
                 model=attempt.served_as,
@@ -117,11 +128,18 @@ class Chain:
             attempt.join(handle, lambda number, event: self._hear(attempt, number, event))
 
     def follow(self, attempt: Attempt) -> None:
-        """Wait for the engine; what it did on the way has gone to the outbox."""
+        """Wait for the engine; what it did on the way has gone to the step box."""
         attempt.wait()
+        for number, handle in enumerate(attempt.handles):
+            self._tools.tell(_image_ended(attempt.job, number, handle))
         failed = [handle for handle in attempt.handles if [*handle.events()][-1].type == "failed"]
         for handle in failed or attempt.handles:
             handle.result(0)
+
+    def check(self, attempt: Attempt) -> None:
+        """Let nothing out that the safety checker refuses: what it leaves of a picture is a black square."""
+        for handle in attempt.handles:
+            check_answer(handle.result(0))
 
     def encode(self, attempt: Attempt) -> None:
         """Write pictures as files, in memory."""
@@ -148,9 +166,9 @@ class Chain:
     def _hear(self, attempt: Attempt, number: int, event: Event) -> None:
         """In the engine's thread: leave what happened for others to tell."""
         if event.type == "progress":
-            self._tools.outbox.put(attempt.lease, *attempt.progress)
-        elif event.type == "preview" and number == 0:
-            self._tools.outbox.put(attempt.lease, *attempt.progress, event.data["image"])
+            self._tools.step_box.put(attempt.lease, *attempt.progress)
+        elif event.type == "preview" and number == 0 and not attempt.is_checked:  # it may show what the check refuses
+            self._tools.step_box.put(attempt.lease, *attempt.progress, event.data["image"])
 
     def _conditions_of(self, attempt: Attempt) -> dict[str, Any]:
         resident = _resident_of(attempt)
@@ -159,7 +177,7 @@ class Chain:
 
     def _let_go(self, attempt: Attempt) -> None:
         attempt.wait()  # the model must not leave while one of its requests is on its way out
-        self._tools.outbox.forget(attempt.lease)
+        self._tools.step_box.forget(attempt.lease)
         if attempt.taken is not None:
             self._tools.residency.give_back(attempt.job.model, attempt.taken)
 
@@ -179,6 +197,12 @@ def seconds_left(job: Job) -> float | None:
     if left_s <= 0:
         raise DeadlineExceeded("its deadline passed before it finished")
     return left_s
+
+
+def _image_ended(job: Job, number: int, handle: Handle) -> ImageEnded:
+    events = [*handle.events()]
+    started_at = next((event.at for event in events if event.type == "started"), None)
+    return ImageEnded(job.id, job.attempt, number, events[0].at, started_at, events[-1].at, handle.metrics)
 
 
 def _resident_of(attempt: Attempt) -> Resident:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ..core import Job
 from ..errors import StoreUnavailable
@@ -21,6 +22,7 @@ NAP_S = 0.02  # between two looks for cancelled jobs while there is no room for 
 ROOM_S = 0.5  # how long a prediction holds at most: it costs milliseconds
 ROOM_SHARE = 0.05  # and at most this share of what is claimed ahead
 AWAY_S = 1.0  # between two looks while it is away
+MOST_WAITING = 16  # jobs whose model is still to be loaded; more stay in the queue, for whoever has it
 LEARN = 0.2  # how much the latest job counts in what one typically takes
 
 
@@ -42,6 +44,7 @@ class Claims:
         self._typical_s: float | None = None
         self._wanted, self._stale_at = 0, 0.0  # on time.monotonic's clock
         self._closed, self._claiming = threading.Event(), threading.Lock()
+        self._is_clock_off = False
 
     def run(self) -> None:
         """Take turns until closed."""
@@ -56,7 +59,7 @@ class Claims:
     def run_once(self) -> None:
         """Stop what is to be cancelled, take what fits, sleep until there may be more."""
         self._stop_cancelled()
-        wanted = self._room()
+        wanted = 0 if self._is_clock_off else self._room()
         if not wanted:
             self._closed.wait(NAP_S)
         elif self._claim(wanted) < wanted:
@@ -67,6 +70,13 @@ class Claims:
         self._closed.set()
         with self._claiming:
             pass
+
+    def heed_clock(self, ahead_s: float, most_s: float) -> None:
+        """Claim nothing while this machine's clock differs from the store's: the leases would end too soon, or late."""
+        is_off = abs(ahead_s) > most_s
+        if is_off and not self._is_clock_off:
+            log.error("this machine's clock is %+.0f s off the store's: nothing is claimed until it is set", ahead_s)
+        self._is_clock_off = is_off
 
     def learn(self, ended: AttemptEnded) -> None:
         """What jobs take of the device, as they turn out."""
@@ -87,13 +97,19 @@ class Claims:
         with self._claiming:
             if self._closed.is_set():
                 return 0
-            jobs = self._store.claim(self._claimant(), wanted, time.time())
+            jobs = self._store.claim(self._asking(), wanted, time.time())
             self._stale_at = 0.0
             for job in jobs:
                 self._begin(job)
         if jobs:
             self._tell(JobsClaimed(len(jobs)))
         return len(jobs)
+
+    def _asking(self) -> Claimant:
+        """Who asks: while enough jobs wait for a model to be loaded, for those of the loaded ones alone."""
+        claimant = self._claimant()
+        waiting = _waiting(self._in_flight.all(), claimant)
+        return replace(claimant, models=claimant.loaded) if len(waiting) >= MOST_WAITING else claimant
 
     def _typical(self) -> float:
         """Seconds of the device; before the first has ended, as the door judged those at hand."""
@@ -111,13 +127,20 @@ class Claims:
     def _work(self) -> Work:
         attempts = self._in_flight.all()
         predicted_s, is_full = self._predicted() if attempts else (0.0, False)
-        costs = _costs(attempts)
+        # What waits for its model keeps the device busy only later: until then, others have it.
+        waiting = _waiting(attempts, self._claimant()) if attempts else []
+        costs = _costs([attempt for attempt in attempts if attempt not in waiting])
         return Work(
             in_flight=len(attempts),
             ahead_s=ahead_s(predicted_s, costs["submitted"], costs["unsubmitted"]),
             is_full=is_full,
             has_suspect=any(attempt.job.is_suspect for attempt in attempts),
         )
+
+
+def _waiting(attempts: list[Attempt], claimant: Claimant) -> list[Attempt]:
+    """Those whose model is not loaded yet."""
+    return [each for each in attempts if not each.is_submitted and each.job.model not in claimant.loaded]
 
 
 def _costs(attempts: list[Attempt]) -> Mapping[str, float]:

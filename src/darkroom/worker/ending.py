@@ -112,7 +112,7 @@ class Endings:
         self._note(attempt, Stop.CANCELLED)
 
     def _fail(self, attempt: Attempt, error: BaseException) -> None:
-        metrics, said, retry_at = metrics_of(attempt, self._price), told(error), self._retry_at(attempt, error)
+        metrics, said, retry_at = metrics_of(attempt, self._price), describe(error), self._retry_at(attempt, error)
         if said["code"] == InvariantBroken.code:
             log.error("%s failed", attempt.job.id, exc_info=error)
         job = self._persist(lambda: self._store.fail(attempt.lease, said, metrics, time.time(), retry_at))
@@ -154,12 +154,11 @@ class Endings:
 
     def _note(self, attempt: Attempt, status: str, error: BaseException | None = None) -> None:
         job, seconds = attempt.job, time.monotonic() - attempt.claimed_at
-        code = told(error)["code"] if error is not None else None
+        code = describe(error)["code"] if error is not None else None
         metrics = metrics_of(attempt, self._price)
         step, _ = attempt.progress
-        self._tell(
-            AttemptEnded(job.id, job.model, job.attempt, job.request_id, str(status), seconds, step, code, metrics)
-        )
+        ids = (job.id, job.model, job.attempt, job.request_id)
+        self._tell(AttemptEnded(*ids, str(status), seconds, step, code, metrics, job.traceparent))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -174,12 +173,12 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, PASSING) or is_out_of_memory(error)
 
 
-def told(error: BaseException) -> Mapping[str, Any]:
+def describe(error: BaseException) -> Mapping[str, Any]:
     """An error as its job keeps it; what is not ours is told by its kind and first line, never by its trace."""
     if isinstance(error, DarkroomError):
         return {"code": error.code, "message": error.message, "field": error.field}
     if is_out_of_memory(error):
-        return told(OutOfMemory(OutOfMemory.__doc__ or ""))
+        return describe(OutOfMemory(OutOfMemory.__doc__ or ""))
     lines = str(error).strip().splitlines() or [""]
     text = f"the pipeline failed: {type(error).__name__}: {lines[0][:MOST_TEXT]}"
     return {"code": InvariantBroken.code, "message": text, "field": None}

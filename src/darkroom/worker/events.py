@@ -18,12 +18,39 @@ class JobsClaimed:
 
 @dataclass(frozen=True)
 class AttemptBegan:
-    """An attempt has its thread; `request_id` is that of the HTTP request that made the job."""
+    """An attempt has its thread; `request_id` and `traceparent` are those of the HTTP request that made the job."""
 
     job_id: str
     model: str
     attempt: int
     request_id: str
+    traceparent: str = ""
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class StageBegan:
+    """The next of an attempt's stages: fetch, load, submit, follow, check, encode, upload, complete."""
+
+    job_id: str
+    attempt: int
+    stage: str
+
+
+@dataclass(frozen=True)
+class ImageEnded:
+    """The engine is through with one image of an attempt, however that ended.
+
+    Times are seconds since the epoch, `started_at` None where it never started; `metrics` are its handle's.
+    """
+
+    job_id: str
+    attempt: int
+    number: int
+    queued_at: float
+    started_at: float | None
+    ended_at: float
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,7 @@ class AttemptEnded:
     steps: int
     code: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    traceparent: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +123,13 @@ class StoreFailed:
 
 
 @dataclass(frozen=True)
+class ClockRead:
+    """By how many seconds this machine's clock is ahead of the store's."""
+
+    ahead_s: float
+
+
+@dataclass(frozen=True)
 class StateChanged:
     """starting, ready, draining, stopped."""
 
@@ -104,6 +139,8 @@ class StateChanged:
 WorkerEvent = (
     JobsClaimed
     | AttemptBegan
+    | StageBegan
+    | ImageEnded
     | StopAsked
     | AttemptEnded
     | BatchRan
@@ -111,6 +148,13 @@ WorkerEvent = (
     | ModelLeft
     | LeaseWasLost
     | StoreFailed
+    | ClockRead
     | StateChanged
 )
 Tell = Callable[[WorkerEvent], None]
+
+
+def log_ids(job_id: str, request_id: str, traceparent: str) -> dict[str, str]:
+    """What every log line about an attempt carries; `trace_id` where its request was part of a trace."""
+    trace_id = traceparent.split("-")[1] if traceparent else ""
+    return {"job_id": job_id, "request_id": request_id, **({"trace_id": trace_id} if trace_id else {})}

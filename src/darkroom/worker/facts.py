@@ -15,7 +15,7 @@ import torch
 from .. import __version__
 from ..core import WorkerReport
 from ..engine.engine import Engine
-from ..models.device import Placement
+from ..models.device import Placement, device_id
 from ..models.residency import Residency, host_bytes, model_of
 from .events import BatchRan
 
@@ -51,6 +51,8 @@ class Facts:
             "version": __version__,
             "torch": torch.__version__,
         }
+        if (gpu_id := device_id(placement.kind)) is not None:
+            self._fixed["gpu_id"] = gpu_id
         if metrics_at:
             self._fixed["metrics_url"] = f"http://{metrics_at}/metrics"
         self._batches: Counter[int] = Counter()

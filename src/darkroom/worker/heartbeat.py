@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from ..core import Lease, WorkerReport
 from ..errors import StoreUnavailable
 from ..jobs.store import Store
-from .events import StoreFailed, Tell
+from .events import ClockRead, StoreFailed, Tell
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +57,18 @@ class Heartbeat:
         self._is_closed = True
         self._nudged.set()
 
+    def _ahead_s(self) -> float:
+        asked_at = time.time()
+        theirs = self._store.clock()
+        return (asked_at + time.time()) / 2 - theirs
+
     def beat(self) -> bool:
         """Report once; False where the store is away."""
         report = self._describe()
         try:
             lost = self._store.heartbeat(report, self._leases(), time.time())
             is_asked = self._store.is_asked_to_drain(report.id)
+            self._tell(ClockRead(self._ahead_s()))
         except StoreUnavailable as error:
             log.warning("no heartbeat: %s", error)
             self._tell(StoreFailed("a heartbeat"))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 
 from ..config import Settings
-from ..jobs.opening import open_store
+from ..jobs.opening import log_risks, open_store
 from ..jobs.store import Limits
 from ..models.catalogue import catalogue
 from ..models.device import place
@@ -44,6 +44,7 @@ def worker_main(
     entries = entries_of(known, wanted, is_offline=settings.offline)
     limits = Limits(settings.serve.lease_s, settings.serve.idempotency_h * 3600)
     with contextlib.closing(open_store(settings.store_url, limits)) as store:
+        log_risks(store)
         worker = Worker(
             settings,
             store,

@@ -22,17 +22,19 @@ WARM_UP = {"prompt": "a quiet field", "seed": 0, "num_inference_steps": 2}
 
 
 def entries_of(catalogue: Catalogue, wanted: Sequence[str], *, is_offline: bool) -> dict[str, Entry]:
-    """The models to serve by name: those `wanted` (names or paths), else all that can be served.
+    """The models to serve by name: those `wanted` (names or paths), else all that can be served; none that is remote.
 
     Raises `UnknownModel`, or what is wrong with a wanted one; `MissingWeights` where there is none at all.
     """
     if wanted:
-        found = [catalogue.find(name) for name in wanted]
+        found = [entry for entry in map(catalogue.find, wanted) if not entry.is_remote]
         for entry in found:
             if not _is_to_fetch(entry, is_offline):
                 entry.check()
-        return {entry.name: entry for entry in found}
-    entries = {name: entry for name, entry in catalogue.entries.items() if _can_serve(entry, is_offline)}
+        entries = {entry.name: entry for entry in found}
+    else:
+        here = [entry for entry in catalogue.entries.values() if not entry.is_remote]
+        entries = {entry.name: entry for entry in here if _can_serve(entry, is_offline)}
     if not entries:
         raise MissingWeights("no model can be served: `darkroom models list` says why", field="models")
     return entries

@@ -16,16 +16,19 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from queue import Empty, SimpleQueue
 
+import structlog
+
 from ..config import Settings
 from ..core import Job, Lease, WorkerReport
 from ..engine.engine import Engine, Options, Tick
-from ..errors import DarkroomError, EngineBroken, StoreUnavailable
+from ..errors import EngineBroken, StoreUnavailable
 from ..jobs.store import Claimant, Store
 from ..models.catalogue import Entry
 from ..models.device import fix_threads, place
 from ..models.residency import Residency, Resident, budget_of, expected_bytes
+from ..safety import read_rules
 from ..storage.encoding import preview_data_url
-from ..storage.incoming import Limits
+from ..storage.incoming import PictureLimits
 from ..storage.objects import Storage
 from . import serving
 from .attempt import Attempt, InFlight, Stop
@@ -37,20 +40,23 @@ from .events import (
     AttemptBegan,
     AttemptEnded,
     BatchRan,
+    ClockRead,
     ModelLeft,
     ModelLoaded,
     StateChanged,
     StopAsked,
     Tell,
     WorkerEvent,
+    log_ids,
 )
 from .facts import Facts
 from .heartbeat import Heartbeat
-from .outbox import Outbox
+from .step_box import StepBox
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 5.0  # for what is being written when the worker stops, and for threads that wait for the store
+CLOCK_SHARE = 1 / 3  # of a lease: how far the clock may be off the store's
 POOL = 4  # encodes and uploads at once
 
 
@@ -101,11 +107,12 @@ class Worker:
             budget_of(placement.kind, said.model_memory_mb),
             self._model_changed,
         )
-        self._outbox = Outbox(self._store, preview_data_url, self._tell)
+        self._step_box = StepBox(self._store, preview_data_url, self._tell)
         self._pool = ThreadPoolExecutor(POOL, "darkroom-files")
-        limits = Limits(int(said.max_upload_mb * 2**20), said.max_pixels)
-        tools = Tools(self._store, storage, self._engine, self._residency, self._outbox, self._pool, threads, limits)
-        self._chain = Chain(tools, self._endings(storage))
+        limits = PictureLimits(int(said.max_upload_mb * 2**20), said.max_pixels)
+        parts = (self._store, storage, self._engine, self._residency, self._step_box, self._pool)
+        rules = read_rules(self._settings.safety)
+        self._chain = Chain(Tools(*parts, threads, limits, self._tell, rules), self._endings(storage))
         self._facts = Facts(
             self.id, tuple(entries), self._engine, self._residency, placement, self._settings.serve.worker_metrics
         )
@@ -150,7 +157,7 @@ class Worker:
     def start(self) -> None:
         """Report, load and try the models; then claim. The engine must be about to run."""
         self._heart = self._spawn("heartbeat", self._heartbeat.run)
-        self._spawn("outbox", self._outbox.run)
+        self._spawn("step-box", self._step_box.run)
         self._spawn("start", self._make_ready)
         self._conductor = self._spawn("conductor", self._conduct)  # last: what it may have to end is there
 
@@ -173,7 +180,7 @@ class Worker:
         self._hand_back(self._in_flight.all())
         self._wait_until_empty(GRACE_S)  # what is being written is let finish: its lease is extended until then
         self._giving_up.set()
-        self._outbox.close()
+        self._step_box.close()
         self._heartbeat.close()
         self._heart.join(GRACE_S)
         self._residency.close()
@@ -190,7 +197,7 @@ class Worker:
         self._giving_up.set()
         self._stop(self._in_flight.all(), Stop.ABANDONED)
         self._heartbeat.close()
-        self._outbox.close()
+        self._step_box.close()
         self._residency.close()
         try:
             self._store.release_worker(self.id, f"the worker broke: {self._failure}", time.time())
@@ -277,12 +284,14 @@ class Worker:
     def _begin(self, job: Job) -> None:
         attempt = Attempt(job)
         self._in_flight.add(attempt)
-        self._tell(AttemptBegan(job.id, job.model, job.attempt, job.request_id))
+        self._tell(AttemptBegan(job.id, job.model, job.attempt, job.request_id, job.traceparent, job.steps))
         self._spawn(f"job-{job.id[:8]}", lambda: self._attempt(attempt))
 
     def _attempt(self, attempt: Attempt) -> None:
         try:
-            self._chain.run(attempt)
+            job = attempt.job
+            with structlog.contextvars.bound_contextvars(**log_ids(job.id, job.request_id, job.traceparent)):
+                self._chain.run(attempt)
         finally:
             self._in_flight.remove(attempt)
 
@@ -316,7 +325,7 @@ class Worker:
                 target()
             except BaseException as error:  # budget: a thread's outermost frame; a worker without it is no worker
                 if not self._is_over:  # afterwards everything is closed under its feet
-                    log.error("%s ended: %s", name, error, exc_info=None if isinstance(error, DarkroomError) else error)
+                    log.error("%s ended", name, exc_info=error)
                     self._fail(error)
 
         thread = threading.Thread(target=life, name=f"darkroom-{name}", daemon=True)
@@ -336,6 +345,8 @@ class Worker:
             self._claims.learn(event)
         elif isinstance(event, BatchRan):
             self._facts.learn(event)
+        elif isinstance(event, ClockRead):
+            self._claims.heed_clock(event.ahead_s, self._settings.serve.lease_s * CLOCK_SHARE)
 
     def _ticked(self, tick: Tick) -> None:
         self._tell(BatchRan(tick.module, tick.kind, tick.rows, tick.padded_rows, tick.requests, tick.seconds))

@@ -94,6 +94,62 @@ def test_a_child_that_does_not_heed_is_killed_after_its_time(said: list[str], tm
     assert "is killed" in said[-1]
 
 
+def slow_to_end(mark: Path, seconds: float) -> Callable[[], list[str]]:
+    """A child that takes its time after SIGTERM, and notes when it came and when it was through."""
+    code = f"""
+import pathlib, signal, sys, time
+def end(*_):
+    told = time.monotonic()
+    time.sleep({seconds})
+    pathlib.Path({str(mark)!r}).write_text(f"{{told}} {{time.monotonic()}}")
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+pathlib.Path({str(mark)!r}).write_text("ready")
+"""
+    return python(code + SLEEPER)
+
+
+def test_children_are_told_to_end_at_once_and_the_last_when_they_have(said: list[str], tmp_path: Path) -> None:
+    marks = [tmp_path / name for name in ("gateway", "worker-0", "worker-1", "worker-2")]
+    children = [Child(mark.name, slow_to_end(mark, 0.5), is_last=mark.name == "gateway") for mark in marks]
+    supervisor = Supervisor(children, said.append, time.monotonic)
+    supervisor.start()
+    wait_until(lambda: all(mark.exists() and mark.read_text() == "ready" for mark in marks))
+    supervisor.stop()
+    (gateway_told, _), *workers = [tuple(map(float, mark.read_text().split())) for mark in marks]
+    assert max(told for told, _ in workers) < min(through for _, through in workers)
+    assert gateway_told >= max(through for _, through in workers)
+
+
+def test_times_to_end_run_side_by_side(said: list[str], tmp_path: Path) -> None:
+    marks = [tmp_path / str(number) for number in range(4)]
+    children = [Child(mark.name, slow_to_end(mark, 600), stop_s=1.0) for mark in marks]
+    supervisor = Supervisor(children, said.append, time.monotonic)
+    supervisor.start()
+    wait_until(lambda: all(mark.exists() for mark in marks))
+    began = time.monotonic()
+    supervisor.stop()
+    assert time.monotonic() - began < 3.0
+    assert not any(child.is_alive for child in children)
+
+
+@pytest.mark.parametrize(("code", "starts"), [(0, 1), (3, 2)])
+def test_a_child_that_may_end_stays_away_when_it_ends_in_order(said: list[str], code: int, starts: int) -> None:
+    now = 0.0
+    deaths: list[int] = []
+    child = Child("drained", python(f"raise SystemExit({code})"), deaths.append, may_end=True)
+    supervisor = Supervisor([child], said.append, lambda: now)
+    supervisor.start()
+    assert child.process is not None
+    child.process.wait()
+    supervisor.tend()
+    now = 1000.0
+    supervisor.tend()
+    assert (child.starts, deaths) == (starts, [code])
+    assert ("as it was asked to" in said[0]) == (code == 0)
+    supervisor.stop()
+
+
 def test_children_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     code = f"""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.errors import BadInput, NotSupported
+from darkroom.errors import BadInput
 from darkroom.gateway.door import digest_of, rows_of
 from darkroom.gateway.ids import is_id, new_job_id
 from darkroom.gateway.limits import request_id_of
@@ -52,9 +52,13 @@ def test_a_place_among_events_is_a_whole_number(said: str) -> None:
         parse_seq(said, "after")
 
 
-def test_a_webhook_is_refused_until_there_are_webhooks() -> None:
-    with pytest.raises(NotSupported):
-        wish_of(JobBody(input=INPUT, webhook="https://example.org"), None)
+def test_a_webhook_is_a_url_or_one_with_its_events() -> None:
+    plain = wish_of(JobBody.model_validate({"input": INPUT, "webhook": "https://example.org"}), None)
+    assert (plain.webhook, plain.webhook_events) == ("https://example.org", ("succeeded", "failed", "cancelled"))
+    said = {"url": "https://example.org/x", "events": ["failed", "started", "failed"]}
+    chosen = wish_of(JobBody.model_validate({"input": INPUT, "webhook": said}), None)
+    assert (chosen.webhook, chosen.webhook_events) == ("https://example.org/x", ("failed", "started"))
+    assert wish_of(JobBody(input=INPUT), None).webhook is None
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 256, "a\n"])

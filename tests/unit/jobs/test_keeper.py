@@ -133,6 +133,26 @@ def test_a_keeper_that_stops_lets_another_lead_at_once(store: Store, parts: Part
     assert (first.is_leader, second.is_leader) == (False, True)
 
 
+def test_old_progress_is_forgotten_in_one_go_also_while_bytes_cannot_be_removed(
+    store: Store, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(artifacts: list[Artifact]) -> None:
+        raise StorageUnavailable("no disk")
+
+    monkeypatch.setattr("darkroom.jobs.sqlite_events.THIN_LIMIT", 10)
+    keeper = Keeper(store, away, SETTINGS, sweep=parts.sweep)
+    finish(store, parts, "old", NOW - ENOUGH_S)
+    keeper.run_once(NOW)
+    with pytest.raises(StorageUnavailable):
+        keeper.clean_once(NOW)
+    insert(store, "runs")
+    job = claim(store)
+    for step in range(1, 36):
+        store.report_step(Lease(job.id, job.fence), step, 50, NOW)
+    keeper.run_once(NOW + DAY_S)
+    assert [event.type for event in store.events(job.id, 0)] == ["queued", "started"]
+
+
 def test_leases_that_ran_out_while_all_stood_still_are_not_lost(store: Store, keeper: Keeper) -> None:
     insert(store, "x")
     keeper.run_once(NOW)

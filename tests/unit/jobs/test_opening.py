@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.errors import InvalidConfig
-from darkroom.jobs.opening import open_store
+from darkroom.jobs.opening import log_risks, look_at_store, open_store
 from darkroom.jobs.sqlite import SqliteStore
 
 
@@ -24,6 +25,21 @@ def test_three_slashes_begin_a_relative_path(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     open_store("sqlite:///here/jobs.sqlite3").close()
     assert (tmp_path / "here" / "jobs.sqlite3").is_file()
+
+
+def test_looking_at_a_store_makes_nothing_and_tells_its_risks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.sqlite3'}"
+    assert look_at_store(url) == (False, [])
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("darkroom.jobs.sqlite_files._drive", lambda path: "tmpfs")
+    with contextlib.closing(open_store(url)) as store:
+        is_there, risks = look_at_store(url)
+        assert is_there
+        assert "every job is lost" in risks[0]
+        log_risks(store)
+    assert risks[0] in caplog.messages
 
 
 @pytest.mark.parametrize(

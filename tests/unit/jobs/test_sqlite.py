@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.core import Artifact, Job, JobState, Lease, NewJob
+from darkroom.core import Allowance, Artifact, Job, JobState, Lease, NewJob
 from darkroom.errors import StoreUnavailable
 from darkroom.jobs import sqlite_statements
 from darkroom.jobs.sqlite import SqliteStore
@@ -175,9 +175,12 @@ LIVE_ONLY = {"job_line", "job_queue", "job_held", "job_lease", "job_due"}  # par
 
 def all_verbs(store: SqliteStore) -> None:
     """Each verb, with each way through it that asks another question."""
-    new = [new_job(f"job-{number}", idempotency_key=f"k{number}", deadline_at=NOW + 999) for number in range(8)]
-    store.insert([*new, new_job("later", run_at=NOW + 1)], NOW, max_queued=99)
+    dues = {"key_id": "k", "allowance": Allowance(99, 99, 99.0, 99.0), "webhook": "https://example.org/"}
+    new = [new_job(f"job-{number}", idempotency_key=f"k{number}", deadline_at=NOW + 999, **dues) for number in range(8)]
+    store.insert([*new, new_job("later", run_at=NOW + 1)], NOW, max_queued=99, max_scheduled=9)
+    store.insert([new_job("refused", run_at=NOW + 1)], NOW, max_scheduled=1)
     store.insert(new[:1], NOW)
+    store.known("t", "k1", "", NOW)
     store.stage_due(NOW + 1)
     lost, failed, retried, released, done, stopped = store.claim(ME, 6, NOW)
     held = {job.id: Lease(job.id, job.fence) for job in (lost, failed, retried, released, done, stopped)}
@@ -196,11 +199,14 @@ def all_verbs(store: SqliteStore) -> None:
     for tenant, state, model, since in product(("t", None), (JobState.FAILED, None), ("m", None), (NOW, None)):
         store.list_jobs(JobFilter(tenant, state, model, since, limit=1))
     store.expire(NOW + 1000)
-    store.delete(done.id)
+    store.usage("k", NOW), store.deliveries(done.id), store.due_deliveries(NOW, 9, 30.0)
+    store.prune_bytes(0, NOW)
+    store.delete(failed.id)
     store.prune(NOW + 2000, NOW + 2000, NOW + 2000)
 
 
-def test_no_verb_scans_the_jobs(store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def listen(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """What SQLite is asked from now on."""
     asked: set[str] = set()
     connect = sqlite3.connect
 
@@ -210,6 +216,12 @@ def test_no_verb_scans_the_jobs(store: SqliteStore, tmp_path: Path, monkeypatch:
             return super().execute(sql, *values)
 
     monkeypatch.setattr(sqlite3, "connect", lambda *words, **named: connect(*words, factory=Listening, **named))
+    return asked
+
+
+def test_no_verb_scans_the_jobs(store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+    asked = listen(monkeypatch)
     listening = SqliteStore(tmp_path / "other" / "jobs.sqlite3", Limits())
     all_verbs(listening)
     listening.close()
@@ -222,6 +234,21 @@ def test_no_verb_scans_the_jobs(store: SqliteStore, tmp_path: Path, monkeypatch:
                 assert not scanned or scanned[1] in LIVE_ONLY, f"{step}: {sql}"
                 assert "B-TREE" not in step or "worker = :worker" in sql, f"{step}: {sql}"
                 assert " tenant = :tenant" not in sql or "INDEX job_tenant" in step, f"{step}: {sql}"
+
+
+def test_a_job_without_key_and_webhook_costs_no_statement_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (sqlite_statements.FOLDER / "ledger_verbs.sql").read_text(encoding="utf-8")
+    ledger = {sql for name, sql in statements().items() if f"-- name: {name}\n" in text}
+    asked = listen(monkeypatch)
+    store = SqliteStore(tmp_path / "jobs.sqlite3", Limits())
+    for dues, is_more in (({}, False), ({"key_id": "k"}, True), ({"webhook": "https://example.org/"}, True)):
+        asked.clear()
+        store.insert([new_job(f"job {dues}", **dues)], NOW)
+        (job,) = store.claim(ME, 1, NOW)
+        store.complete(Lease(job.id, job.fence), [], {}, NOW)
+        store.delete(job.id)
+        assert bool(asked & ledger) is is_more
+    store.close()
 
 
 def names_in(sql: str) -> list[str]:
@@ -246,10 +273,11 @@ def test_every_statement_is_named_described_and_used() -> None:
 
 
 def test_every_statement_is_one_that_sqlite_takes(tmp_path: Path, store: SqliteStore) -> None:
-    for file, place in (("verbs.sql", "jobs.sqlite3"), ("event_verbs.sql", "jobs-events.sqlite3")):
+    places = {"event_verbs.sql": "jobs-events.sqlite3"}
+    for file in sqlite_statements.VERB_FILES:
         text = (sqlite_statements.FOLDER / file).read_text(encoding="utf-8")
         mine = [sql for name, sql in statements().items() if f"-- name: {name}\n" in text]
-        with closing(sqlite3.connect(tmp_path / place)) as db:
+        with closing(sqlite3.connect(tmp_path / places.get(file, "jobs.sqlite3"))) as db:
             for sql in mine:
                 db.execute(f"EXPLAIN {sql}", dict.fromkeys(names_in(sql), "[]")).fetchall()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 
 from darkroom.config import ModelSettings
 from darkroom.engine.engine import Engine
-from darkroom.errors import CorruptWeights, UnknownModel
+from darkroom.errors import CorruptWeights, EngineClosed, UnknownModel
 from darkroom.models.catalogue import FOLDER, Entry
 from darkroom.models.loading import Loaded, load
 from darkroom.models.request import validate
@@ -176,6 +177,34 @@ def test_a_model_stays_where_the_one_that_needed_its_room_is_no_longer_wanted(
     assert loader.loads == ["a"]
 
 
+def test_whoever_asks_for_a_model_just_as_it_is_given_up_gets_it(
+    residency: Callable[..., Residency], loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, given_up, go_on = residency(1.1), threading.Event(), threading.Event()
+    make_room = Residency._make_room
+
+    def held(self: Residency, name: str, needed_bytes: int) -> bool:
+        answer = make_room(self, name, needed_bytes)
+        if not answer:
+            given_up.set()
+            assert go_on.wait(WAIT_S)
+        return answer
+
+    monkeypatch.setattr(Residency, "_make_room", held)
+    in_use = models.take("a")
+    in_use.result(WAIT_S)
+    left = models.take("b")
+    while models.loaded:
+        assert not left.done()
+    models.give_back("b", left)
+    assert given_up.wait(WAIT_S)
+    wanted = models.take("b")
+    go_on.set()
+    models.give_back("a", in_use)
+    assert wait([wanted, Future()], WAIT_S, FIRST_COMPLETED).done == {wanted}
+    assert wanted.result().loaded.entry.name == "b"
+
+
 def test_others_go_on_while_a_model_is_loading(residency: Callable[..., Residency], loader: Loader) -> None:
     models = residency(2.1)
     use(models, "a")
@@ -261,7 +290,7 @@ def test_closing_tells_those_who_wait(residency: Callable[..., Residency], loade
     first.result(WAIT_S)  # it was on its way
     while not second.done():
         assert models.is_loading
-    assert second.cancelled()
+    assert isinstance(second.exception(), EngineClosed)
 
 
 def test_tensors_that_share_memory_count_once(size: int) -> None:

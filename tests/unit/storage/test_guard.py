@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from darkroom.errors import BadInput
 from darkroom.storage.guard import Reach, reach_of, resolve
-from darkroom.storage.incoming import Limits, fetch_url
+from darkroom.storage.incoming import PictureLimits, fetch_url
 
-LIMITS = Limits(max_bytes=100_000, max_pixels=100_000, timeout_s=20.0)
+LIMITS = PictureLimits(max_bytes=100_000, max_pixels=100_000, timeout_s=20.0)
 
 
 def words(text: str) -> list[str]:

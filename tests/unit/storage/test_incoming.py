@@ -16,9 +16,9 @@ from PIL import Image
 
 from darkroom.errors import BadInput, DarkroomError, TooLarge, UnreadableImage
 from darkroom.storage import incoming
-from darkroom.storage.incoming import Limits, decode_data_url, read_input_picture, receive
+from darkroom.storage.incoming import PictureLimits, decode_data_url, read_input_picture, receive
 
-LIMITS = Limits(max_bytes=200_000, max_pixels=100_000)
+LIMITS = PictureLimits(max_bytes=200_000, max_pixels=100_000)
 PICTURE = Image.linear_gradient("L").resize((64, 32)).convert("RGB")
 KINDS = {"PNG": ("image/png", ".png"), "JPEG": ("image/jpeg", ".jpg"), "WEBP": ("image/webp", ".webp")}
 
@@ -89,11 +89,11 @@ def test_too_many_bytes_are_refused_before_they_are_decoded() -> None:
 
 
 def test_a_picture_at_the_limit_is_taken_and_one_past_it_is_not() -> None:
-    assert receive(GOOD["PNG"], "image", Limits(len(GOOD["PNG"]), 64 * 32)).width == 64
+    assert receive(GOOD["PNG"], "image", PictureLimits(len(GOOD["PNG"]), 64 * 32)).width == 64
     with pytest.raises(TooLarge, match="more than 2047 pixels"):
-        receive(GOOD["PNG"], "image", Limits(len(GOOD["PNG"]), 64 * 32 - 1))
+        receive(GOOD["PNG"], "image", PictureLimits(len(GOOD["PNG"]), 64 * 32 - 1))
     with pytest.raises(TooLarge, match="bytes"):
-        receive(GOOD["PNG"], "image", Limits(len(GOOD["PNG"]) - 1, 64 * 32))
+        receive(GOOD["PNG"], "image", PictureLimits(len(GOOD["PNG"]) - 1, 64 * 32))
 
 
 def png_of_nothing(width: int, height: int) -> bytes:
@@ -183,7 +183,7 @@ def test_a_data_url_that_is_none_is_refused(text: str) -> None:
 
 
 def test_a_data_url_is_measured_before_it_is_decoded() -> None:
-    limits = Limits(len(GOOD["PNG"]), LIMITS.max_pixels)
+    limits = PictureLimits(len(GOOD["PNG"]), LIMITS.max_pixels)
     assert decode_data_url(data_url(GOOD["PNG"]), "image", limits).width == 64
     for more in (1, 2, 3, 1000):
         with pytest.raises(TooLarge):

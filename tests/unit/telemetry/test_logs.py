@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
 
+from darkroom.errors import StoreUnavailable
 from darkroom.telemetry.logs import configure_logs
 
 
@@ -33,11 +35,29 @@ def test_a_library_and_ours_speak_the_same_json(capsys: pytest.CaptureFixture[st
     assert first["process"] == second["process"] == "gateway"
 
 
-def test_a_fault_is_one_line_with_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+def lines_of_faults(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """A fault that quotes a prompt, told in both ways of logging, and one of ours."""
+    away = StoreUnavailable("it is away")
+    away.add_note("store: redis://there")
+    for error in (ValueError("a lighthouse nobody may hear of"), away):
+        try:
+            raise error
+        except Exception as caught:
+            logging.getLogger("ours").exception("failed")
+            logging.getLogger("ours").error("failed", exc_info=caught)
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_fault_is_one_line_with_its_frames_and_without_its_words(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("json", process="gateway")
-    try:
-        raise ValueError("no")
-    except ValueError:
-        logging.getLogger("ours").exception("failed")
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "ValueError: no" in json.loads(line)["exception"]
+    *theirs, ours, _ = lines_of_faults(capsys)
+    assert "lighthouse" not in str(theirs)
+    assert [fault["error"] for fault in theirs] == ["ValueError", "ValueError"]
+    assert all("test_logs.py" in fault["frames"][-1] for fault in theirs)
+    assert (ours["error"], ours["said"]) == ("StoreUnavailable", "it is away; store: redis://there")
+
+
+def test_with_prompts_a_fault_is_told_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("json", process="gateway", log_prompts=True)
+    first, *_ = lines_of_faults(capsys)
+    assert "ValueError: a lighthouse" in first["exception"]

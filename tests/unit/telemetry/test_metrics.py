@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from darkroom.core import Event, Lease, NewJob, WorkerReport
+from darkroom.errors import InvalidConfig
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import Claimant, Store
 from darkroom.telemetry.metrics import GatewayMetrics
@@ -67,6 +69,7 @@ def test_only_the_leader_counts_and_exports_the_queue(store: Store) -> None:
     run_one(store, GatewayMetrics(registry, store, lambda: False))
     assert value(registry, "diffusion_requests_total", status="success", model="landscapes") is None
     assert value(registry, "diffusion_queue_size") is None
+    assert value(registry, "darkroom_workers", state="ready") is None
     assert value(registry, "darkroom_store_up") == 1
 
 
@@ -83,14 +86,63 @@ def test_queue_and_workers_are_read_when_scraped(store: Store) -> None:
     assert value(registry, "gpu_utilization_percent", gpu_id="0") == 50
 
 
+def report_batches(store: Store, worker: str, **batches: int) -> None:
+    counts = {rows.removeprefix("of_"): count for rows, count in batches.items()}
+    store.heartbeat(WorkerReport(worker, "ready", time.time(), facts={"batches": counts}), [], time.time())
+
+
 def test_batches_of_workers_are_counted_once_however_often_scraped(store: Store) -> None:
     registry = CollectorRegistry()
     GatewayMetrics(registry, store, lambda: True)
-    store.heartbeat(replace(REPORT, at=time.time()), [], time.time())
+    generate_latest(registry)
+    report_batches(store, "w-1", of_2=3, of_8=1)
     for _ in range(3):
         generate_latest(registry)
     assert value(registry, "diffusion_batch_size_count") == 4
+    assert value(registry, "diffusion_batch_size_sum") == 14
     assert value(registry, "diffusion_batch_size_bucket", le="2.0") == 3
+
+
+def test_what_was_counted_before_the_first_look_or_under_another_leader_is_not_counted_again(store: Store) -> None:
+    registry, leads = CollectorRegistry(), [True]
+    report_batches(store, "w-1", of_4=1_000_000_000)
+    GatewayMetrics(registry, store, lambda: leads[0])
+    assert value(registry, "diffusion_batch_size_count") == 0
+    report_batches(store, "w-1", of_4=1_000_000_002)
+    assert value(registry, "diffusion_batch_size_count") == 2
+    leads[0] = False
+    report_batches(store, "w-1", of_4=1_000_000_007)
+    assert value(registry, "diffusion_batch_size_count") == 2
+    leads[0] = True
+    report_batches(store, "w-1", of_4=1_000_000_010)
+    report_batches(store, "w-2", of_1=4)  # new since
+    assert value(registry, "diffusion_batch_size_count") == 9
+
+
+def test_workers_that_share_a_device_are_one_series(store: Store) -> None:
+    registry = CollectorRegistry()
+    GatewayMetrics(registry, store, lambda: True)
+    for name in ("w-1", "w-2"):
+        facts = {**REPORT.facts, "gpu_id": "box:3", "busy_share": 0.4}
+        store.heartbeat(replace(REPORT, id=name, at=time.time(), facts=facts), [], time.time())
+    store.heartbeat(WorkerReport("forwarder", "ready", time.time(), facts={}), [], time.time())
+    assert value(registry, "gpu_memory_used_bytes", gpu_id="box:3") == 7
+    assert value(registry, "gpu_utilization_percent", gpu_id="box:3") == 80
+    assert generate_latest(registry).decode().count("gpu_memory_used_bytes{") == 1
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InvalidConfig) as caught:
+            WorkerMetrics().serve(address)
+    assert caught.value.field == "serve.worker_metrics"
+    assert address in caught.value.message
+
+
+def test_an_address_on_every_interface_is_told_by_the_machine_s_name() -> None:
+    told = WorkerMetrics().serve("0.0.0.0:0")
+    assert told.rpartition(":")[0] == socket.gethostname()
 
 
 def test_a_worker_exports_what_happened_to_it() -> None:
@@ -111,7 +163,7 @@ def test_a_worker_exports_what_happened_to_it() -> None:
         said = answer.read().decode()
     for line in (
         "darkroom_claimed_jobs_total 3.0",
-        "diffusion_batch_size_count 1.0",
+        "darkroom_batch_rows_count 1.0",
         "darkroom_padded_rows_total 2.0",
         'darkroom_busy_seconds_total{kind="decode"} 0.2',
         'darkroom_model_bytes{model="a"} 100.0',

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from darkroom.core import Job, JobState
 from darkroom.jobs.store import Claimant, Store
 from darkroom.worker.attempt import Attempt, InFlight, Stop
@@ -20,12 +22,13 @@ class Bench:
         self.store, self.told = store, list[WorkerEvent]()
         self.in_flight = InFlight(lambda: None)
         self.predicted = (0.0, False)
+        self.loaded: tuple[str, ...] = ("landscapes",)
         self.claims = Claims(
             store, self.in_flight, self.claimant, lambda: self.predicted, self.begin, self.told.append, claim_ahead_s
         )
 
     def claimant(self) -> Claimant:
-        return Claimant("w1", ("landscapes",), is_idle=len(self.in_flight) == 0)
+        return Claimant("w1", ("landscapes", "slow"), self.loaded, len(self.in_flight) == 0)
 
     def begin(self, job: Job) -> None:
         self.in_flight.add(Attempt(job))
@@ -60,6 +63,27 @@ def test_what_the_engine_predicts_bounds_what_is_claimed(store: Store) -> None:
     assert bench.turn() == 2
     bench.predicted = (10.0, False)
     assert bench.turn() == 2
+
+
+def test_jobs_that_wait_for_their_model_do_not_hold_up_those_of_a_loaded_one(store: Store) -> None:
+    bench = Bench(store)
+    now = time.time()
+    store.insert([new_job(f"slow-{k}", now=now, model="slow", cost_s=1.0) for k in range(40)], now)
+    waiting = bench.turn(6)
+    assert 16 <= waiting < 32  # bounded, and never all of them
+    bench.submit(3, cost_s=2.0)
+    bench.turn(3)
+    assert {f"j{k}" for k in range(3)} <= {attempt.job.id for attempt in bench.in_flight.all()}
+    assert len(bench.in_flight) == waiting + 3
+    bench.loaded = ("landscapes", "slow")  # they count from now on
+    assert bench.turn(3) == waiting + 3
+
+
+def test_while_no_model_is_loaded_yet_only_so_many_are_claimed(store: Store) -> None:
+    bench = Bench(store)
+    bench.loaded = ()
+    bench.submit(40, cost_s=0.1)
+    assert 16 <= bench.turn(6) < 32
 
 
 def test_nothing_is_claimed_while_the_engine_is_short_of_memory(store: Store) -> None:
@@ -104,6 +128,16 @@ def test_claims_are_told_by_number(store: Store) -> None:
     bench.submit(3, cost_s=0.1)
     bench.turn(2)
     assert [event.count for event in bench.told if isinstance(event, JobsClaimed)] == [1, 2]
+
+
+@pytest.mark.parametrize("ahead_s", [-11.0, 11.0])
+def test_nothing_is_claimed_while_the_clock_is_off(store: Store, ahead_s: float) -> None:
+    bench = Bench(store)
+    bench.submit(1)
+    bench.claims.heed_clock(ahead_s, 10.0)
+    assert bench.turn() == 0
+    bench.claims.heed_clock(0.5, 10.0)
+    assert bench.turn() == 1
 
 
 def test_after_the_end_nothing_is_claimed(store: Store) -> None:

@@ -15,7 +15,7 @@ from darkroom.engine.handle import Handle
 from darkroom.jobs.store import Store
 from darkroom.storage.objects import open_storage
 from darkroom.worker.attempt import Attempt, Stop
-from darkroom.worker.ending import FATAL, Endings, is_passing, told
+from darkroom.worker.ending import FATAL, Endings, describe, is_passing
 from darkroom.worker.events import AttemptEnded, WorkerEvent
 from darkroom.worker.metering import metrics_of
 
@@ -53,20 +53,20 @@ def test_what_would_fail_again_is_not_tried_again(error: BaseException) -> None:
 
 
 def test_an_error_of_ours_keeps_its_code_and_field() -> None:
-    said = told(errors.SizeNotOffered("no such size", field="width"))
+    said = describe(errors.SizeNotOffered("no such size", field="width"))
     assert said == {"code": "size_not_offered", "message": "no such size", "field": "width"}
 
 
 def test_a_foreign_error_is_told_by_its_first_line_and_without_its_trace() -> None:
-    said = told(ValueError("first line\nFile 'secret.py', line 7"))
+    said = describe(ValueError("first line\nFile 'secret.py', line 7"))
     assert said["code"] == "internal"
     assert said["message"] == "the pipeline failed: ValueError: first line"
-    assert told(ValueError())["message"] == "the pipeline failed: ValueError: "
-    assert len(told(ValueError("x" * 10_000))["message"]) < 400
+    assert describe(ValueError())["message"] == "the pipeline failed: ValueError: "
+    assert len(describe(ValueError("x" * 10_000))["message"]) < 400
 
 
 def test_out_of_memory_has_a_code_of_its_own() -> None:
-    assert told(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))["code"] == "out_of_memory"
+    assert describe(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))["code"] == "out_of_memory"
 
 
 def test_a_device_that_reports_a_fault_is_not_its_jobs_fault() -> None:

@@ -6,8 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from darkroom.core import Job, Lease, WorkerReport
 from darkroom.jobs.store import Store
+from darkroom.worker.events import ClockRead
 from darkroom.worker.heartbeat import Heartbeat
 
 
@@ -44,6 +47,14 @@ def test_a_beat_extends_the_leases_and_says_what_the_worker_is(store: Store, cla
     assert after.lease_until > before.lease_until
     assert noting.lost == []
     assert [report.id for report in store.workers(0.0)] == ["w1"]
+
+
+@pytest.mark.parametrize("behind_s", [0.0, 100.0, -100.0])
+def test_how_far_the_clocks_are_apart_is_told(store: Store, monkeypatch: pytest.MonkeyPatch, behind_s: float) -> None:
+    monkeypatch.setattr(store, "clock", lambda: time.time() - behind_s)
+    noting = Noting(store, [])
+    noting.heartbeat.beat()
+    assert noting.told == [ClockRead(pytest.approx(behind_s, abs=1.0))]
 
 
 def test_leases_that_are_held_no_longer_are_told(store: Store, claimed: Job) -> None:

@@ -24,18 +24,20 @@ from ...core import Event, Job, JobState
 from ...errors import (
     BadInput,
     DarkroomError,
+    Forbidden,
     NotFound,
     QueueFull,
     SizeNotOffered,
     StorageUnavailable,
     StoreUnavailable,
+    Unauthorised,
     Unavailable,
 )
 from ...models.request import MAX_PROMPT, MAX_SEED
 from .. import desk
 from ..door import Wish
-from ..parts import Here, Visit
-from ..refusals import Answer, error_of_http, error_of_validation, headers_of
+from ..parts import Here, Visit, visit_of
+from ..refusals import Answer, error_of_http, error_of_validation, fit_to_tell, headers_of
 from ..streams import serve_socket
 
 STATUSES = {
@@ -119,14 +121,15 @@ class CourseRoute(APIRoute):
             except HTTPException as error:
                 return _refused(error_of_http(request.scope, error))
             except DarkroomError as error:
-                return _refused(error)
+                return _refused(fit_to_tell(request.scope, error))
 
         return handled
 
 
 def details(*errors: type[DarkroomError]) -> dict[int | str, dict[str, Any]]:
     """For a route's declaration."""
-    return {error.http_status: {"model": Detail, "description": str(error.__doc__)} for error in errors}
+    every: tuple[type[DarkroomError], ...] = (*errors, Unauthorised, Forbidden)
+    return {error.http_status: {"model": Detail, "description": str(error.__doc__)} for error in every}
 
 
 router = APIRouter(tags=["course text's API"], route_class=CourseRoute)
@@ -179,13 +182,14 @@ async def remove(here: Here, job_id: str) -> Response:
 
 
 @router.websocket("/ws/jobs/{job_id}")
-async def socket(socket: WebSocket, here: Here, job_id: str) -> None:
+async def socket(socket: WebSocket, job_id: str) -> None:
     """`{status, progress}` whenever either changes, to the end."""
     try:
+        here = await visit_of(socket)
         await _find(here, job_id)
         subscription = await desk.follow(here, job_id, 0)
     except DarkroomError as error:
-        await socket.send_denial_response(_refused(error))
+        await socket.send_denial_response(_refused(fit_to_tell(socket.scope, error)))
         return
     await serve_socket(socket, subscription, Teller().say)
 

@@ -5,19 +5,34 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends, Header, Query
+from starlette.requests import HTTPConnection
 from starlette.responses import Response, StreamingResponse
 
 from ...core import Artifact
-from ...errors import NotFound, StorageUnavailable, StoreUnavailable
+from ...errors import Forbidden, NotFound, StorageUnavailable, StoreUnavailable, Unauthorised
+from ..access import NOBODY
 from ..ids import check_id
-from ..parts import Here, Visit
+from ..parts import Here, Visit, visit_by, visit_of
 from ..refusals import refusals
 from ..threads import Threads
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 FOREVER = "private, max-age=31536000, immutable"  # an id's bytes never change
 PICTURE = {"schema": {"type": "string", "format": "binary"}}
+
+
+async def known_or_signed(connection: HTTPConnection) -> Visit:
+    """Who asks; a URL that is signed needs nobody."""
+    try:
+        return await visit_of(connection)
+    except (Unauthorised, Forbidden):
+        if "signature" not in connection.query_params:
+            raise
+        return visit_by(NOBODY, connection)
+
+
+KnownOrSigned = Annotated[Visit, Depends(known_or_signed)]
 
 
 @router.get(
@@ -30,7 +45,7 @@ PICTURE = {"schema": {"type": "string", "format": "binary"}}
     },
 )
 async def show(
-    here: Here,
+    here: KnownOrSigned,
     artifact_id: str,
     expires: Annotated[str | None, Query(description="of a signed URL")] = None,
     signature: Annotated[str | None, Query(description="of a signed URL")] = None,

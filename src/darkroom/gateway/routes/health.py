@@ -9,7 +9,7 @@ from starlette.responses import Response
 from ...errors import Unavailable
 from .. import schemas
 from ..forecast import READY
-from ..parts import Here
+from ..parts import At, Here
 from ..refusals import Answer, refusals
 
 router = APIRouter(tags=["health"])
@@ -22,9 +22,8 @@ async def healthz() -> Response:
 
 
 @router.get("/readyz", response_model=schemas.Health, responses=refusals(Unavailable))
-async def readyz(here: Here) -> Response:
+async def readyz(gateway: At) -> Response:
     """200 when the store answers and some worker has loaded and warmed a model."""
-    gateway = here.gateway
     since = gateway.clock() - gateway.parts.settings.serve.lease_s
     workers = await gateway.threads.store(gateway.store.workers, since)
     if not any(worker.state == READY for worker in workers):
@@ -45,5 +44,5 @@ async def metrics(here: Here) -> Response:
     """What Prometheus scrapes; for operators."""
     here.caller.check_operator()
     gateway = here.gateway
-    text = await gateway.threads.store(generate_latest, gateway.parts.registry)
+    text = await gateway.threads.watch(generate_latest, gateway.parts.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

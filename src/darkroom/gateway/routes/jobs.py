@@ -12,7 +12,9 @@ from ...core import JobState
 from ...errors import (
     BadInput,
     Conflict,
+    ContentRefused,
     IdempotencyConflict,
+    LimitExceeded,
     MaskSizeMismatch,
     NotFound,
     NotSupported,
@@ -31,16 +33,18 @@ from ...errors import (
 from ...jobs.store import JobFilter
 from ...storage.encoding import check_output
 from .. import desk, schemas
-from ..door import Wish, check_no_webhook
+from ..door import Wish
+from ..ids import check_idempotency_key
 from ..moments import parse_moment
 from ..parts import Here
+from ..priorities import class_of, effective
 from ..refusals import Answer, refusals
 from ..streams import parse_seq, serve_socket
+from ..webhooks import FINAL
 
 MAX_WAIT_S = 120
 MAX_PAGE = 200
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([^\s,;\"]*)\"?", re.IGNORECASE)
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -52,9 +56,11 @@ NOT_TAKEN = (
     UnknownSolver,
     UnreadableImage,
     MaskSizeMismatch,
+    ContentRefused,
     UnknownModel,
     IdempotencyConflict,
     QueueFull,
+    LimitExceeded,
     NotSupported,
     Unavailable,
     StoreUnavailable,
@@ -126,10 +132,11 @@ async def show(here: Here, job_id: str) -> Response:
     responses=refusals(BadInput, UnknownArgument, NotFound, Conflict, StoreUnavailable),
 )
 async def change(here: Here, job_id: str, body: schemas.PriorityBody) -> Response:
-    """Change the priority of a job that has not started."""
-    await here.check(job_id)
+    """Change the priority of a job that has not started; its class stays."""
+    found = await here.check(job_id)
     store, now = here.gateway.store, here.gateway.clock()
-    job = await here.gateway.threads.store(store.set_priority, job_id, body.priority, now)
+    priority = effective(class_of(found.priority), body.priority)
+    job = await here.gateway.threads.store(store.set_priority, job_id, priority, now)
     if job is not None and job.state not in (JobState.SCHEDULED, JobState.QUEUED):
         raise Conflict(f"the job is {job.state}: its priority no longer matters", field="priority")
     return Answer(await desk.show(here, job_id))
@@ -200,11 +207,9 @@ def wait_of(prefer: str | None) -> int:
 
 
 def wish_of(body: schemas.JobBody, idempotency_key: str | None) -> Wish:
-    """The body's wish; raises `BadInput` or `NotSupported`."""
-    check_no_webhook(body.webhook)
+    """The body's wish; raises `BadInput`."""
     check_output(body.output.format, body.output.quality)
-    if idempotency_key is not None and not KEY.fullmatch(idempotency_key):
-        raise BadInput("Idempotency-Key must have 1 to 255 visible ASCII characters", field="Idempotency-Key")
+    check_idempotency_key(idempotency_key)
     return Wish(
         inputs=body.input,
         model=body.model,
@@ -215,5 +220,7 @@ def wish_of(body: schemas.JobBody, idempotency_key: str | None) -> Wish:
         output=body.output.model_dump(),
         metadata=body.metadata,
         idempotency_key=idempotency_key,
+        webhook=None if body.webhook is None else body.webhook.url,
+        webhook_events=FINAL if body.webhook is None else tuple(dict.fromkeys(body.webhook.events)),
         sent=body.model_dump(exclude_unset=True) if idempotency_key else {},
     )

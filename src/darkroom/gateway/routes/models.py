@@ -8,12 +8,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ...errors import BadInput, DarkroomError, NotSupported, StoreUnavailable, UnknownModel
+from ...errors import BadInput, NotSupported, StoreUnavailable, UnknownModel
+from ...models.layout import Layout
 from ...models.offer import TASKS, Offer
 from ...models.solvers import max_steps
 from .. import schemas
 from ..offers import Offers
-from ..parts import Here
+from ..parts import AnyHere, Here, Visit
 from ..refusals import Answer, refusals
 
 router = APIRouter(prefix="/v1", tags=["models"])
@@ -21,7 +22,7 @@ OWNER = "darkroom"
 
 
 @router.get("/models", response_model=schemas.ModelList, responses=refusals(StoreUnavailable))
-async def list_models(here: Here) -> Response:
+async def list_models(here: AnyHere) -> Response:
     """The models that jobs can be made for, in the shape of OpenAI's list."""
     gateway, loaded = here.gateway, await _loaded(here)
     names = list(gateway.offers.entries)
@@ -34,13 +35,13 @@ async def list_models(here: Here) -> Response:
     response_model=schemas.OneModelAnswer,
     responses=refusals(UnknownModel, StoreUnavailable),
 )
-async def show(here: Here, model: str) -> Response:
+async def show(here: AnyHere, model: str) -> Response:
     """One model: what a job's input may hold for it, and the hash of its files."""
     offers, loaded = here.gateway.offers, await _loaded(here)
     return Answer(await here.gateway.threads.files(_whole_model, offers, offers.entry(model).name, loaded))
 
 
-@router.get("/adapters", response_model=schemas.AdapterList, tags=["adapters"])
+@router.get("/adapters", response_model=schemas.AdapterList, tags=["adapters"], responses=refusals())
 async def list_adapters(here: Here) -> Response:
     """None yet."""
     return Answer({"object": "list", "data": []})
@@ -52,7 +53,7 @@ async def register_adapter(here: Here, request: Request) -> Response:
     raise NotSupported("adapters do not exist yet")
 
 
-async def _loaded(here: Here) -> set[str]:
+async def _loaded(here: Visit) -> set[str]:
     outlook = await here.gateway.forecast.now()
     return {model for worker in outlook.workers for model in worker.loaded}
 
@@ -76,7 +77,8 @@ def _whole_model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
     said = _model(offers, name, loaded)
     known = offers.known(name)
     schema = schema_of(known.offer) if known else schemas.INPUT_SCHEMA
-    return {**said, "revision": _revision(offers, name), "input": schema}
+    layout = _layout(known.offer.layout) if known else None
+    return {**said, "revision": offers.revision(name), "input": schema, "layout": layout}
 
 
 def schema_of(offer: Offer) -> dict[str, Any]:
@@ -104,6 +106,16 @@ def _offer(offer: Offer) -> dict[str, Any]:
     }
 
 
+def _layout(layout: Layout) -> dict[str, Any]:
+    """For a gateway that forwards to this one: from it follows what fits the model."""
+    return {
+        "pipeline": layout.pipeline,
+        "scheduler": dict(layout.scheduler),
+        "size_multiple": layout.size_multiple,
+        "native_size": list(layout.native_size),
+    }
+
+
 def _nothing() -> dict[str, Any]:
     return {"tasks": [], "sizes": [], "default_size": None, "solvers": [], "presets": {}}
 
@@ -113,10 +125,3 @@ def _made_at(offers: Offers, name: str) -> int:
     entry = offers.entry(name)
     path = entry.settings.file or entry.folder
     return int(path.stat().st_mtime) if path is not None and path.exists() else 0
-
-
-def _revision(offers: Offers, name: str) -> str | None:
-    try:
-        return offers.entry(name).revision()
-    except DarkroomError:
-        return None  # `problem` says why, or the worker has the files and this process does not

@@ -66,6 +66,7 @@ local function mark(job)
   call('SADD', P .. 'held:' .. worker, job.id)
   if job.suspect then call('SADD', P .. 'suspects:' .. worker, job.id) end
   call('SET', P .. 'virtual', job.rank)
+  if job.webhook then owe(job, 'started', ARGV[2]) end
 end
 
 local function choose()

@@ -13,7 +13,8 @@ local PREVIEW_KEPT_S = 60 -- after the job has ended: its pictures are there by 
 
 local FIELDS = {
   'state', 'tenant', 'model', 'worker', 'fence', 'attempt', 'max_attempts', 'priority', 'rank', 'place', 'serial',
-  'born', 'cost_s', 'cost_us', 'weight', 'deadline_at', 'cancelling', 'suspect', 'company', 'uses', 'errors',
+  'born', 'cost_s', 'cost_us', 'weight', 'deadline_at', 'cancelling', 'suspect', 'company', 'uses', 'errors', 'key_id',
+  'webhook',
 }
 
 local function text(number) return string.format('%.17g', number) end
@@ -186,6 +187,39 @@ local function enter_schedule(job, at, run_at)
   wake() -- those who wait may now wait too long for it
 end
 
+-- Seconds or dollars as they are summed: whole, so that sums do not drift; what is no such number counts as none.
+local function billionths(value)
+  value = tonumber(value)
+  if not value or value ~= value or value == math.huge then return 0 end
+  return math.floor(math.min(math.max(value, 0), 9e6) * 1e9 + 0.5)
+end
+
+-- What a key uses on the day of UTC of that time.
+local function usage_at(key_id, at) return P .. 'usage:' .. key_id .. ':' .. whole(math.floor(tonumber(at) / 86400)) end
+
+-- The prediction of a job that has ended is replaced by what it took, on the day of its insert.
+local function settle(job)
+  call('SREM', P .. 'live:' .. job.key_id, job.id)
+  local values = call('HMGET', P .. 'job:' .. job.id, 't:created', 'm:device_s', 'm:cost_usd', 'cost_usd')
+  local usage = usage_at(job.key_id, values[1])
+  if call('EXISTS', usage) == 0 then return end -- that day is forgotten
+  call('HINCRBY', usage, 'device', whole(billionths(values[2]) - billionths(job.cost_s)))
+  call('HINCRBY', usage, 'usd', whole(billionths(values[3]) - billionths(values[4])))
+end
+
+-- The job's webhook is to be told of that, if it asked for it; once, however often it happens.
+local function owe(job, event, at)
+  local asked = call('HGET', P .. 'job:' .. job.id, 'webhook_events') or 'succeeded,failed,cancelled'
+  if not string.find(',' .. asked .. ',', ',' .. event .. ',', 1, true) then return end
+  local id = 'msg_' .. job.id .. '_' .. event
+  local delivery = P .. 'delivery:' .. id
+  if call('HSETNX', delivery, 'id', id) == 0 then return end
+  call('HSET', delivery, 'job_id', job.id, 'url', job.webhook, 'event', event, 'state', 'pending', 'due_at', at,
+    'created_at', at)
+  call('ZADD', P .. 'due', at, id)
+  call('RPUSH', P .. 'deliveries:' .. job.id, id)
+end
+
 -- A final state, with the event that ends the job's stream.
 local function finish(job, state, at, data)
   leave(job)
@@ -196,6 +230,8 @@ local function finish(job, state, at, data)
   put(job, 'end_seq', emit(job.id, at, state, data))
   call('EXPIRE', P .. 'events:' .. job.id, EVENTS_KEPT_S)
   call('EXPIRE', P .. 'preview:' .. job.id, PREVIEW_KEPT_S)
+  if job.key_id then settle(job) end
+  if job.webhook then owe(job, state, at) end
 end
 
 -- Lines of JSON: appending never reads what is there, and JSON has no line breaks.
@@ -242,13 +278,60 @@ local function lose(job, is_alone, at, reason)
   end
 end
 
+-- Metrics are of one attempt: those of an earlier one go.
 local function put_metrics(job, first)
+  if tonumber(job.attempt) > 1 then
+    for _, name in ipairs(call('HKEYS', P .. 'job:' .. job.id)) do
+      if string.sub(name, 1, 2) == 'm:' then call('HDEL', P .. 'job:' .. job.id, name) end
+    end
+  end
   for i = first, #ARGV, 2 do put(job, 'm:' .. ARGV[i], ARGV[i + 1]) end
 end
 
--- Forgets a final job with its idempotency key; adds the artifacts it had, as JSON, to `removed`.
+local function size_of(artifact) return cjson.decode(artifact).size end
+
+-- How many bytes artifacts take; counted once where the release that wrote them kept no sum.
+local function stored_bytes()
+  local known = call('GET', P .. 'bytes')
+  if known then return tonumber(known) end
+  local sum = 0
+  for _, id in ipairs(call('ZRANGE', P .. 'finished', 0, -1)) do
+    local outputs = call('HGET', P .. 'job:' .. id, 'outputs') or ''
+    for artifact in string.gmatch(outputs, '[^\n]+') do sum = sum + size_of(artifact) end
+  end
+  for _, id in ipairs(call('ZRANGE', P .. 'uploads', 0, -1)) do
+    local artifact = call('GET', P .. 'artifact:' .. id)
+    if artifact then sum = sum + size_of(artifact) end
+  end
+  call('SET', P .. 'bytes', whole(sum))
+  return sum
+end
+
+local function keep_artifact(id, artifact)
+  stored_bytes()
+  local before = call('SET', P .. 'artifact:' .. id, artifact, 'GET')
+  call('INCRBY', P .. 'bytes', whole(size_of(artifact) - (before and size_of(before) or 0)))
+end
+
+-- Forgets an artifact; what it was, as JSON, or false.
+local function drop_artifact(id)
+  stored_bytes()
+  local artifact = call('GETDEL', P .. 'artifact:' .. id)
+  if artifact then call('DECRBY', P .. 'bytes', whole(size_of(artifact))) end
+  return artifact
+end
+
+local function forget_deliveries(id)
+  for _, delivery in ipairs(call('LRANGE', P .. 'deliveries:' .. id, 0, -1)) do
+    call('DEL', P .. 'delivery:' .. delivery)
+    call('ZREM', P .. 'due', delivery)
+  end
+  call('DEL', P .. 'deliveries:' .. id)
+end
+
+-- Forgets a final job with its idempotency key and its webhook calls; adds the artifacts it had, as JSON, to `removed`.
 local function forget(id, removed)
-  local values = call('HMGET', P .. 'job:' .. id, 'tenant', 'state', 'outputs', 'idem', 'born')
+  local values = call('HMGET', P .. 'job:' .. id, 'tenant', 'state', 'outputs', 'idem', 'born', 'webhook')
   local seen = values[4] and call('GET', P .. 'idem:' .. values[4])
   if seen and string.match(seen, '^.-\n(.-)\n') == id then
     call('DEL', P .. 'idem:' .. values[4])
@@ -256,8 +339,9 @@ local function forget(id, removed)
   end
   for artifact in string.gmatch(values[3] or '', '[^\n]+') do
     removed[#removed + 1] = artifact
-    call('DEL', P .. 'artifact:' .. cjson.decode(artifact).id)
+    drop_artifact(cjson.decode(artifact).id)
   end
+  if values[6] then forget_deliveries(id) end
   call('UNLINK', P .. 'job:' .. id, P .. 'events:' .. id, P .. 'preview:' .. id)
   call('ZREM', P .. 'finished', id)
   for _, key in ipairs({ 'jobs', 'jobs:tenant:' .. values[1], 'jobs:state:' .. values[2] }) do

@@ -9,7 +9,7 @@ put(job, 'ended_by', token)
 local lines = {}
 for i = 1, count do
   local id, artifact, event = unpack(ARGV, 4 + 3 * i, 6 + 3 * i)
-  call('SET', P .. 'artifact:' .. id, artifact)
+  keep_artifact(id, artifact)
   emit(job.id, now, 'output', event)
   lines[i] = artifact
 end

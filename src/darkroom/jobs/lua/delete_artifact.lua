@@ -1,9 +1,9 @@
 -- delete_artifact: forgets an artifact, and takes it off the job that made it. ARGV: id.
 -- Returns it as JSON, or false.
 
-local artifact = call('GET', P .. 'artifact:' .. ARGV[2])
+local artifact = drop_artifact(ARGV[2])
 if not artifact then return false end
-call('DEL', P .. 'artifact:' .. ARGV[2], P .. 'uses:' .. ARGV[2])
+call('DEL', P .. 'uses:' .. ARGV[2])
 call('ZREM', P .. 'uploads', ARGV[2])
 local id = cjson.decode(artifact).job_id
 local outputs = type(id) == 'string' and call('HGET', P .. 'job:' .. id, 'outputs')

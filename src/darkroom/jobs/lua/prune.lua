@@ -27,8 +27,7 @@ for _, id in ipairs(uploads) do
   if call('EXISTS', P .. 'uses:' .. id) == 1 then
     kept = kept + 1
   else
-    removed[#removed + 1] = call('GET', P .. 'artifact:' .. id) or nil
-    call('DEL', P .. 'artifact:' .. id)
+    removed[#removed + 1] = drop_artifact(id) or nil
     call('ZREM', P .. 'uploads', id)
   end
 end

@@ -3,6 +3,7 @@
 
 -- One row a job, from acceptance until it is deleted or pruned. `ins` is the order of acceptance.
 -- `share` is cost_s / weight. `had_company`: a job that its worker ran beside it has been rescued since the claim.
+-- `key_id` is the key it came with, '' for none; `webhook_events` are joined by commas.
 CREATE TABLE job (
     ins INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -40,6 +41,10 @@ CREATE TABLE job (
     ended_at REAL,
     metrics TEXT NOT NULL DEFAULT '{}',
     errors TEXT NOT NULL DEFAULT '[]',
+    key_id TEXT NOT NULL DEFAULT '',
+    cost_usd REAL NOT NULL DEFAULT 0.0,
+    traceparent TEXT NOT NULL DEFAULT '',
+    webhook_events TEXT NOT NULL DEFAULT 'succeeded,failed,cancelled',
     CHECK ((state = 'running') = (lease_until IS NOT NULL)),
     CHECK (state != 'running' OR worker IS NOT NULL),
     CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
@@ -66,6 +71,9 @@ CREATE INDEX job_tenant ON job (tenant, created_at);
 CREATE INDEX job_tenant_state ON job (tenant, state, created_at);
 CREATE INDEX job_state ON job (state, created_at);
 CREATE INDEX job_model ON job (model, created_at);
+
+-- Live jobs of a key, to be counted.
+CREATE INDEX job_key ON job (key_id) WHERE key_id != '' AND state IN ('scheduled', 'queued', 'running');
 
 -- Stored files: outputs of jobs, and uploads (`job_id` NULL).
 CREATE TABLE artifact (
@@ -112,14 +120,23 @@ CREATE TABLE worker (
 ) STRICT, WITHOUT ROWID;
 
 -- One row for the whole store. `virtual_time`: the rank of the latest claim. `work` rises whenever a job may have
--- become claimable or a cancel was asked: what `wait_for_work` watches.
+-- become claimable or a cancel was asked: what `wait_for_work` watches. `stored_bytes`: of all artifacts.
 CREATE TABLE pulse (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     virtual_time REAL NOT NULL,
-    work INTEGER NOT NULL
+    work INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 INSERT INTO pulse (one, virtual_time, work) VALUES (1, 0.0, 0);
+
+CREATE TRIGGER artifact_comes AFTER INSERT ON artifact BEGIN
+    UPDATE pulse SET stored_bytes = stored_bytes + new.size;
+END;
+
+CREATE TRIGGER artifact_goes AFTER DELETE ON artifact BEGIN
+    UPDATE pulse SET stored_bytes = stored_bytes - old.size;
+END;
 
 -- Events of transitions on their way to the event database: written with the transition, delivered right after it,
 -- removed by a later transition. `id` is the order in which transitions happened.
@@ -130,3 +147,53 @@ CREATE TABLE outbox (
     type TEXT NOT NULL,
     data TEXT NOT NULL
 ) STRICT;
+
+-- API keys, of whose secrets only hashes are kept. `roles` and `allowance` are JSON.
+CREATE TABLE api_key (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    roles TEXT NOT NULL,
+    secret_hash TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    priority_class TEXT NOT NULL,
+    weight REAL NOT NULL,
+    allowance TEXT NOT NULL,
+    expires_at REAL,
+    revoked_at REAL
+) STRICT, WITHOUT ROWID;
+
+-- What a key has used on a day of UTC (days since the epoch): predictions of live jobs, and what ended ones took.
+-- In billionths of a device second and of a dollar: whole numbers, so that what is taken back leaves nothing behind.
+CREATE TABLE usage (
+    key_id TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    device INTEGER NOT NULL,
+    usd INTEGER NOT NULL,
+    PRIMARY KEY (key_id, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX usage_day ON usage (day);
+
+-- A key's rate: when its next job would be on time (GCRA), and how far its limit puts jobs apart.
+CREATE TABLE rate (
+    key_id TEXT PRIMARY KEY,
+    arrival_at REAL NOT NULL,
+    interval_s REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Webhook calls that are owed or were made: one for an event of a job. `attempts` is a JSON list.
+CREATE TABLE delivery (
+    ins INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    job_id TEXT NOT NULL,
+    url TEXT NOT NULL,
+    event TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'given_up')),
+    due_at REAL NOT NULL,
+    created_at REAL NOT NULL,
+    attempts TEXT NOT NULL DEFAULT '[]',
+    UNIQUE (job_id, event)
+) STRICT;
+
+CREATE INDEX delivery_due ON delivery (due_at) WHERE state = 'pending';

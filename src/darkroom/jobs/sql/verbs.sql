@@ -22,9 +22,17 @@ DELETE FROM idempotency WHERE (tenant, key) IN (
     SELECT tenant, key FROM idempotency WHERE created_at <= :before ORDER BY created_at LIMIT :limit
 );
 
--- name: waiting
--- How many jobs are queued or scheduled.
-SELECT (SELECT count(*) FROM job WHERE state = 'queued') + (SELECT count(*) FROM job WHERE state = 'scheduled');
+-- name: count_queued
+-- How many wait for a worker.
+SELECT count(*) FROM job WHERE state = 'queued';
+
+-- name: count_scheduled_of
+-- How many of a tenant's wait for their time.
+SELECT count(*) FROM job INDEXED BY job_tenant_state WHERE tenant = :tenant AND state = 'scheduled';
+
+-- name: next_scheduled_of
+-- The time of the first of these.
+SELECT min(run_at) FROM job INDEXED BY job_tenant_state WHERE tenant = :tenant AND state = 'scheduled';
 
 -- name: start_tag
 -- Where a tenant's next job starts: its last finish or the virtual time, whichever is later; the virtual time is kept
@@ -52,10 +60,12 @@ ON CONFLICT (name) DO UPDATE SET finish = excluded.finish;
 -- A new job; no row where the id is taken.
 INSERT INTO job (
     id, state, tenant, model, task, input, output, metadata, warnings, priority, rank, share, cost_s, steps, max_attempts,
-    deadline_at, run_at, webhook, idempotency_key, request_id, created_at, scheduled_at, queued_at
+    deadline_at, run_at, webhook, webhook_events, idempotency_key, request_id, key_id, cost_usd, traceparent, created_at,
+    scheduled_at, queued_at
 ) VALUES (
     :id, :state, :tenant, :model, :task, :input, :output, :metadata, :warnings, :priority, :rank, :share, :cost_s, :steps,
-    :max_attempts, :deadline_at, :run_at, :webhook, :idempotency_key, :request_id, :now, :scheduled_at, :queued_at
+    :max_attempts, :deadline_at, :run_at, :webhook, :webhook_events, :idempotency_key, :request_id, :key_id, :cost_usd,
+    :traceparent, :now, :scheduled_at, :queued_at
 )
 ON CONFLICT (id) DO NOTHING
 RETURNING 1;
@@ -116,8 +126,8 @@ INSERT INTO worker (id, heard_at, report) VALUES (:id, :now, :report)
 ON CONFLICT (id) DO UPDATE SET heard_at = excluded.heard_at, report = excluded.report;
 
 -- name: extend
--- Extend a lease that is held; no row where it is lost.
-UPDATE job SET lease_until = :until WHERE id = :id AND fence = :fence AND state = 'running' RETURNING 1;
+-- Extend a lease that is held, by a worker that lives after all; no row where it is lost.
+UPDATE job SET lease_until = :until, had_company = 0 WHERE id = :id AND fence = :fence AND state = 'running' RETURNING 1;
 
 -- name: marked
 -- A worker's running jobs that somebody wants cancelled.

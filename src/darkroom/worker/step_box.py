@@ -23,14 +23,15 @@ MOST = 1024  # jobs with something to report; more than can be in flight
 
 @dataclass(frozen=True)
 class Note:
-    """How far a job is, and the latest picture of it that nobody has seen."""
+    """How far a job was at `at`, and the latest picture of it that nobody has seen."""
 
+    at: float
     step: int
     steps: int
     preview: Image.Image | None = None
 
 
-class Outbox:
+class StepBox:
     """A bounded, lossy box that is emptied into the store; `to_url` makes a data URL of a preview."""
 
     def __init__(self, store: Store, to_url: Callable[[Image.Image], str], tell: Tell) -> None:
@@ -47,13 +48,13 @@ class Outbox:
                 self._changed.wait_for(lambda: self._is_closed, pause_s)
 
     def put(self, lease: Lease, step: int, steps: int, preview: Image.Image | None = None) -> None:
-        """Leave a report, in place of the one before; never waits."""
+        """Leave a report of what has just happened, in place of the one before; never waits."""
         with self._changed:
             before = self._notes.get(lease)
             if before is None and len(self._notes) >= MOST:
                 return
             unseen = before.preview if before else None
-            self._notes[lease] = Note(step, steps, preview or unseen)
+            self._notes[lease] = Note(time.time(), step, steps, preview or unseen)
             self._changed.notify()
 
     def forget(self, lease: Lease) -> None:
@@ -78,7 +79,7 @@ class Outbox:
         for lease, note in notes.items():
             preview = self._to_url(note.preview) if note.preview is not None else None
             try:
-                self._store.report_step(lease, note.step, note.steps, time.time(), preview)
+                self._store.report_step(lease, note.step, note.steps, note.at, preview)
             except LeaseLost:
                 continue  # the heartbeat tells the attempt; here it is only a step that nobody waits for
             except StoreUnavailable:

@@ -1,0 +1,225 @@
+"""The conversation with the service: what to ask, what an answer means, when to ask again. Written once for both faces.
+
+It is async code over `Hands`, which do the sending. An asynchronous face's hands wait on the event loop; a synchronous
+face's hands block instead and never suspend, so that such a conversation runs from start to end in one go (sync.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from .. import errors
+from ..storage.files import check_writable, write_whole
+from .asking import Asking, Postponed, job_part, part
+from .nouns import Job, JobEvent, JobPage, Model, Output, Worker
+from .sse import EventReader
+from .wire import Request
+from .wish import Picture, bytes_of, order_of
+
+PAGE = 100
+QUIET_S = 60.0  # the service breaks its silence more often than that
+SHORTEST_S = 0.05
+REMOVE_TRIES = 12  # each waits at the service for the worker to stop
+
+Listener = Callable[[JobEvent], Awaitable[None] | None]
+
+
+@dataclass(frozen=True)
+class Until:
+    """A moment on the monotonic clock to be done by; None: whenever."""
+
+    at: float | None
+
+    @classmethod
+    def after(cls, timeout_s: float | None) -> Until:
+        """So many seconds from now."""
+        return cls(None if timeout_s is None else time.monotonic() + timeout_s)
+
+    def quiet_s(self) -> float:
+        """How long to listen to silence before looking at the clock again. Half of what is left, so that events which
+        come meanwhile do not move the end: whoever may not listen that long any more opens the stream anew."""
+        if self.at is None:
+            return QUIET_S
+        return max(SHORTEST_S, min(QUIET_S, (self.at - time.monotonic()) / 2))
+
+    def left_s(self) -> float | None:
+        """Seconds until then; None: without end."""
+        return None if self.at is None else max(0.0, self.at - time.monotonic())
+
+    def check(self, job_id: str) -> None:
+        """Raise TimeoutError after it."""
+        if self.has_passed():
+            raise TimeoutError(f"job {job_id} has not ended in time; it goes on")
+
+    def has_passed(self, in_s: float = 0.0) -> bool:
+        """Whether it will have passed in so many seconds."""
+        return self.at is not None and time.monotonic() + in_s >= self.at
+
+
+class Talk:
+    """Every method of the two faces, as they both mean it."""
+
+    def __init__(self, asking: Asking) -> None:
+        self.asking = asking
+
+    async def submit(self, prompt: str, wish: Mapping[str, Any]) -> Job:
+        """Upload what must be, and hand the job in under its key."""
+        order = order_of(prompt, wish)
+        ids = {name: await self.upload(picture) for name, picture in order.pictures.items()}
+        body, headers = order.with_uploads(ids), order.headers
+        return Job.read(await self.asking.json("POST", "/jobs", body=body, headers=headers))
+
+    async def generate(
+        self, prompt: str, timeout_s: float | None, on_progress: Listener | None, wish: Mapping[str, Any]
+    ) -> list[bytes]:
+        """Submit, wait, download."""
+        job = await self.wait(await self.submit(prompt, wish), timeout_s, on_progress)
+        job.raise_for_state()
+        return [await self.download(output, None) for output in job.outputs]
+
+    async def wait(self, job: Job | str, timeout_s: float | None, on_progress: Listener | None) -> Job:
+        """The job as it ended; raises TimeoutError, which leaves it running."""
+        job_id = id_of(job)
+        async with aclosing(self.events(job_id, 0, Until.after(timeout_s))) as events:
+            async for event in events:
+                if event.type == "progress" and on_progress is not None:
+                    await self.asking.hands.tell(on_progress, event)
+        return await self.get(job_id)
+
+    async def get(self, job: Job | str) -> Job:
+        """One job as it is now."""
+        return Job.read(await self.asking.json("GET", f"/jobs/{job_part(id_of(job))}"))
+
+    async def page(self, wanted: Mapping[str, Any]) -> JobPage:
+        """One page of the list."""
+        params = {name: value for name, value in wanted.items() if value is not None}
+        return JobPage.read(await self.asking.json("GET", "/jobs", params=params))
+
+    async def jobs(self, wanted: Mapping[str, Any]) -> AsyncGenerator[Job]:
+        """All pages, each asked for when it is come to."""
+        cursor: str | None = None
+        while True:
+            page = await self.page({"limit": PAGE, **wanted, "cursor": cursor})
+            for job in page.jobs:
+                yield job
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def cancel(self, job: Job | str) -> Job:
+        """Ask for its end."""
+        return Job.read(await self.asking.json("POST", f"/jobs/{job_part(id_of(job))}/cancel"))
+
+    async def delete(self, job: Job | str) -> None:
+        """Remove it; a live one is cancelled, and asked for until its worker has stopped."""
+        for _ in range(REMOVE_TRIES):
+            answer = await self.asking.ask(self.asking.request("DELETE", f"/jobs/{job_part(id_of(job))}"))
+            if answer.status != 202:
+                return
+            await self.asking.hands.sleep(1.0)
+        raise errors.JobNotFinal(f"job {id_of(job)} is cancelled, and its worker has not stopped yet; delete it later")
+
+    async def set_priority(self, job: Job | str, priority: int) -> Job:
+        """Change the priority of a job that has not started."""
+        return Job.read(await self.asking.json("PATCH", f"/jobs/{job_part(id_of(job))}", body={"priority": priority}))
+
+    async def upload(self, picture: Picture | str) -> str:
+        """Store a picture; its artifact id."""
+        source = Path(picture) if isinstance(picture, str) else picture
+        content = await self.asking.hands.work(lambda: bytes_of(source))
+        said = await self.asking.json("POST", "/uploads", content=content)
+        return str(said["artifact_id"])
+
+    async def download(self, output: Output | str, to: str | PathLike[str] | None) -> bytes:
+        """The bytes of an artifact; also written to a file, whole or not at all."""
+        path = None if to is None else Path(to)
+        if path is not None:
+            check_writable(path)
+        content = await self._content_of(output)
+        if path is not None:
+            await self.asking.hands.work(lambda: write_whole(path, content))
+        return content
+
+    async def models(self) -> tuple[Model, ...]:
+        """What can be asked for."""
+        said = await self.asking.json("GET", "/models")
+        return tuple(Model.read(model) for model in said["data"])
+
+    async def model(self, model_id: str) -> Model:
+        """One model in full."""
+        return Model.read(await self.asking.json("GET", f"/models/{part(model_id)}"))
+
+    async def workers(self) -> tuple[Worker, ...]:
+        """The workers heard of lately."""
+        said = await self.asking.json("GET", "/workers")
+        return tuple(Worker.read(worker) for worker in said["data"])
+
+    async def drain(self, worker: Worker | str) -> None:
+        """Ask a worker to end when it has finished what it can."""
+        worker_id = worker if isinstance(worker, str) else worker.id
+        await self.asking.json("POST", f"/workers/{part(worker_id)}/drain")
+
+    async def events(self, job: Job | str, after: int, until: Until | None = None) -> AsyncGenerator[JobEvent]:
+        """Each event behind `after` once and in order, to the final one, over as many connections as it takes."""
+        job_id, seen, failures, end = id_of(job), after, 0, until or Until(None)
+        while True:
+            end.check(job_id)
+            quiet_s, broken = end.quiet_s(), Postponed(errors.Unavailable(f"the events of job {job_id} broke off"))
+            try:
+                async with aclosing(self._listen(job_id, seen, quiet_s, end)) as events:
+                    async for event in events:
+                        failures = 0
+                        if event is not None and event.seq > seen:
+                            seen = event.seq
+                            yield event
+                        if event is not None and event.is_final:
+                            return
+            except _HadAll:
+                return
+            except Postponed as postponed:
+                broken = postponed
+            if not end.has_passed(quiet_s):  # else nobody is to blame: there was no time to listen for longer
+                failures += 1
+                await self.asking.pause(failures, broken, end.left_s())
+
+    async def _listen(self, job_id: str, after: int, quiet_s: float, end: Until) -> AsyncGenerator[JobEvent | None]:
+        """One connection's events, None for each sign of life; ends with the stream, or when time gets short."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(after)} if after else {})
+        path = f"/jobs/{job_part(job_id)}/events"
+        async with self.asking.opened(self.asking.request("GET", path, headers=headers, timeout_s=quiet_s)) as stream:
+            if stream.status == 204:
+                raise _HadAll
+            reader = EventReader()
+            async with aclosing(stream.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield None
+                    for event in reader.feed(chunk):
+                        yield event
+                    if end.has_passed(quiet_s):
+                        return
+
+    async def _content_of(self, output: Output | str) -> bytes:
+        """By the output's own URL, to which no key is shown, or through the service: an URL ends after an hour."""
+        if isinstance(output, Output) and output.url is not None:
+            stored = Request("GET", output.url, timeout_s=self.asking.timeout_s, may_redirect=True)
+            try:
+                return (await self.asking.ask(stored)).content
+            except errors.DarkroomError:
+                pass
+        artifact_id = output if isinstance(output, str) else output.artifact_id
+        return (await self.asking.ask(self.asking.request("GET", f"/artifacts/{part(artifact_id)}"))).content
+
+
+class _HadAll(Exception):
+    """The job has ended, and there is nothing behind the place asked for."""
+
+
+def id_of(job: Job | str) -> str:
+    """A job's id, of the job or as it is."""
+    return job if isinstance(job, str) else job.id

@@ -1,0 +1,165 @@
+"""Who asks: a key, a token, or a person who signed in; or, where nothing is asked for, everybody as `local`.
+
+Authorization: Bearer dk_…   any request
+?token=dt_…                  GET and WebSocket
+a session's cookie           any request; what changes something, and WebSockets, from our own pages alone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..config import Settings
+from ..core import ApiKey
+from ..errors import DarkroomError, Forbidden, StoreUnavailable, Unauthorised
+from . import sessions, tokens
+from .access import EVERYONE, USER, Caller
+from .answers import Addresses
+from .keys import Keyring
+from .network import client_in, is_near
+from .signing import Signer
+
+WANTED = (
+    "an API key is needed: send `Authorization: Bearer dk_…`, or set DARKROOM_API_KEY for commands; "
+    "`darkroom keys create NAME` makes one"
+)
+NOTHING_MORE: Message = {"type": "http.request", "body": b"", "more_body": False}
+LOOKING = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class Reception:
+    """Tells callers apart. `is_insecure`: whoever starts it wants it open to others while there are no keys."""
+
+    settings: Settings
+    keyring: Keyring
+    signer: Signer
+    clock: Callable[[], float]
+    is_insecure: bool = False
+
+    async def caller_of(self, connection: HTTPConnection) -> Caller:
+        """Who asks; raises `Unauthorised`, `Forbidden` or `StoreUnavailable`. Asked again, it says the same."""
+        state = connection.scope["state"]
+        if "caller" not in state:
+            try:
+                state["caller"] = await self._look(connection)
+            except DarkroomError as error:
+                state["caller"] = error
+        if isinstance(state["caller"], DarkroomError):
+            raise state["caller"]
+        caller: Caller = state["caller"]
+        return caller
+
+    async def is_still(self, caller: Caller) -> bool:
+        """Whether what the caller came in with opens anything still."""
+        try:
+            await self.keyring.refresh()
+        except StoreUnavailable:
+            return True
+        return not caller.key_id or self.keyring.living(caller.key_id) is not None
+
+    async def _look(self, connection: HTTPConnection) -> Caller:
+        if self.settings.serve.auth != "open":
+            await self.keyring.refresh()
+        if not self._asks(client_in(connection.scope)):
+            return EVERYONE
+        if "authorization" in connection.headers:
+            return caller_of_key(self.keyring.find(bearer_of(connection.headers)))
+        if "token" in connection.query_params and is_looking(connection):
+            return self._by_token(connection.query_params["token"])
+        email = sessions.read(self.signer, connection.cookies, connection.url.scheme, self.clock())
+        if email is not None:
+            check_own_page(connection)
+            return self._guest(email)
+        raise Unauthorised(WANTED)
+
+    def _asks(self, client: str) -> bool:
+        auth = self.settings.serve.auth
+        if auth != "auto":
+            return auth == "keys"
+        return self.keyring.has_keys or self.settings.oidc is not None or not (self.is_insecure or is_near(client))
+
+    def _by_token(self, shown: str) -> Caller:
+        token = tokens.read(self.signer, shown, self.clock())
+        if token is not None and token.email:
+            return replace(self._guest(token.email), roles=frozenset({USER}), is_token=True)
+        key = self.keyring.living(token.key_id) if token is not None else None
+        if token is None or key is None:
+            raise Unauthorised("the token is unknown or has expired: ask POST /v1/tokens for another", field="token")
+        return Caller(token.tenant, frozenset({USER}), key_id=key.id, is_token=True)
+
+    def _guest(self, email: str) -> Caller:
+        oidc = self.settings.oidc
+        roles = sessions.Guests(oidc).roles_of(email) if oidc is not None else None
+        if roles is None:
+            raise Unauthorised(f"{email} may no longer sign in here")
+        return Caller(email, roles, email=email)
+
+
+class UnreadBody:
+    """ASGI: nothing is read of a body before its sender is known; the route then refuses, in its own shape."""
+
+    def __init__(self, app: ASGIApp, look: Callable[[HTTPConnection], Awaitable[Caller]]) -> None:
+        self.app, self.look = app, look
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_first = True
+
+        async def receive_of_known() -> Message:
+            nonlocal is_first
+            if is_first:
+                is_first = False  # later ones are asked by streams, to hear that their client has gone
+                try:
+                    await self.look(HTTPConnection(scope))
+                except DarkroomError:
+                    return NOTHING_MORE
+            return await receive()
+
+        await self.app(scope, receive_of_known if scope["type"] == "http" else receive, send)
+
+
+def bearer_of(headers: Headers) -> str:
+    """What stands behind `Bearer` (RFC 6750); raises `Unauthorised`."""
+    [said, *others] = headers.getlist("authorization")
+    scheme, _, shown = said.partition(" ")
+    if scheme.lower() != "bearer" or others:
+        raise Unauthorised("the Authorization header must be `Bearer` and an API key, and there must be one of them")
+    return shown.strip()
+
+
+def caller_of_key(key: ApiKey) -> Caller:
+    """The caller that shows this key."""
+    return Caller(
+        tenant=key.tenant,
+        roles=frozenset(key.roles),
+        key_id=key.id,
+        allowance=key.allowance,
+        weight=key.weight,
+        priority_class=key.priority_class,
+    )
+
+
+def is_looking(connection: HTTPConnection) -> bool:
+    """Whether the request changes nothing: GET or a WebSocket."""
+    return connection.scope["type"] == "websocket" or connection.scope["method"] in LOOKING
+
+
+def check_own_page(connection: HTTPConnection) -> None:
+    """Raise `Forbidden` where a browser sends a session's cookie for somebody else's page (CSRF).
+
+    Browsers say the Origin of whatever changes something; Sec-Fetch-Site says the same where they leave it out.
+    """
+    if connection.scope["type"] == "http" and connection.scope["method"] in LOOKING:
+        return
+    said = connection.headers.get("origin")
+    if said is None:
+        is_own = connection.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    else:
+        is_own = said.lower() == Addresses.of(connection).http("").lower()
+    if not is_own:
+        raise Forbidden("with a session's cookie only pages of this server may ask for that", field="Origin")

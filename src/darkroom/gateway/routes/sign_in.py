@@ -1,0 +1,119 @@
+"""People sign in with the issuer of `[oidc]`, and out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse, Response
+
+from ...errors import BadInput, Forbidden, NotFound, Unavailable
+from .. import sessions, sign_in
+from ..answers import Addresses
+from ..parts import AnyHere, At, Gateway
+from ..reception import check_own_page
+from ..refusals import Answer, refusals
+
+router = APIRouter(prefix="/auth", tags=["sign-in"])
+STASH = "darkroom_sign_in"
+CALLBACK = "/auth/callback"
+REDIRECT: dict[int | str, dict[str, Any]] = {303: {"description": "on to the next page"}}
+NOT_KEPT = {"Cache-Control": "no-store"}
+
+
+class Me(BaseModel):
+    """Who asks: `key_id` is null for people who signed in, `email` for keys; both are where nothing is asked for."""
+
+    tenant: str
+    roles: list[str]
+    key_id: str | None
+    email: str | None
+
+
+async def connection_of(connection: HTTPConnection) -> HTTPConnection:
+    """The request itself, for its cookies and the name it called us by."""
+    return connection
+
+
+Connection = Annotated[HTTPConnection, Depends(connection_of)]
+
+
+@router.get(
+    "/login",
+    response_class=Response,
+    status_code=303,
+    responses={**refusals(BadInput, NotFound, Unavailable), **REDIRECT},
+)
+async def login(
+    gateway: At,
+    connection: Connection,
+    after: Annotated[str | None, Query(alias="next", max_length=512, description="a path here to end at")] = None,
+) -> Response:
+    """Go to the issuer, to come back signed in."""
+    addresses = Addresses.of(connection)
+    began = await _sign_in(gateway).begin(addresses.http(CALLBACK), sign_in.local_page(after))
+    answer = RedirectResponse(began.url, 303, NOT_KEPT)
+    _set(answer, connection, STASH, began.stash, sign_in.STASH_S)
+    return answer
+
+
+@router.get(
+    "/callback",
+    response_class=Response,
+    status_code=303,
+    responses={**refusals(BadInput, Forbidden, NotFound, Unavailable), **REDIRECT},
+)
+async def callback(gateway: At, connection: Connection) -> Response:
+    """Where the issuer sends the browser back to."""
+    signing_in, name = _sign_in(gateway), sessions.cookie_name(connection.url.scheme, STASH)
+    said, redirect_uri = dict(connection.query_params), Addresses.of(connection).http(CALLBACK)
+    email, after = await signing_in.finish(said, connection.cookies.get(name, ""), redirect_uri)
+    session_s = signing_in.session_s
+    answer = RedirectResponse(after, 303, NOT_KEPT)
+    cookie = sessions.issue(gateway.signer, email, gateway.clock() + session_s)
+    _set(answer, connection, sessions.COOKIE, cookie, session_s)
+    _set(answer, connection, STASH, "", 0)
+    return answer
+
+
+@router.post("/logout", status_code=204, responses=refusals(Forbidden))
+async def logout(connection: Connection) -> Response:
+    """Forget who signed in, in this browser."""
+    check_own_page(connection)
+    answer = Response(status_code=204)
+    _set(answer, connection, sessions.COOKIE, "", 0)
+    return answer
+
+
+@router.get("/me", response_model=Me, responses=refusals())
+async def me(here: AnyHere) -> Response:
+    """Who you are here."""
+    caller = here.caller
+    said = {
+        "tenant": caller.tenant,
+        "roles": sorted(caller.roles),
+        "key_id": caller.key_id or None,
+        "email": caller.email or None,
+    }
+    return Answer(said, 200, NOT_KEPT)
+
+
+def _sign_in(gateway: Gateway) -> sign_in.SignIn:
+    if gateway.sign_in is None:
+        raise NotFound("nobody can sign in here: darkroom.toml has no [oidc]")
+    return gateway.sign_in
+
+
+def _set(answer: Response, connection: HTTPConnection, name: str, value: str, max_age_s: float) -> None:
+    scheme = connection.url.scheme
+    answer.set_cookie(
+        sessions.cookie_name(scheme, name),
+        value,
+        max_age=int(max_age_s),
+        path="/",  # what the __Host- prefix asks for
+        secure=scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )

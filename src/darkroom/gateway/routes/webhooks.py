@@ -1,0 +1,62 @@
+"""Webhooks: what they are signed with, which calls a job has made, and one more try."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from ...core import Delivery
+from ...errors import Conflict, NotFound, StoreUnavailable
+from .. import schemas
+from ..ids import check_id
+from ..parts import Here, Visit
+from ..refusals import Answer, refusals
+from ..webhooks import shown_secret, told
+
+ASKED = "asked for again"
+
+router = APIRouter(prefix="/v1", tags=["webhooks"])
+
+
+@router.get("/webhooks/default/secret", response_model=schemas.WebhookSecret, responses=refusals())
+async def secret(here: Here) -> Response:
+    """The secret of the caller's tenant. It stays as long as the server's own secret does."""
+    here.caller.check_no_token()
+    key = here.gateway.signer.webhook_key(here.caller.tenant)
+    return Answer({"key": shown_secret(key)}, 200, {"Cache-Control": "no-store"})
+
+
+@router.get(
+    "/jobs/{job_id}/webhooks", response_model=schemas.DeliveryList, responses=refusals(NotFound, StoreUnavailable)
+)
+async def list_deliveries(here: Here, job_id: str) -> Response:
+    """A job's webhook calls with their attempts; none yet for events that have not happened."""
+    return Answer({"object": "list", "data": [told(each) for each in await _deliveries(here, job_id)]})
+
+
+@router.post(
+    "/jobs/{job_id}/webhooks/{delivery_id}/retry",
+    status_code=202,
+    response_model=schemas.DeliveryAnswer,
+    responses=refusals(NotFound, Conflict, StoreUnavailable),
+)
+async def retry(here: Here, job_id: str, delivery_id: str) -> Response:
+    """Try once more, now: a call that was given up, or that waits for its next attempt."""
+    check_id(delivery_id, "webhook call")
+    found = next((each for each in await _deliveries(here, job_id) if each.id == delivery_id), None)
+    if found is None:
+        raise NotFound(f"there is no webhook call {delivery_id!r}", field="delivery_id")
+    if found.state == "delivered":
+        raise Conflict("it has been delivered; its receiver has it", field="delivery_id")
+    gateway, now = here.gateway, here.gateway.clock()
+    made = {"at": now, "status": None, "error": ASKED}
+    noted = await gateway.threads.store(gateway.store.note_delivery, delivery_id, made, now, is_delivered=False)
+    if noted is None:
+        raise NotFound(f"there is no webhook call {delivery_id!r}", field="delivery_id")
+    gateway.sender.wake()
+    return Answer(told(noted), 202)
+
+
+async def _deliveries(here: Visit, job_id: str) -> list[Delivery]:
+    await here.check(job_id)
+    return await here.gateway.threads.store(here.gateway.store.deliveries, job_id)

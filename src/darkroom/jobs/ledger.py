@@ -1,0 +1,63 @@
+"""The verbs beside jobs that stand in the same database: keys, what each has used, webhooks that are to be told.
+
+They are a part of `Store` (store.py): what a transition owes is written in the transaction of that transition.
+
+    insert --checks and reserves--> usage          a job's end --settles--> usage
+    started, succeeded, failed, cancelled --its webhook asks for it--> delivery --sent--> delivered | given up
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from ..core import ApiKey, Artifact, Delivery, Usage
+
+
+class Ledger(Protocol):
+    """Keys, usage, deliveries. `now` is seconds since the epoch, from the caller; each raises `StoreUnavailable`."""
+
+    # Keys.
+
+    def add_key(self, key: ApiKey) -> None:
+        """Store a key; its id is new, or it is a `Conflict`."""
+
+    def keys(self) -> list[ApiKey]:
+        """Every key, revoked ones too, the oldest first."""
+
+    def revoke_key(self, key_id: str, now: float) -> ApiKey | None:
+        """From now on it opens nothing; the key as it is then, None where there is none. The first time stays."""
+
+    # Usage: kept by the key that a job came with; jobs without one are not counted.
+
+    def usage(self, key_id: str, now: float) -> Usage:
+        """What the key has used by now: its live jobs, and today's device seconds and dollars.
+
+        A day is one of UTC. A job's prediction (`cost_s`, `cost_usd`) is reserved on the day of its insert and, at its
+        end, replaced there by what its metrics say (device_s, cost_usd); a job that ended without them used none.
+        """
+
+    # Webhooks.
+
+    def due_deliveries(self, now: float, limit: int, hold_s: float) -> list[Delivery]:
+        """Up to `limit` pending deliveries whose time has come, the earliest first; nobody else is given them for
+        `hold_s`."""
+
+    def note_delivery(
+        self, delivery_id: str, attempt: Mapping[str, Any], next_at: float | None, *, is_delivered: bool
+    ) -> Delivery | None:
+        """Append an attempt (JSON, with its time `at`). Delivered; else to be tried again at `next_at`, or given up
+        where that is None; what was delivered stays so. None where its job has been deleted meanwhile."""
+
+    def deliveries(self, job_id: str) -> list[Delivery]:
+        """A job's deliveries with their attempts, the oldest first; they are forgotten with it."""
+
+    # Room.
+
+    def stored_bytes(self) -> int:
+        """The sizes of all artifacts together."""
+
+    def prune_bytes(self, most_bytes: int, now: float) -> list[Artifact]:
+        """Forget the final jobs that ended first until artifacts take at most that many bytes; at most `FETCH_LIMIT`
+        jobs at once. Returns the artifacts to remove. Uploads and live jobs stay, whatever they take, and so do final
+        jobs that hold no bytes."""

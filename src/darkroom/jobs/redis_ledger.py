@@ -1,0 +1,91 @@
+"""The verbs beside jobs on Redis: keys, usage, webhooks, room; docs/architecture/03-redis.md has their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..core import ApiKey, Artifact, Delivery, Usage
+from ..errors import Conflict
+from . import redis_rows
+from .allowances import day_of, wait_s
+from .redis_link import Link, token
+from .rows import dump
+from .store import FETCH_LIMIT
+
+LOOK = 100  # final jobs looked at, and perhaps forgotten, in one script
+
+
+class RedisLedger:
+    """The verbs of `Ledger` over a link."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    # Keys.
+
+    def add_key(self, key: ApiKey) -> None:
+        """See `Ledger`."""
+        revoked_at = "" if key.revoked_at is None else key.revoked_at
+        if not self._link.run("add_key", key.id, key.created_at, redis_rows.key_line(key), revoked_at, token()):
+            raise Conflict(f"there is a key {key.id} already", field="id")
+
+    def keys(self) -> list[ApiKey]:
+        """See `Ledger`."""
+        return [redis_rows.key_of(values) for values in self._link.run("keys")]
+
+    def revoke_key(self, key_id: str, now: float) -> ApiKey | None:
+        """See `Ledger`."""
+        values = self._link.run("revoke_key", key_id, now)
+        return None if values is None else redis_rows.key_of(values)
+
+    # Usage.
+
+    def usage(self, key_id: str, now: float) -> Usage:
+        """See `Ledger`."""
+        key = self._link.key
+        live, spent, rate = self._link.call_all(
+            ("SCARD", key("live", key_id)),
+            ("HMGET", key("usage", key_id, str(day_of(now))), "device", "usd"),
+            ("HMGET", key("rate", key_id), "arrival_at", "interval_s"),
+        )
+        device_s, usd = (max(0, int(value or 0)) / 1e9 for value in spent)
+        left_s = wait_s(float(rate[0]), float(rate[1]), now) if rate[0] else 0.0
+        return Usage(int(live), device_s, usd, now + left_s if left_s else 0.0)
+
+    # Webhooks.
+
+    def due_deliveries(self, now: float, limit: int, hold_s: float) -> list[Delivery]:
+        """See `Ledger`."""
+        rows = self._link.run("due_deliveries", now, min(limit, FETCH_LIMIT), now + hold_s, token())
+        return [redis_rows.delivery_of(row) for row in rows]
+
+    def note_delivery(
+        self, delivery_id: str, attempt: Mapping[str, Any], next_at: float | None, *, is_delivered: bool
+    ) -> Delivery | None:
+        """See `Ledger`."""
+        words = (dump(dict(attempt)), "" if next_at is None else next_at, int(is_delivered), token())
+        row = self._link.run("note_delivery", delivery_id, *words)
+        return redis_rows.delivery_of(row) if row else None
+
+    def deliveries(self, job_id: str) -> list[Delivery]:
+        """See `Ledger`."""
+        return [redis_rows.delivery_of(row) for row in self._link.run("deliveries", job_id)]
+
+    # Room.
+
+    def stored_bytes(self) -> int:
+        """See `Ledger`."""
+        return int(self._link.run("stored_bytes"))
+
+    def prune_bytes(self, most_bytes: int, now: float) -> list[Artifact]:
+        """See `Ledger`."""
+        lines: list[str] = []
+        passed = forgotten = is_done = 0
+        while not is_done and forgotten < FETCH_LIMIT:
+            words = (most_bytes, passed, LOOK, FETCH_LIMIT - forgotten)
+            is_done, kept, gone, removed = self._link.run("prune_bytes", *words)
+            lines += removed
+            passed += kept
+            forgotten += gone
+        return [redis_rows.artifact_of(line) for line in lines]

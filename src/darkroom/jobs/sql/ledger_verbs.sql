@@ -1,0 +1,91 @@
+-- What is asked of the job database about keys, usage, webhooks and room; as in verbs.sql.
+
+-- name: add_key
+-- A new key; no row where the id is taken.
+INSERT INTO api_key (
+    id, tenant, name, roles, secret_hash, created_at, priority_class, weight, allowance, expires_at, revoked_at
+) VALUES (
+    :id, :tenant, :name, :roles, :secret_hash, :created_at, :priority_class, :weight, :allowance, :expires_at, :revoked_at
+)
+ON CONFLICT (id) DO NOTHING
+RETURNING 1;
+
+-- name: keys
+-- Every key.
+SELECT * FROM api_key ORDER BY created_at, id;
+
+-- name: revoke_key
+-- The first time stays.
+UPDATE api_key SET revoked_at = coalesce(revoked_at, :now) WHERE id = :id RETURNING *;
+
+-- name: live_jobs
+-- How many jobs of a key are scheduled, queued or running.
+SELECT count(*) AS jobs FROM job INDEXED BY job_key
+WHERE key_id = :key_id AND key_id != '' AND state IN ('scheduled', 'queued', 'running');
+
+-- name: used
+-- What a key has used on a day.
+SELECT device, usd FROM usage WHERE key_id = :key_id AND day = :day;
+
+-- name: reserve
+-- A new job's prediction.
+INSERT INTO usage (key_id, day, device, usd) VALUES (:key_id, :day, :device, :usd)
+ON CONFLICT (key_id, day) DO UPDATE SET device = device + excluded.device, usd = usd + excluded.usd;
+
+-- name: settle
+-- The prediction of a job that ends is replaced by what it took, unless the day is forgotten.
+UPDATE usage SET device = max(0, device + :device), usd = max(0, usd + :usd) WHERE key_id = :key_id AND day = :day;
+
+-- name: forget_old_usage
+-- Days before one.
+DELETE FROM usage WHERE day < :day;
+
+-- name: rate
+-- When a key's next job would be on time.
+SELECT arrival_at, interval_s FROM rate WHERE key_id = :key_id;
+
+-- name: set_rate
+-- A job has come.
+INSERT INTO rate (key_id, arrival_at, interval_s) VALUES (:key_id, :arrival_at, :interval_s)
+ON CONFLICT (key_id) DO UPDATE SET arrival_at = excluded.arrival_at, interval_s = excluded.interval_s;
+
+-- name: owe
+-- A webhook call for an event of a job, once.
+INSERT INTO delivery (id, job_id, url, event, due_at, created_at) VALUES (:id, :job_id, :url, :event, :now, :now)
+ON CONFLICT DO NOTHING;
+
+-- name: due_deliveries
+-- Webhook calls whose time has come.
+SELECT id FROM delivery WHERE state = 'pending' AND due_at <= :now ORDER BY due_at, ins LIMIT :limit;
+
+-- name: hold_delivery
+-- Give it to nobody else for a while.
+UPDATE delivery SET due_at = :until WHERE id = :id RETURNING *;
+
+-- name: note_delivery
+-- An attempt was made; what has been delivered stays so.
+UPDATE delivery
+SET attempts = json_insert(attempts, '$[#]', json(:attempt)),
+    state = CASE WHEN :is_delivered OR state = 'delivered' THEN 'delivered'
+                 WHEN :next_at IS NULL THEN 'given_up' ELSE 'pending' END,
+    due_at = coalesce(:next_at, due_at)
+WHERE id = :id
+RETURNING *;
+
+-- name: deliveries
+-- A job's webhook calls.
+SELECT * FROM delivery WHERE job_id = :job_id ORDER BY ins;
+
+-- name: forget_deliveries_of
+-- Forget a job's webhook calls.
+DELETE FROM delivery WHERE job_id = :job_id;
+
+-- name: stored_bytes
+-- The sizes of all artifacts together.
+SELECT stored_bytes FROM pulse;
+
+-- name: ended_with_artifacts
+-- Final jobs that hold bytes, those that ended first. The time is there for the index: it is always after 0.
+SELECT * FROM job INDEXED BY job_ended
+WHERE ended_at > 0 AND EXISTS (SELECT 1 FROM artifact WHERE artifact.job_id = job.id)
+ORDER BY ended_at LIMIT :limit;

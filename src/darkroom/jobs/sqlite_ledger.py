@@ -1,0 +1,109 @@
+"""The files of a SQLite store, and the verbs beside jobs: keys, usage, webhooks, room (ledger.py)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..core import ApiKey, Artifact, Delivery, Usage
+from ..errors import Conflict
+from . import sqlite_dues as dues
+from . import sqlite_transitions as transitions
+from .rows import artifact_of, delivery_of, dump, key_of, values_of_key
+from .sqlite_events import Events
+from .sqlite_files import open_jobs
+from .sqlite_statements import first, run
+from .store import FETCH_LIMIT
+
+
+class SqliteLedger:
+    """Jobs in one file, events in a second one beside it; `ledger.Ledger` says what each verb promises."""
+
+    def __init__(self, path: Path) -> None:
+        self._jobs = open_jobs(path)
+        try:
+            self._events = Events(path.with_name(f"{path.stem}-events{path.suffix}"), self._jobs)
+        except BaseException:
+            self._jobs.close()
+            raise
+        self._events.deliver()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """One transition: its transaction, and then its events to those who listen."""
+        with self._jobs.writing() as db:
+            before = db.total_changes
+            yield db
+            if db.total_changes != before:
+                run(db, "empty_outbox", id=self._events.delivered)
+        self._events.deliver()
+
+    # Keys.
+
+    def add_key(self, key: ApiKey) -> None:
+        with self._jobs.writing() as db:
+            if first(db, "add_key", **values_of_key(key)) is None:
+                raise Conflict(f"there is a key {key.id} already", field="id")
+
+    def keys(self) -> list[ApiKey]:
+        with self._jobs.reading() as db:
+            return [key_of(row) for row in run(db, "keys")]
+
+    def revoke_key(self, key_id: str, now: float) -> ApiKey | None:
+        with self._jobs.writing() as db:
+            row = first(db, "revoke_key", id=key_id, now=now)
+            return None if row is None else key_of(row)
+
+    # Usage.
+
+    def usage(self, key_id: str, now: float) -> Usage:
+        with self._jobs.snapshot() as db:
+            spent = dues.used_today(db, key_id, now)
+            return Usage(dues.live_jobs(db, key_id), *spent, dues.next_job_at(db, key_id, now))
+
+    # Webhooks.
+
+    def due_deliveries(self, now: float, limit: int, hold_s: float) -> list[Delivery]:
+        limit = min(limit, FETCH_LIMIT)
+        with self._jobs.reading() as db:  # most looks find nothing, and need no lock for it
+            if not run(db, "due_deliveries", now=now, limit=limit):
+                return []
+        with self._jobs.writing() as db:
+            due = run(db, "due_deliveries", now=now, limit=limit)
+            return [delivery_of(run(db, "hold_delivery", id=one["id"], until=now + hold_s)[0]) for one in due]
+
+    def note_delivery(
+        self, delivery_id: str, attempt: Mapping[str, Any], next_at: float | None, *, is_delivered: bool
+    ) -> Delivery | None:
+        noted = {"attempt": dump(dict(attempt)), "next_at": next_at, "is_delivered": is_delivered}
+        with self._jobs.writing() as db:
+            row = first(db, "note_delivery", id=delivery_id, **noted)
+            return None if row is None else delivery_of(row)
+
+    def deliveries(self, job_id: str) -> list[Delivery]:
+        with self._jobs.reading() as db:
+            return [delivery_of(row) for row in run(db, "deliveries", job_id=job_id)]
+
+    # Room.
+
+    def stored_bytes(self) -> int:
+        with self._jobs.reading() as db:
+            return int(run(db, "stored_bytes")[0]["stored_bytes"])
+
+    def prune_bytes(self, most_bytes: int, now: float) -> list[Artifact]:
+        if self.stored_bytes() <= most_bytes:
+            return []
+        gone: list[Artifact] = []
+        forgotten: list[str] = []
+        with self._changing() as db:
+            for row in run(db, "ended_with_artifacts", limit=FETCH_LIMIT):
+                if run(db, "stored_bytes")[0]["stored_bytes"] <= most_bytes:
+                    break
+                gone += [artifact_of(one) for one in run(db, "artifacts_of", ids=dump([row["id"]]))]
+                forgotten.append(row["id"])
+                transitions.forget(db, row)
+        self._events.forget(forgotten)
+        return gone

@@ -1,0 +1,122 @@
+"""How much room artifacts take, and making some."""
+
+from __future__ import annotations
+
+import pytest
+
+from darkroom.core import Artifact, Job
+from darkroom.jobs.store import Store
+from tests.contract.making import NOW, artifact, claimant, fetch, insert_one, lease, new_job, running
+
+
+def made(store: Store, at: float, *sizes: int, **fields: object) -> Job:
+    """A job that succeeded at that time with artifacts of these sizes."""
+    job = running(store, NOW, **fields)
+    return store.complete(lease(job), [artifact(job, size=size) for size in sizes], {}, at)
+
+
+def upload(store: Store, size: int) -> Artifact:
+    """An upload of that size."""
+    one = artifact(size=size)
+    store.add_artifact(one)
+    return one
+
+
+def test_nothing_takes_no_room(store: Store) -> None:
+    assert store.stored_bytes() == 0
+
+
+def test_outputs_and_uploads_take_room(store: Store) -> None:
+    made(store, NOW, 100, 20)
+    upload(store, 3)
+    made(store, NOW, 4000)
+    assert store.stored_bytes() == 4123
+
+
+def test_a_size_past_32_bits_is_counted(store: Store) -> None:
+    upload(store, 5_000_000_000)
+    upload(store, 1)
+    assert store.stored_bytes() == 5_000_000_001
+
+
+def test_what_goes_takes_no_room(store: Store) -> None:
+    deleted, pruned, left = (made(store, NOW + turn, 10**turn) for turn in range(3))
+    one, old = upload(store, 1000), upload(store, 10_000)
+    store.delete(deleted.id)
+    assert store.stored_bytes() == 11_110
+    store.prune(NOW + 2, 0, NOW + 2)
+    assert store.get(pruned.id) is None
+    assert store.stored_bytes() == 11_100
+    store.delete_artifact(one.id)
+    store.delete_artifact(one.id)
+    assert store.stored_bytes() == 10_100
+    store.delete_artifact(left.outputs[0].id)
+    assert store.stored_bytes() == 10_000
+    assert store.prune(0, NOW + 1, NOW + 2) == [old]
+    assert store.stored_bytes() == 0
+    store.delete(left.id)
+    assert store.stored_bytes() == 0
+
+
+def test_a_completion_that_is_refused_takes_no_room(store: Store) -> None:
+    job = running(store)
+    store.complete(lease(job), [artifact(job, size=5)], {}, NOW)
+    with pytest.raises(Exception, match="no longer"):
+        store.complete(lease(job), [artifact(job, size=7)], {}, NOW)
+    assert store.stored_bytes() == 5
+
+
+def test_the_jobs_that_ended_first_make_room(store: Store) -> None:
+    second, first, third = (made(store, NOW + at, 100, 1) for at in (2, 1, 3))
+    assert store.prune_bytes(303, NOW + 9) == []
+    assert store.prune_bytes(250, NOW + 9) == list(first.outputs)
+    assert (store.get(first.id), store.events(first.id, 0)) == (None, [])
+    assert (fetch(store, second), fetch(store, third)) == (second, third)
+    assert store.stored_bytes() == 202
+    assert store.prune_bytes(0, NOW + 9) == [*second.outputs, *third.outputs]
+    assert store.stored_bytes() == 0
+    assert store.prune_bytes(0, NOW + 9) == []
+
+
+def test_no_more_jobs_go_than_must(store: Store) -> None:
+    jobs = [made(store, NOW + turn, 10) for turn in range(5)]
+    assert store.prune_bytes(20, NOW + 9) == [job.outputs[0] for job in jobs[:3]]
+    assert store.prune_bytes(20, NOW + 9) == []
+
+
+def test_uploads_and_live_jobs_stay_whatever_they_take(store: Store) -> None:
+    old = made(store, NOW, 10)
+    picture = upload(store, 1000)
+    waiting = insert_one(store, input={"image": picture.id})
+    assert store.prune_bytes(500, NOW + 9) == list(old.outputs)
+    assert store.artifact(picture.id) == picture
+    assert fetch(store, waiting) == waiting
+    assert store.stored_bytes() == 1000
+
+
+def test_jobs_that_hold_no_bytes_make_no_room_and_stay(store: Store) -> None:
+    cancelled = insert_one(store)
+    store.cancel(cancelled.id, NOW)
+    first, emptied, second = (made(store, NOW + turn, 10) for turn in range(1, 4))
+    store.delete_artifact(emptied.outputs[0].id)
+    assert store.prune_bytes(0, NOW + 9) == [*first.outputs, *second.outputs]
+    assert store.get(cancelled.id) is not None
+    assert store.get(emptied.id) is not None
+
+
+def test_a_job_that_makes_room_takes_its_key_along(store: Store) -> None:
+    first = made(store, NOW, 10, idempotency_key="k", digest="d")
+    store.prune_bytes(0, NOW + 9)
+    assert insert_one(store, idempotency_key="k", digest="other").id != first.id
+
+
+@pytest.mark.slow
+def test_a_thousand_jobs_at_once_make_room(store: Store) -> None:
+    jobs = [new_job() for _ in range(1050)]
+    store.insert(jobs, NOW)
+    for job in store.claim(claimant(), 1000, NOW) + store.claim(claimant(), 1000, NOW):
+        store.complete(lease(job), [artifact(job, size=1)], {}, NOW)
+    assert store.stored_bytes() == 1050
+    gone = len(store.prune_bytes(0, NOW + 1))
+    assert 900 <= gone <= 1000
+    assert gone + len(store.prune_bytes(0, NOW + 1)) == 1050

@@ -1,0 +1,80 @@
+"""The load of `darkroom bench` against a real gateway whose worker the test plays, or leaves out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from darkroom import AsyncClient, errors
+from darkroom.bench.load import Load, Progress
+from darkroom.bench.plan import Arrivals, Mix, at_once, plan_of
+from darkroom.jobs.store import JobFilter
+
+from .gateway_site import Site, open_site
+
+MIX = Mix((4,))
+
+
+@asynccontextmanager
+async def loading(site: Site, mix: Mix = MIX) -> AsyncIterator[Load]:
+    async with AsyncClient(site.url, retries=0) as submitting, AsyncClient(site.url) as following:
+        yield Load(submitting, following, mix)
+
+
+def states(site: Site) -> list[str]:
+    return [job.state.value for job in site.store.list_jobs(JobFilter()).jobs]
+
+
+def test_arrivals_wait_for_nobody_and_an_interrupt_leaves_no_work(tmp_path: Path) -> None:
+    plan = plan_of(Arrivals("poisson", 20.0, requests=12), MIX, seed=1)
+
+    async def play(site: Site) -> Progress:
+        told: list[Progress] = []
+        async with loading(site) as load:
+            running = asyncio.create_task(load.run(plan, told.append))
+            end = time.monotonic() + 60
+            while len(states(site)) < len(plan):  # nothing ever ends, and all are sent
+                assert time.monotonic() < end
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        return told[-1]
+
+    with open_site(tmp_path) as site:
+        last = asyncio.run(play(site))
+        assert (last.sent, last.ended) == (12, 0)
+        assert states(site) == ["cancelled"] * 12
+
+
+def test_what_is_refused_is_a_figure_and_is_not_sent_again(tmp_path: Path) -> None:
+    async def play(site: Site) -> None:
+        async with loading(site) as load:
+            running = asyncio.create_task(load.run(at_once(6, MIX, seed=1), lambda _: None))
+            while len(states(site)) < 2:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(1.5)  # who asked again would be in the queue by now
+            for job in site.store.list_jobs(JobFilter()).jobs:
+                site.store.cancel(job.id, time.time())
+            codes = [outcome.code for outcome in await running]
+        assert sorted(code or "" for code in codes) == ["cancelled"] * 2 + ["queue_full"] * 4
+        assert len(states(site)) == 2
+
+    with open_site(tmp_path, max_queued=2) as site:
+        asyncio.run(play(site))
+
+
+def test_without_anybody_to_tell_the_first_failure_is_raised(tmp_path: Path) -> None:
+    async def play(site: Site) -> None:
+        async with loading(site, Mix((4,), model="nobody")) as load:
+            with pytest.raises(errors.UnknownModel):
+                await load.capacity()
+
+    with open_site(tmp_path) as site:
+        asyncio.run(play(site))

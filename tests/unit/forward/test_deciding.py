@@ -1,0 +1,88 @@
+"""How many jobs a forwarder takes, what it asks for over there, and what it learns from those that ended."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from darkroom.config import PresetSettings
+from darkroom.core import Job
+from darkroom.forward.attempt import Attempt
+from darkroom.forward.backend import Backend
+from darkroom.forward.chain import wish_of
+from darkroom.forward.claims import MOST_IN_FLIGHT, MOST_WAITING, how_many
+from darkroom.forward.pace import Pace, learned, pace_of
+from darkroom.models.layout import Layout
+from darkroom.models.offer import Offer
+from tests.unit.worker.jobs import running_job
+
+
+def attempt(*, has_started: bool = False, **said: Any) -> Attempt:
+    made = Attempt(running_job(**said), cast(Backend, None))
+    made.started_at = 1.0 if has_started else None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("waiting", "begun", "wanted"),
+    [(0, 0, 16), (10, 0, 6), (16, 0, 0), (16, 40, 0), (0, 120, 8), (3, MOST_IN_FLIGHT, 0)],
+)
+def test_what_waits_over_there_is_bounded_and_so_is_the_whole(waiting: int, begun: int, wanted: int) -> None:
+    attempts = [attempt() for _ in range(waiting)] + [attempt(has_started=True) for _ in range(begun)]
+    assert how_many(attempts) == wanted
+    assert waiting + wanted <= MOST_WAITING
+
+
+def test_a_suspect_goes_alone() -> None:
+    assert how_many([attempt(is_suspect=True)]) == 0
+
+
+def offer(**presets: PresetSettings) -> Offer:
+    return Offer("hidden", Layout("P"), (), (256, 256), presets, 1)
+
+
+FULL = PresetSettings(num_inference_steps=30, guidance_scale=4.0, solver="ddim")
+OPEN = PresetSettings(num_inference_steps=4)
+
+
+def job(**inputs: Any) -> Job:
+    return running_job(input={"prompt": "a lake", "seed": 7, "num_inference_steps": 4, **inputs}, priority=2)
+
+
+def test_what_a_preset_left_to_the_pipeline_is_left_to_it_over_there() -> None:
+    wish = wish_of(job(), "there", offer(quality=FULL, fast=OPEN))
+    assert wish["preset"] == "fast"
+    assert "guidance_scale" not in wish
+
+
+@pytest.mark.parametrize("inputs", [{"guidance_scale": 2.0, "solver": "ddim"}, {}])
+def test_no_preset_is_named_where_none_is_needed_or_fits(inputs: dict[str, Any]) -> None:
+    assert "preset" not in wish_of(job(**inputs), "there", offer(quality=FULL))
+
+
+def test_the_wish_is_the_job_without_its_pictures() -> None:
+    wish = wish_of(job(image="art-1", strength=0.5, solver="ddim", guidance_scale=1.0), "there", offer(quality=FULL))
+    assert {name: wish[name] for name in ("model", "task", "priority", "seed", "strength", "solver")} == {
+        "model": "there",
+        "task": "text-to-image",
+        "priority": 2,
+        "seed": 7,
+        "strength": 0.5,
+        "solver": "ddim",
+    }
+    assert "image" not in wish
+    assert wish["idempotency_key"] == "forward-j1-1"
+
+
+def test_a_pace_is_of_one_step_one_row_and_the_rest() -> None:
+    asked = job(num_images_per_prompt=2, guidance_scale=4.0)
+    pace = pace_of(asked, {"denoise_s": 2.0, "device_s": 0.8}, 3.0)
+    assert pace == Pace(step_s=0.5, rest_s=1.0, row_s=0.05)
+    assert pace.rows == 10
+    assert learned(None, pace) == pace
+    assert learned(pace, Pace(1.0, 1.0, 0.05)).step_s == pytest.approx(0.6)
+
+
+def test_a_job_without_figures_teaches_nothing() -> None:
+    assert pace_of(job(), {}, 3.0) is None
