@@ -12,6 +12,9 @@ PIP_RETRIES ?= 10
 PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_DISABLE_PIP_VERSION_CHECK
 
+# A file of tests stays with one process: its fixtures are dear. More processes than this only take memory.
+ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev serve demo test check format lint types imports budgets docs fix bench-engine bench-service soak real-parts train-landscapes clean
 
@@ -41,11 +44,11 @@ demo: setup ## an image from the model that ships: sunset.png
 	$(BIN)/darkroom generate "A beautiful sunset over mountains" -o sunset.png
 
 test: setup-dev real-parts ## the fast tests
-	$(PYTHON) -m pytest -m "not slow"
+	$(PYTHON) -m pytest $(ON_ALL_CORES) -m "not slow"
 
 # What is quick to fail runs first; the tests run last, so that their closing line is the last thing to read.
 check: real-parts format lint types imports budgets docs ## everything that must hold before a commit
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(ON_ALL_CORES)
 
 # Programs that tests run for real. Without root or apt they are left out, and what needs them skips with its reason.
 real-parts:

@@ -66,6 +66,9 @@ def export_model(budget_s: float = 0.0, folder: Path = BUNDLED) -> None:
     """Save the averaged weights with the presets beside them; the model card stays as it is."""
     pipeline = load_pipeline().to(torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
+    # transformers loads in the precision that its configuration names, diffusers in float32: let both be the same.
+    encoder = folder / "text_encoder" / "config.json"
+    encoder.write_text(json.dumps(json.loads(encoder.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
     vocabulary = cache_folder() / "tokenizer"
     for name in ("vocab.json", "merges.txt"):
         (folder / "tokenizer" / name).write_bytes((vocabulary / name).read_bytes())

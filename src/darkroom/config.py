@@ -145,6 +145,7 @@ class ServeSettings(Frozen):
     max_body_mb: float = Field(default=32.0, gt=0, le=4096)
     max_bodies_mb: float = Field(default=256.0, gt=0)  # of all requests that are being answered
     max_upload_mb: float = Field(default=24.0, gt=0, le=4096)
+    max_uploads_mb_per_tenant: float = Field(default=8192.0, gt=0)
     max_pixels: int = Field(default=4096 * 4096, ge=64)
     keep_jobs_h: float = Field(default=24.0 * 30, gt=0)
     keep_uploads_h: float = Field(default=24.0, gt=0)

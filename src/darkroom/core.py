@@ -97,6 +97,7 @@ class Delivery:
     due_at: float
     created_at: float
     attempts: tuple[Mapping[str, Any], ...] = ()
+    tenant: str = ""  # of the job
 
 
 @dataclass(frozen=True)
@@ -241,3 +242,22 @@ class Event:
 
 
 FINAL_EVENTS = frozenset({"succeeded", "failed", "cancelled"})
+
+
+PRIORITY_STEPS = {"low": -1000, "normal": 0, "high": 1000}
+"""A key's priority class puts its jobs a whole step below or above others; what is asked for is -100 to 100."""
+
+
+def effective_priority(priority_class: str, asked: int) -> int:
+    """The priority that the store orders by: the class's step, and what was asked for."""
+    return PRIORITY_STEPS[priority_class] + asked
+
+
+def priority_class_of(priority: int) -> str:
+    """The class of a priority in the store."""
+    return min(PRIORITY_STEPS, key=lambda name: abs(PRIORITY_STEPS[name] - priority))
+
+
+def asked_priority(priority: int) -> int:
+    """What was asked for, of a priority in the store."""
+    return priority - PRIORITY_STEPS[priority_class_of(priority)]

@@ -48,6 +48,10 @@ The message is for a stranger: what is wrong, which field, what is allowed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
 
 class DarkroomError(Exception):
     """Something Darkroom refuses or could not do."""
@@ -325,3 +329,30 @@ class EngineBroken(InvariantBroken):
     """A fault of Darkroom's own has ended the engine; no request is to blame for sure."""
 
     code = "engine_broken"
+
+
+def kind_of(code: str, otherwise: type[DarkroomError]) -> type[DarkroomError]:
+    """The class that brought a code; "internal", which the root has too, is a fault of ours."""
+    if code == InvariantBroken.code:
+        return InvariantBroken
+    return next((kind for kind in every_kind() if vars(kind).get("code") == code), otherwise)
+
+
+def every_kind(root: type[DarkroomError] = DarkroomError) -> Iterator[type[DarkroomError]]:
+    """The tree, parents first."""
+    yield root
+    for child in root.__subclasses__():
+        yield from every_kind(child)
+
+
+def retry_after_s(said: str | None, now: float) -> float | None:
+    """A Retry-After header in seconds (RFC 9110, section 10.2.3: seconds, or a date); None where it says neither."""
+    if said is None:
+        return None
+    if said.isascii() and said.isdigit():
+        return float(said[:12])
+    try:
+        moment = parsedate_to_datetime(said)
+        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None

@@ -19,11 +19,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .config import SafetySettings
-from .errors import ContentRefused, InvalidConfig
+from .errors import BadInput, ContentRefused, InvalidConfig
 
 WORD = re.compile(r"[^\W_]+")
-# Of the default-ignorable code points (UAX 44) those that are no format characters (Cf) already.
-INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+# Of the default-ignorable code points (UAX 44) those that are no format characters (Cf) already; unassigned ones too.
+INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # Cc, but tab and both ends of lines
 MOST_MEMORY = 8 * 2**20  # bytes that one pattern may take, compiled
 Judged = Literal["prompt", "negative_prompt"]
 
@@ -88,6 +91,12 @@ class Rules:
             if any(field in matcher.fields and matcher.finds(said) for matcher in matchers):
                 raise ContentRefused(f"the rules of this service refuse the {field.replace('_', ' ')}", field=field)
 
+    def check_remote(self, model: str, tenant: str) -> None:
+        """Raise `InvalidConfig` where the rules insist on checks of a model whose pictures another service makes."""
+        if self.checked_tenants.get(tenant, self.checked_models.get(model)):
+            text = f"pictures of {model} are to be checked, and another service makes them: say check_images there"
+            raise InvalidConfig(text, field="check_images")
+
     def has_checks(self, model: str, tenant: str, *, has_checker: bool) -> bool:
         """Whether the pictures of such a job are checked: the tenant's word first, then the model's.
 
@@ -115,8 +124,23 @@ def read_rules(said: SafetySettings) -> Rules:
 
 def plain(text: str) -> str:
     """The text as it is judged."""
-    folded = INVISIBLE.sub("", unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode()))
-    return "".join(mark for mark in folded if unicodedata.category(mark) != "Cf")
+    # Taken out before as well, for what is invisible keeps marks from the letters that they belong to.
+    return _visible(unicodedata.normalize("NFKC", _visible(text.encode("utf-8", "replace").decode())))
+
+
+def check_characters(texts: Mapping[str, str]) -> None:
+    """Raise `BadInput` with the field where a text holds control characters but tabs and ends of lines.
+
+    Nobody sees them, tokenizers drop them, and words in two would be words of none for the rules.
+    """
+    for field, text in texts.items():
+        if (found := CONTROL.search(text)) is not None:
+            said = f"{field} must hold no control characters but tab and line ends, and has U+{ord(found[0]):04X}"
+            raise BadInput(said, field=field)
+
+
+def _visible(text: str) -> str:
+    return "".join(mark for mark in INVISIBLE.sub("", text) if unicodedata.category(mark) != "Cf")
 
 
 def phrase_of(text: str) -> str:

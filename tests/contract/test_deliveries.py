@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from darkroom.core import Delivery, Job
+from darkroom.jobs.ledger import ATTEMPTS_KEPT
 from darkroom.jobs.store import Store
 from tests.contract.making import ERROR, LEASE_S, NOW, artifact, claim_one, insert_one, lease, running
 
@@ -50,11 +51,12 @@ def attempt(status: int | None = 500, at: float = NOW) -> dict[str, Any]:
     ],
 )
 def test_an_end_owes_a_call(store: Store, state: str, end: Callable[[Store, Job], Job]) -> None:
-    job = running(store, webhook=URL)
+    job = running(store, webhook=URL, tenant="ü")
     assert store.deliveries(job.id) == []
     end(store, job)
     (call,) = store.deliveries(job.id)
     assert (call.job_id, call.url, call.event, call.state) == (job.id, URL, state, "pending")
+    assert call.tenant == "ü"
     assert (call.due_at, call.created_at, call.attempts) == (NOW + 1, NOW + 1, ())
     assert call.id
 
@@ -206,6 +208,17 @@ def test_what_has_arrived_stays_so(store: Store) -> None:
     (call,) = store.deliveries(job.id)
     assert (call.state, len(call.attempts)) == ("delivered", 2)
     assert due(store, NOW + 10 * HOLD_S) == []
+
+
+def test_of_many_attempts_the_latest_are_kept(store: Store) -> None:
+    job = insert_one(store, webhook=URL)
+    store.cancel(job.id, NOW)
+    name = one_due(store).id
+    made = [attempt(None, NOW + turn) for turn in range(ATTEMPTS_KEPT + 3)]
+    for one in made:
+        store.note_delivery(name, one, NOW + 5, is_delivered=False)
+    (call,) = store.deliveries(job.id)
+    assert list(call.attempts) == made[3:]
 
 
 def test_a_call_given_up_too_early_can_still_arrive(store: Store) -> None:

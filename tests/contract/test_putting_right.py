@@ -92,6 +92,21 @@ def test_a_death_in_company_is_charged_to_none(store: Store, is_known: bool) -> 
         assert back.rank == job.rank
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_a_lost_forwarder_held_is_charged_with_nothing(store: Store, count: int) -> None:
+    insert(store, *[new_job(max_attempts=1) for _ in range(count)])
+    jobs = claim(store, count)
+    cancelled = jobs[1:2]
+    for job in cancelled:
+        store.cancel(job.id, NOW)
+    store.heartbeat(report("w", facts={"kind": "forwarder"}), [lease(job) for job in jobs], NOW)
+    assert sorted(store.rescue(GONE)) == sorted(ids(jobs))
+    assert [fetch(store, job).state for job in cancelled] == [JobState.CANCELLED] * len(cancelled)
+    for job in (jobs[0], *jobs[2:]):
+        back = fetch(store, job)
+        assert (back.state, back.attempt, back.is_suspect, back.errors) == (JobState.QUEUED, 0, False, ())
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 def test_leases_that_run_out_one_after_another_are_one_death(store: Store, is_known: bool) -> None:
     insert(store, *[new_job(max_attempts=1) for _ in range(3)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from darkroom.core import Artifact, Job
+from darkroom.jobs.ledger import UPLOAD_BYTES
 from darkroom.jobs.store import Store
 from tests.contract.making import NOW, artifact, claimant, fetch, insert_one, lease, new_job, running
 
@@ -15,9 +16,9 @@ def made(store: Store, at: float, *sizes: int, **fields: object) -> Job:
     return store.complete(lease(job), [artifact(job, size=size) for size in sizes], {}, at)
 
 
-def upload(store: Store, size: int) -> Artifact:
+def upload(store: Store, size: int, at: float = NOW, **fields: object) -> Artifact:
     """An upload of that size."""
-    one = artifact(size=size)
+    one = artifact(at=at, size=size, **fields)
     store.add_artifact(one)
     return one
 
@@ -92,6 +93,36 @@ def test_uploads_and_live_jobs_stay_whatever_they_take(store: Store) -> None:
     assert store.artifact(picture.id) == picture
     assert fetch(store, waiting) == waiting
     assert store.stored_bytes() == 1000
+
+
+def test_old_uploads_that_nobody_needs_go_before_any_job(store: Store) -> None:
+    old = made(store, NOW, 10)
+    needed, second, first, fresh = (upload(store, 100, at) for at in (NOW, NOW + 2, NOW + 1, NOW + 3600))
+    insert_one(store, input={"image": needed.id})
+    now = NOW + 3600 + 3
+    assert store.prune_bytes(400, now) == [first]
+    assert store.prune_bytes(310, now) == []
+    assert store.prune_bytes(150, now) == [second, *old.outputs]
+    assert store.prune_bytes(0, now) == []
+    assert (store.artifact(needed.id), store.artifact(fresh.id)) == (needed, fresh)
+    assert store.stored_bytes() == 200
+
+
+def test_what_a_tenant_has_uploaded_is_summed_and_small_ones_count_as_a_block(store: Store) -> None:
+    job = running(store)
+    store.complete(lease(job), [artifact(job, size=10**6)], {}, NOW)
+    assert store.uploaded_bytes("t") == 0
+    one, other = upload(store, 1), upload(store, 5_000_000_000, tenant="ü")
+    upload(store, 5000, NOW + 9)
+    assert (store.uploaded_bytes("t"), store.uploaded_bytes("ü")) == (UPLOAD_BYTES + 5000, 5_000_000_000)
+    store.delete_artifact(one.id)
+    store.delete_artifact(one.id)
+    store.delete_artifact(job.id)
+    assert store.uploaded_bytes("t") == 5000
+    assert store.prune(0, NOW + 5, NOW + 9) == [other]
+    assert (store.uploaded_bytes("t"), store.uploaded_bytes("ü")) == (5000, 0)
+    store.prune_bytes(0, NOW + 2 * 3600)
+    assert store.uploaded_bytes("t") == 0
 
 
 def test_jobs_that_hold_no_bytes_make_no_room_and_stay(store: Store) -> None:

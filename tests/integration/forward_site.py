@@ -26,7 +26,9 @@ from darkroom.worker.events import WorkerEvent
 
 from .gateway_site import PATIENCE_S, Site, running, wait_until
 
-SERVE = "models = ['hidden']\nlease_s = 3.0\nheartbeat_s = 0.5\nretry_s = 0.1\ndrain_s = 1.0\n"
+SERVE = (
+    "models = ['hidden']\nlease_s = 3.0\nheartbeat_s = 0.5\nretry_s = 0.1\ndrain_s = 1.0\nprice_per_hour_usd = 7.2\n"
+)
 
 
 def settings_for(home: Path, url: str, said: str = "", serve: str = SERVE) -> Settings:

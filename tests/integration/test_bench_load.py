@@ -15,6 +15,7 @@ from darkroom.bench.load import Load, Progress
 from darkroom.bench.plan import Arrivals, Mix, at_once, plan_of
 from darkroom.jobs.store import JobFilter
 
+from .cutting_proxy import CuttingProxy, cutting
 from .gateway_site import Site, open_site
 
 MIX = Mix((4,))
@@ -51,6 +52,46 @@ def test_arrivals_wait_for_nobody_and_an_interrupt_leaves_no_work(tmp_path: Path
         last = asyncio.run(play(site))
         assert (last.sent, last.ended) == (12, 0)
         assert states(site) == ["cancelled"] * 12
+
+
+def test_an_interrupt_leaves_no_work_of_a_submission_that_is_under_way(tmp_path: Path) -> None:
+    async def play(site: Site, proxy: CuttingProxy) -> None:
+        async with AsyncClient(proxy.url, retries=0) as submitting, AsyncClient(site.url) as following:
+            load = Load(submitting, following, MIX)
+            running = asyncio.create_task(load.run(at_once(3, MIX, seed=1), lambda _: None))
+            while len(states(site)) < 3:
+                await asyncio.sleep(0.02)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+
+    def hold_back(asked: str, before: bytes, now: bytes) -> None:
+        time.sleep(1.0)  # the job is there, and nobody knows its id
+
+    with open_site(tmp_path) as site, cutting(site.url) as proxy:
+        proxy.rule = hold_back
+        asyncio.run(play(site, proxy))
+        assert states(site) == ["cancelled"] * 3
+
+
+def test_the_first_step_is_one_that_is_done_and_no_claim(tmp_path: Path) -> None:
+    async def play(site: Site) -> None:
+        async with loading(site) as load:
+            running = asyncio.create_task(load.run(at_once(2, MIX, seed=1), lambda _: None))
+            while len(states(site)) < 2:
+                await asyncio.sleep(0.02)
+            (_, first), (_, second) = site.claim(), site.claim()
+            site.complete(second)
+            await asyncio.sleep(1.0)
+            site.step(first, 1)
+            await asyncio.sleep(0.3)
+            site.complete(first)
+            delays = [outcome.first_step_s for outcome in await running]
+        assert sorted(delay is None for delay in delays) == [False, True]
+        assert max(delay or 0.0 for delay in delays) >= 1.0
+
+    with open_site(tmp_path) as site:
+        asyncio.run(play(site))
 
 
 def test_what_is_refused_is_a_figure_and_is_not_sent_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -68,6 +69,25 @@ def test_a_cancelled_job_ends(here: Path, service: Service, capsys: pytest.Captu
     wait_until(lambda: service.job(job_id)["state"] == "cancelled")
 
 
+@pytest.mark.parametrize("wish", [["--wait"], ["-o", "hills.png"]])
+def test_a_job_that_somebody_else_cancels_is_no_success(here: Path, service: Service, wish: list[str]) -> None:
+    name = f"hills at dawn {wish[0]}"
+
+    def cancel() -> None:
+        def mine() -> list[str]:
+            listed = httpx.get(f"{service.url}/v1/jobs").json()["data"]
+            return [job["id"] for job in listed if job["input"]["prompt"] == name]
+
+        wait_until(lambda: bool(mine()))
+        httpx.post(f"{service.url}/v1/jobs/{mine()[0]}/cancel")
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(cancel)
+        assert run(["submit", name, "--steps", "900", "--solver", "ddim", *wish]) == 1
+        done.result(60)
+    assert not (here / "hills.png").exists()
+
+
 def test_a_bench_says_what_the_service_bore(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["bench", "--rate", "4", "--requests", "6", "--steps", "2,3", "--json", "bench.json", "--seed", "1"]
     assert run(words) == 0
@@ -92,10 +112,13 @@ def test_a_bench_measures_the_capacity_and_counts_what_is_refused(
 ) -> None:
     monkeypatch.setattr("darkroom.bench.load.CAPACITY_REQUESTS", 4)
     words = ["bench", "--arrivals", "burst", "--burst-size", "3", "--requests", "3", "--load", "0.5", "--steps", "2"]
+    words += ["--json", "burst.json"]
     assert run(words) == 0
     said = capsys.readouterr()
     assert "capacity" in said.out
     assert "burst arrivals" in said.out
+    found = json.loads((here / "burst.json").read_text())
+    assert found["asked"]["arrivals"]["rate"] == found["rate_per_s"] == 0.5 * found["capacity_per_s"]
     assert run(["bench", "--rate", "1", "--requests", "1", "--model", "nobody"]) == 2
     assert "[--model]" in capsys.readouterr().err
 

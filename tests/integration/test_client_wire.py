@@ -20,7 +20,7 @@ from darkroom.jobs.store import JobFilter
 from .cutting_proxy import CuttingProxy, Rule, cutting
 from .faces import FACES, Open, opening
 from .gateway_site import Site, events_of, open_site, wait_until
-from .scripted_server import Line, Script, scripted
+from .scripted_server import Line, Script, dripping, scripted
 from .service import free_port
 
 PROMPT = "night, full moon over a lake"
@@ -88,6 +88,23 @@ def test_answers_that_are_always_lost_leave_one_job_and_say_so(opened: Open, sit
         opened(proxy.url, retries=3).submit(PROMPT)
     assert proxy.seen == [SUBMIT] * 4
     assert len(all_jobs(site)) == 1
+
+
+def test_a_removal_whose_answer_is_lost_is_done(opened: Open, site: Site, proxy: CuttingProxy) -> None:
+    client = opened(proxy.url)
+    job = client.submit(PROMPT)
+    line = f"DELETE /v1/jobs/{job.id} HTTP/1.1"
+    proxy.rule = once(line, 0)
+    client.delete(job)
+    assert (proxy.cuts, proxy.seen.count(line), all_jobs(site)) == (1, 2, [])
+    with pytest.raises(errors.NotFound):
+        client.delete(job)
+
+
+def test_a_job_that_goes_while_its_worker_stops_is_removed(opened: Open) -> None:
+    with scripted(Line(202, b"{}"), Line(404)) as script:
+        opened(script.url).delete("job-1")
+        assert [method for method, _, _ in script.heard] == ["DELETE", "DELETE"]
 
 
 def test_two_wishes_are_two_jobs_unless_they_have_one_key(opened: Open, site: Site) -> None:
@@ -189,6 +206,32 @@ def test_a_wait_ends_in_time_where_nobody_is(opened: Open) -> None:
     with pytest.raises(TimeoutError):
         opened(f"http://127.0.0.1:{free_port()}", retries=50).wait("job-1", timeout_s=1.0)
     assert time.monotonic() - began < 2.0
+
+
+def test_a_generation_ends_in_time_whatever_hangs(opened: Open, site: Site, proxy: CuttingProxy) -> None:
+    for part in ("POST /v1/jobs", "/events", "/artifacts/"):
+
+        def hang(asked: str, before: bytes, now: bytes, part: str = part) -> None:
+            if part in asked:
+                time.sleep(4.0)
+
+        proxy.rule = hang
+        with ThreadPoolExecutor(1) as pool:
+            began = time.monotonic()
+            generating = pool.submit(opened(proxy.url).generate, PROMPT, timeout_s=1.5, num_inference_steps=4)
+            wait_until(lambda: site.store.queue().queued > 0)
+            site.complete(site.claim()[1])
+            with pytest.raises(TimeoutError):
+                generating.result(60)
+            assert 1.0 <= time.monotonic() - began < 2.5, part
+
+
+def test_an_answer_that_drips_is_not_waited_for(opened: Open) -> None:
+    with dripping() as url:
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            opened(url, retries=0).generate(PROMPT, timeout_s=1.0)
+        assert time.monotonic() - began < 2.0
 
 
 # --- not now -------------------------------------------------------------------------------------------------------
@@ -305,6 +348,16 @@ def test_a_url_that_has_ended_is_no_end(opened: Open) -> None:
         assert client.download(output_at(f"{store.url}/key.png")) == b"abc"
         assert service.heard[0][1] == "/v1/artifacts/art-1"
         assert (keys_heard(store), keys_heard(service)) == ([None], ["Bearer sk-secret"])
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_url_that_does_not_answer_is_asked_once(opened: Open, is_there: bool) -> None:
+    with scripted(Line(503)) as store, scripted(Line(200, b"abc")) as service:
+        url = store.url if is_there else f"http://127.0.0.1:{free_port()}"
+        began = time.monotonic()
+        assert opened(service.url).download(output_at(f"{url}/key.png")) == b"abc"
+        assert time.monotonic() - began < 1.0
+        assert (len(store.heard), len(service.heard)) == (int(is_there), 1)
 
 
 def test_a_service_below_a_path_is_found_there(opened: Open) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.core import Job, Lease
-from darkroom.errors import InvalidConfig
+from darkroom.core import PRIORITY_STEPS, Job, Lease, effective_priority
+from darkroom.errors import InvalidConfig, Unavailable
 from darkroom.forward import chain
 from darkroom.forward.chain import PICTURES
-from darkroom.worker.events import AttemptEnded
+from darkroom.worker.events import AttemptEnded, ClockRead
 
 from .forward_site import all_jobs, forward_process, forwarding, found, keep, open_front, settings_for, wait_for
 from .gateway_site import Site, open_site, picture, wait_until
@@ -37,6 +37,10 @@ def backend(tmp_path: Path) -> Iterator[Site]:
 def front(tmp_path: Path, backend: Site) -> Iterator[Site]:
     with open_front(settings_for(tmp_path / "front", backend.url)) as site:
         yield site
+
+
+TOOK = {"device_s": 2.0, "cost_usd": 99.0}
+OUR_PRICE = 2.0 * 7.2 / 3600
 
 
 def wait_for_work(backend: Site) -> tuple[Job, Lease]:
@@ -103,8 +107,58 @@ def test_a_cancel_here_cancels_there(front: Site, backend: Site) -> None:
         wait_until(lambda: found(front, job_id).step == 1)
         front.http.post(f"/v1/jobs/{job_id}/cancel")
         wait_until(lambda: backend.store.cancelling("worker-a") == [there.id])
-        backend.store.confirm_cancelled(lease, {}, time.time())
-        assert wait_for(front, job_id, "cancelled").outputs == ()
+        backend.store.confirm_cancelled(lease, TOOK, time.time())
+        job = wait_for(front, job_id, "cancelled")
+        assert (job.outputs, job.metrics["device_s"]) == ((), 2.0)
+        assert job.metrics["cost_usd"] == pytest.approx(OUR_PRICE)
+
+
+def test_a_job_past_its_deadline_is_called_off_there_though_nothing_comes_from_there(
+    front: Site, backend: Site
+) -> None:
+    with forwarding(front):
+        job_id = front.submit(deadline_s=5)["id"]
+        there, lease = wait_for_work(backend)
+        wait_until(lambda: backend.store.cancelling("worker-a") == [there.id])
+        backend.store.confirm_cancelled(lease, TOOK, time.time())
+        job = wait_for(front, job_id, "failed")
+        assert job.error is not None
+        assert job.error["code"] == "deadline_exceeded"
+        assert job.metrics["cost_usd"] == pytest.approx(OUR_PRICE)
+        assert list(front.storage.list(f"outputs/{job_id}")) == []
+
+
+def test_a_job_is_paid_for_at_our_price(front: Site, backend: Site) -> None:
+    with forwarding(front):
+        job_id = front.submit()["id"]
+        _, lease = wait_for_work(backend)
+        backend.store.complete(lease, [backend.put_output(lease)], TOOK, time.time())
+        assert wait_for(front, job_id, "succeeded").metrics["cost_usd"] == pytest.approx(OUR_PRICE)
+
+
+@pytest.mark.parametrize("priority_class", PRIORITY_STEPS)
+def test_jobs_of_each_priority_class_are_taken_there(front: Site, backend: Site, priority_class: str) -> None:
+    job_id = front.submit()["id"]
+    front.store.set_priority(job_id, effective_priority(priority_class, 7), time.time())
+    with forwarding(front):
+        there, lease = wait_for_work(backend)
+        assert there.priority == 7
+        backend.complete(lease)
+        wait_for(front, job_id, "succeeded")
+
+
+@pytest.mark.parametrize("section", ["models.hidden", "tenants.local"])
+def test_checks_that_nobody_here_can_make_are_not_left_out_in_silence(
+    tmp_path: Path, backend: Site, section: str
+) -> None:
+    home = tmp_path / "front"
+    settings_for(home, backend.url)
+    (home / "rules.toml").write_text(f"[{section}]\ncheck_images = true\n")
+    settings = settings_for(home, backend.url, f'[safety]\nrules = "{home / "rules.toml"}"')
+    with open_front(settings) as front:
+        status, error = front.refused("POST", "/v1/jobs", json={"input": {"prompt": "a lake"}})
+        assert (status, error["code"], error["field"]) == (500, "invalid_config", "check_images")
+        assert front.store.queue().queued == 0
 
 
 def test_a_refusal_there_is_the_jobs_error_here(front: Site, backend: Site) -> None:
@@ -159,6 +213,7 @@ def test_a_killed_forwarder_makes_no_second_job_over_there(front: Site, backend:
         backend.complete(lease)
         job = wait_for(front, job_id, "succeeded")
     assert len(job.outputs) == 1
+    assert (job.attempt, job.errors) == (1, ())  # the death is charged to no job
     assert [listed["id"] for listed in all_jobs(backend)] == [there.id]
     assert [event.type for event in front.store.events(job_id, 0)].count("succeeded") == 1
 
@@ -292,6 +347,32 @@ def test_the_forwarder_stands_among_the_workers_and_learns_what_steps_take(front
     assert (report["id"], report["state"], report["models"]) == ("forwarder-1", "ready", ["hidden"])
     assert report["step_seconds"]["hidden"] == pytest.approx(0.5 / 4)
     assert backend.url.removeprefix("http://") not in json.dumps(report)
+
+
+def test_nothing_is_claimed_while_the_clock_is_off_the_stores(
+    front: Site, backend: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, forwarding(front) as running:
+        patched.setattr(front.store, "clock", lambda: time.time() - 30.0)
+        wait_until(lambda: any(isinstance(event, ClockRead) and event.ahead_s > 20 for event in running.heard))
+        job_id = front.submit()["id"]
+        time.sleep(1.0)
+        assert found(front, job_id).state == "queued"
+        patched.undo()
+        wait_for_work(backend)
+
+
+def test_a_thread_that_breaks_is_logged_without_the_other_darkrooms_address(
+    front: Site, backend: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks() -> None:
+        raise Unavailable(f"{backend.url} does not answer")
+
+    with forwarding(front) as running:
+        running.forwarder._spawn("watch", breaks)
+        wait_until(lambda: bool(running.failures))
+    assert "watch ended: unavailable" in caplog.text
+    assert backend.url not in "".join(record.getMessage() for record in caplog.records if "ended" in record.msg)
 
 
 def test_a_key_that_is_missing_stops_the_start(tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ def test_null_is_the_same_as_not_given(house: Site) -> None:
 
 
 def test_links_are_absolute_under_the_name_and_scheme_that_the_caller_used(house: Site) -> None:
-    headers = {"Host": "localhost:443", "X-Forwarded-Proto": "https"}  # as a proxy on this machine says it
+    # As a proxy on this machine says it.
+    headers = {"Host": "localhost:443", "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1"}
     links = house.submit(headers=headers)["links"]
     assert links["events"].startswith("https://localhost:443/v1/jobs/")
     assert links["ws"].startswith("wss://localhost:443/v1/jobs/")
@@ -399,14 +400,20 @@ def test_position_and_eta_follow_from_what_workers_measured(site: Site) -> None:
     second = site.submit({"num_inference_steps": 20})
     assert second["queue_position"] == 1
     third = site.submit({"num_inference_steps": 20})
-    # The second is 20 steps of 2 rows at 0.125 s; the first was judged before anything was measured.
+    # The second is 2 rows of 20 steps at 0.125 s and 0.25 s of the rest; the first came before anything was measured.
     cost_of_first = site.store.get(first["id"]).cost_s  # type: ignore[union-attr]
-    assert third["eta_s"] == pytest.approx(cost_of_first + 5.0 + 20 * 0.5 + 1.0)
+    assert third["eta_s"] == pytest.approx(cost_of_first + 5.5 + 20 * 0.5 + 1.0)
     job, lease = site.claim()
     site.step(lease, 4, 10)
     assert site.job(job.id)["eta_s"] == pytest.approx(6 * 0.5 + 1.0)
     assert (site.job(job.id)["progress"], site.job(job.id)["step"], site.job(job.id)["worker"]) == (0.4, 4, "worker-a")
     assert site.job(second["id"])["queue_position"] == 0
+
+
+def test_a_job_is_charged_by_the_pixels_it_asks_for(site: Site) -> None:
+    small, usual = (site.submit({"width": side, "height": side})["id"] for side in (192, 256))
+    costs = [site.store.get(job_id).cost_s for job_id in (small, usual)]  # type: ignore[union-attr]
+    assert costs[0] == pytest.approx(costs[1] * (192 * 192) / (256 * 256))
 
 
 def test_a_finished_job_says_everything_about_itself(site: Site) -> None:

@@ -68,6 +68,38 @@ def test_without_keys_strangers_behind_a_proxy_are_asked_and_this_machine_is_not
             assert (status, error["code"]) == (401, "unauthorised")
 
 
+@pytest.mark.parametrize("trusted", [("127.0.0.1/32",), ()])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Forwarded": "for=203.0.113.9"},
+        {"Forwarded": "for=127.0.0.1"},
+        {"Via": "1.1 proxy"},
+        {"X-Real-IP": "127.0.0.1"},
+        {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Host": "localhost"},
+        {"X-Forwarded-For": ""},
+    ],
+)
+def test_without_keys_a_proxy_that_hides_its_client_is_a_strangers(
+    tmp_path: Path, headers: dict[str, str], trusted: tuple[str, ...]
+) -> None:
+    with open_site(tmp_path, trusted_proxies=trusted) as site:
+        assert site.refused("GET", "/v1/workers", headers=headers)[0] == 401
+        assert site.http.get("/v1/workers").status_code == 200
+
+
+def test_a_proxy_that_hides_its_client_fits_no_list(tmp_path: Path) -> None:
+    with open_site(tmp_path, auth="open", denied_ips=(CLIENT,)) as site:
+        assert site.refused("GET", "/v1/jobs", headers={"Via": "1.1 proxy"})[0] == 403
+        assert site.http.get("/v1/jobs", headers={"Via": "1.1 proxy", **from_client("10.0.0.1")}).status_code == 200
+
+
+def test_an_untrusted_proxy_on_this_machine_opens_nothing_whatever_it_says(tmp_path: Path) -> None:
+    with open_site(tmp_path, trusted_proxies=()) as site:
+        assert site.refused("GET", "/v1/workers", headers=from_client("127.0.0.1"))[0] == 401
+
+
 def test_an_insecure_gateway_is_open_to_strangers_until_there_is_a_key(tmp_path: Path) -> None:
     with open_site(tmp_path, parts={"is_insecure": True}) as site:
         assert site.http.get("/v1/jobs", headers=from_client(CLIENT)).status_code == 200
@@ -77,7 +109,8 @@ def test_an_insecure_gateway_is_open_to_strangers_until_there_is_a_key(tmp_path:
 
 def test_the_proxys_word_on_tls_is_heard(tmp_path: Path) -> None:
     with open_site(tmp_path) as site:
-        links = site.submit(headers={"X-Forwarded-Proto": "https"})["links"]
+        near = from_client("127.0.0.1")
+        links = site.submit(headers={**near, "X-Forwarded-Proto": "https"})["links"]
         assert links["self"].startswith("https://")
         assert links["ws"].startswith("wss://")
-        assert site.submit(headers={"X-Forwarded-Proto": "gopher"})["links"]["self"].startswith("http://")
+        assert site.submit(headers={**near, "X-Forwarded-Proto": "gopher"})["links"]["self"].startswith("http://")

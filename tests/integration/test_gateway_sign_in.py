@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,33 @@ def test_everybody_at_the_issuer_may_come_in_where_that_is_said(tmp_path: Path, 
         assert sign_in(eve).json()["tenant"] == "eve@anywhere.example"
 
 
+@pytest.mark.parametrize(
+    ("email", "hosted", "status"),
+    [
+        ("ann@example.org", "example.org", 200),
+        ("ann@example.org", "Example.ORG", 200),
+        ("ann@example.org", None, 403),  # anybody's account, with an address that was verified once
+        ("ann@example.org", "elsewhere.example", 403),
+        ("ann@example.org", ["example.org"], 403),
+        ("bob@example.org", None, 200),  # who is named needs no domain
+    ],
+)
+def test_a_domain_lets_in_the_accounts_that_it_manages_where_anybody_may_have_one(
+    site: Site, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, email: str, hosted: Any, status: int
+) -> None:
+    monkeypatch.setattr("darkroom.gateway.sign_in.GOOGLE", issuer.url)
+    issuer.email, issuer.claims = email, {"hd": hosted}
+    with browser(site) as somebody:
+        answer = sign_in(somebody)
+        assert answer.status_code == status
+        assert status == 200 or refusal(answer) == (403, "forbidden", "hd")
+
+
+def test_elsewhere_a_verified_address_of_the_domain_will_do(site: Site, issuer: Issuer) -> None:
+    with browser(site) as ann:
+        assert sign_in(ann).status_code == 200
+
+
 def test_an_address_that_only_userinfo_says_will_do(site: Site, issuer: Issuer) -> None:
     issuer.is_thin = True
     with browser(site) as ann:
@@ -267,6 +295,39 @@ def test_an_issuer_that_is_away_is_said_and_keys_still_open(tmp_path: Path) -> N
         assert refusal(answer)[:2] == (503, "unavailable")
         assert answer.headers["retry-after"]
         assert site.http.get("/healthz").status_code == 200
+
+
+def test_an_issuer_that_is_away_is_asked_once_in_a_while(tmp_path: Path, issuer: Issuer) -> None:
+    now = [time.time()]
+    issuer.facts = {"issuer": "https://evil.example"}
+    with site_with(tmp_path, issuer, {"clock": lambda: now[0]}) as site:
+
+        def login(_: int = 0) -> int:
+            return httpx.get(f"{site.url}/auth/login", timeout=60).status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(login, range(16))) == {503}
+        assert len(issuer.seen["/.well-known/openid-configuration"]) == 1
+        issuer.facts = {}
+        assert login() == 503
+        now[0] += 5
+        assert login() == 303
+
+
+def test_its_facts_are_read_once_for_many_who_come_at_once(tmp_path: Path, issuer: Issuer) -> None:
+    with site_with(tmp_path, issuer) as site, ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: httpx.get(f"{site.url}/auth/login", timeout=60).status_code, range(16))
+        assert set(answers) == {303}
+        assert len(issuer.seen["/.well-known/openid-configuration"]) == 1
+
+
+def test_codes_that_are_redeemed_at_once_are_few(site: Site, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.gateway.sign_in.REDEMPTIONS", 0)
+    with browser(site) as ann:
+        answer = sign_in(ann)
+        assert refusal(answer)[:2] == (503, "unavailable")
+        assert answer.headers["retry-after"]
+    assert "/token" not in issuer.seen
 
 
 # ---- pages and cookies ----

@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 from darkroom.core import Allowance, ApiKey
 from darkroom.errors import Forbidden, LimitExceeded, QueueFull, Unauthorised
 from darkroom.gateway.access import Caller
-from darkroom.gateway.dialects.openai_answers import fault_of, kinds_by_code, refused
+from darkroom.gateway.dialects.openai_answers import fault_of, refused
 from darkroom.gateway.keys import draw, id_of
 
 from .gateway_site import Site, open_site, picture
@@ -288,9 +288,3 @@ def test_a_days_budget_is_a_quota_and_a_rate_is_none() -> None:
         assert fault_of(error)["code"] == code
         assert refused(error).headers["retry-after"] == "91"
     assert fault_of(QueueFull("full"))["code"] == "rate_limit_exceeded"
-
-
-def test_every_error_of_ours_can_be_told_again_by_its_code() -> None:
-    kinds = kinds_by_code()
-    assert {kinds[code].code for code in kinds} == set(kinds)
-    assert {"content_refused", "worker_died", "internal", "too_busy"} <= set(kinds)

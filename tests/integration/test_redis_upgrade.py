@@ -11,6 +11,7 @@ import pytest
 
 from darkroom.core import Allowance, JobState, Usage
 from darkroom.errors import LimitExceeded
+from darkroom.jobs.ledger import UPLOAD_BYTES
 from darkroom.jobs.redis import RedisStore
 from tests.integration.redis_site import ANYONE, LIMITS, NOW, Server, check_keys_agree, insert, lease, new_job, picture
 
@@ -61,7 +62,9 @@ def test_artifacts_of_the_release_before_are_counted(store: RedisStore, server: 
     assert store.stored_bytes() == 77
     check_keys_agree(server)
     assert [artifact.id for artifact in store.prune_bytes(10, NOW)] == ["done-0"]
-    assert store.stored_bytes() == 7
+    assert (store.stored_bytes(), store.uploaded_bytes("t")) == (7, UPLOAD_BYTES)
+    store.delete_artifact("upload-0")
+    assert (store.stored_bytes(), store.uploaded_bytes("t")) == (0, 0)
 
 
 @pytest.mark.parametrize("change", ["complete", "delete", "upload"])

@@ -51,6 +51,12 @@ def test_the_native_api_refuses_with_the_field(site: Site, inputs: dict[str, str
     assert site.submit({"prompt": "a quiet lake"})["state"] == "queued"
 
 
+def test_control_characters_get_no_word_past_the_rules(site: Site) -> None:
+    status, error = site.refused("POST", "/v1/jobs", json={"input": {**PROMPT, "prompt": "for\x00bidden"}})
+    assert (status, error["code"], error["field"]) == (400, "bad_input", "prompt")
+    assert site.store.queue().queued == 0
+
+
 def test_the_course_texts_api_refuses_in_its_shape(site: Site) -> None:
     answer = site.http.post("/generate", json={"prompt": "a forbidden lake"})
     assert answer.status_code == 400

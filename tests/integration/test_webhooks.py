@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from standardwebhooks import Webhook
 
 from darkroom.core import JobState
-from darkroom.gateway.deliveries import HOST_THREADS
+from darkroom.gateway.deliveries import FAULT, HOST_THREADS
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import Limits
 from darkroom.telemetry.metrics import GatewayMetrics
@@ -177,6 +177,22 @@ def test_a_failed_call_is_made_again_after_a_restart_under_the_same_id(tmp_path:
         Webhook(secret).verify(body, headers)
 
 
+def test_an_answer_that_comes_while_the_gateway_stops_is_noted(tmp_path: Path, receiver: Receiver) -> None:
+    def answer(_: str) -> tuple[int, dict[str, str]]:
+        time.sleep(1.0)
+        return 204, {}
+
+    receiver.answer = answer
+    with open_site(tmp_path, **PRIVATE) as site:
+        job_id = end(site, receiver.url())
+        wait_until(lambda: len(receiver.calls) == 1)
+    later = {"clock": lambda: time.time() + 3600}  # whatever was held is free again
+    with open_site(tmp_path, parts=later, **PRIVATE) as site:
+        [delivery] = settled(site, job_id)
+        time.sleep(1.5)  # longer than between looks at the store
+    assert (delivery["state"], len(delivery["attempts"]), len(receiver.calls)) == ("delivered", 1, 1)
+
+
 def test_attempts_end_and_one_more_can_be_asked_for(tmp_path: Path, receiver: Receiver) -> None:
     receiver.answer = lambda _: (500, {})
     with open_site(tmp_path, webhook_attempts=2, **PRIVATE) as site:
@@ -193,6 +209,25 @@ def test_attempts_end_and_one_more_can_be_asked_for(tmp_path: Path, receiver: Re
     assert len(receiver.calls) == 3
 
 
+def test_one_more_may_be_asked_for_once_in_half_a_minute(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.answer = lambda _: (500, {})
+    now = [time.time()]
+    with open_site(tmp_path, parts={"clock": lambda: now[0]}, webhook_attempts=1, **PRIVATE) as site:
+        job_id = end(site, receiver.url())
+        now[0] = time.time() + 1  # the end was noted by the real clock
+        [delivery] = settled(site, job_id)
+        path = f"/v1/jobs/{job_id}/webhooks/{delivery['id']}/retry"
+        assert site.http.post(path).status_code == 202
+        settled(site, job_id)
+        answer = site.http.post(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_busy")
+        assert 1 <= int(answer.headers["retry-after"]) <= 30
+        now[0] += 31
+        assert site.http.post(path).status_code == 202
+        settled(site, job_id)
+        assert len(receiver.calls) == 3
+
+
 def test_410_is_taken_at_its_word(tmp_path: Path, receiver: Receiver) -> None:
     receiver.answer = lambda _: (410, {})
     with open_site(tmp_path, **PRIVATE) as site:
@@ -207,6 +242,24 @@ def test_a_receiver_that_asks_for_time_gets_it(tmp_path: Path, receiver: Receive
         attempted(site, job_id)
         [due] = site.store.deliveries(job_id)
     assert 7100 < due.due_at - time.time() <= 7200
+
+
+def test_a_receiver_that_asks_for_nonsense_waits_as_after_any_failure(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.answer = lambda _: (503, {"Retry-After": "1 Jan 2026 00:00:00 +99999999999999"})
+    with open_site(tmp_path, webhook_attempts=3, **PRIVATE) as site:
+        [delivery] = settled(site, end(site, receiver.url()))
+    assert [made["status"] for made in delivery["attempts"]] == [503, 503, 503]
+    assert (delivery["state"], len(receiver.calls)) == ("given_up", 3)
+
+
+def test_a_fault_of_ours_is_an_attempt_and_waits_its_turn(tmp_path: Path) -> None:
+    def resolver(host: str, port: int) -> Sequence[str]:
+        raise ArithmeticError(f"{host}:{port} is a secret")
+
+    with open_site(tmp_path, parts={"resolver": resolver}, webhook_attempts=2, **PRIVATE) as site:
+        [delivery] = settled(site, end(site, "http://hooks.example/"))
+    assert [made["error"] for made in delivery["attempts"]] == [FAULT, FAULT]
+    assert delivery["state"] == "given_up"
 
 
 def test_a_redirect_that_keeps_the_method_is_followed_and_no_other(tmp_path: Path, receiver: Receiver) -> None:

@@ -101,7 +101,7 @@ def test_several_images_have_a_seed_each_and_one_progress(at: Place, running: Ru
     assert len({pixels(at, job, number) for number in range(3)}) == 3
     assert len({output.key for output in job.outputs}) == 3
     (ended,) = [event for event in running.heard.of(AttemptEnded) if event.job_id == job.id]
-    assert ended.steps == 6
+    assert ended.steps == 2
 
 
 def test_a_reproducible_job_has_the_same_pixels_in_company_as_from_the_engine_alone(

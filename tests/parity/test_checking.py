@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 from PIL import Image
 from transformers import CLIPImageProcessor
 
 from darkroom.engine.engine import Engine
-from darkroom.errors import ContentRefused, CorruptWeights, MissingWeights, UnknownArgument
+from darkroom.errors import ContentRefused, CorruptWeights, MissingWeights, NotSupported, UnknownArgument
 from darkroom.models import checking
 from darkroom.models.checking import Checker, check_answer, followed_by, load_checker
 from tests.parity.families import LAKE, NIGHT, SIDE, sd_parts, sdxl
@@ -75,6 +76,29 @@ def test_a_checker_comes_and_goes_without_a_trace_on_the_model() -> None:
     check_answer(let_out)
     assert np.asarray(let_out.images[0]).any(), "no black square"
     assert checking.has_own(pipe)
+
+
+@pytest.mark.parametrize("found", [None, [], [False]])
+def test_a_picture_that_is_to_be_checked_needs_its_verdict(found: list[bool] | None) -> None:
+    answer = StableDiffusionPipelineOutput([Image.new("RGB", (8, 8))] * 2, found)
+    check_answer(answer)
+    with pytest.raises(NotSupported) as caught:
+        check_answer(answer, must_tell=True)
+    assert caught.value.field == "safety_checker"
+
+
+def test_pictures_with_their_verdicts_pass_and_a_verdict_against_one_refuses() -> None:
+    pictures = [Image.new("RGB", (8, 8))] * 2
+    check_answer(StableDiffusionPipelineOutput(pictures, [False, False]), must_tell=True)
+    for found in ([False, True], [True]):
+        with pytest.raises(ContentRefused):
+            check_answer(StableDiffusionPipelineOutput(pictures, found), must_tell=True)
+
+
+def test_what_the_checker_behind_a_pipeline_cannot_read_is_not_handed_out(plain_pipe: Any) -> None:
+    answer = behind(plain_pipe, NEVER)(LAKE, output_type="np", **CALL)
+    with pytest.raises(NotSupported):
+        check_answer(answer, must_tell=True)
 
 
 @pytest.mark.parametrize("is_flat", [False, True])

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.config import SafetySettings
-from darkroom.errors import ContentRefused, InvalidConfig
-from darkroom.safety import Rules, read_rules
+from darkroom.errors import BadInput, ContentRefused, InvalidConfig
+from darkroom.safety import Rules, check_characters, read_rules
 
 FILE = """
 [default]
@@ -50,10 +50,27 @@ def refused(found: Rules, prompt: str, model: str = "m", tenant: str = "t", nega
         "a forbidden lake", "FORBIDDEN", "forbidden!", "for\u200bbidden", "for\u00adbidden", "a,forbidden,b",
         "forb\ufe0fidden", "snake_forbidden_case", "a very  bad\nthing", "very-bad thing", "STRASSE", "Straße",
         "a dragon", "two DR4GONS", "ｄｒａｇｏｎ", "\ud800 forbidden", "ｆｏｒｂｉｄｄｅｎ",
+        "for\u2065bidden", "for\ufff0bidden", "for\U000e0000bidden", "for\U000e0fffbidden", "for\u3164bidden",
     ],
 )  # fmt: skip
 def test_a_word_is_found_however_it_is_written(tmp_path: Path, prompt: str) -> None:
     assert refused(rules(tmp_path), prompt) == "prompt"
+
+
+@pytest.mark.parametrize("mark", ["\x00", "\x08", "\x0b", "\x0c", "\x1b", "\x7f", "\x85", "\x9f"])
+def test_a_control_character_is_refused_with_its_field_and_its_number(mark: str) -> None:
+    with pytest.raises(BadInput, match=f"U\\+{ord(mark):04X}") as caught:
+        check_characters({"prompt": "a lake", "negative_prompt": f"for{mark}bidden"})
+    assert caught.value.field == "negative_prompt"
+
+
+def test_tabs_and_ends_of_lines_are_no_fault() -> None:
+    check_characters({"prompt": "a\tlake,\r\nat night\n"})
+
+
+def test_a_mark_belongs_to_its_letter_whatever_invisible_stands_between(tmp_path: Path) -> None:
+    found = rules(tmp_path, '[default]\nwords = ["caf\u00e9"]\n')
+    assert refused(found, "a cafe\u200b\u0301") == "prompt"
 
 
 @pytest.mark.parametrize("prompt", ["unforbidden", "forbiddenly", "a very bad day", "thing very bad", "dragonfly", ""])

@@ -76,4 +76,5 @@ async def measure(asked: Asked, note: Note, tell: Tell) -> Report:
             raise BadInput("no request would arrive in that time: raise --duration or the rate", field="duration")
         outcomes = await load.run(plan, tell)
     summary = summary_of(outcomes, {steps: typical(found) for steps, found in solo_s.items()})
-    return Report(submitting.url, asked, arrivals.rate, capacity, solo_s, summary, outcomes)
+    sent = replace(asked, arrivals=arrivals)
+    return Report(submitting.url, sent, arrivals.rate, capacity, solo_s, summary, outcomes)

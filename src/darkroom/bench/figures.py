@@ -22,8 +22,8 @@ BEHIND_SHARE = 0.1  # of the quickest latency alone
 class Outcome:
     """What became of one request; moments are seconds from the plan's start, None where it did not come to that.
 
-    `at_s` is when it was to arrive, `sent_s` when it was really sent. `first_step_s` is its first `started` or
-    `progress` event, `ended_s` its last event. `code` is None where it succeeded.
+    `at_s` is when it was to arrive, `sent_s` when it was really sent. `first_step_s` is its first `progress` event,
+    of a step that is done; `ended_s` its last event. `code` is None where it succeeded.
     """
 
     number: int
@@ -133,9 +133,9 @@ def summary_of(outcomes: Sequence[Outcome], solo: Mapping[int, float]) -> Summar
         images_per_s=images / over_s,
         errors=dict(Counter(each.code for each in outcomes if each.code is not None).most_common()),
         device_s=device_s,
-        device_s_per_image=_each(device_s, images),
+        device_s_per_image=_each(device_s, sum(each.images for each in done if each.device_s is not None)),
         cost_usd=cost_usd,
-        cost_usd_per_image=_each(cost_usd, images),
+        cost_usd_per_image=_each(cost_usd, sum(each.images for each in done if each.cost_usd is not None)),
         lag_s=lag_s,
         is_behind=(lag_s.p99 or 0.0) > min(BEHIND_S, BEHIND_SHARE * min(solo.values())),
     )

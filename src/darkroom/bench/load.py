@@ -19,7 +19,6 @@ from .plan import Mix, Wanted, at_once
 TELL_S = 0.5
 SOLO_TIMES = 3
 CAPACITY_REQUESTS = 24
-FIRST_STEP = ("started", "progress")
 
 
 @dataclass
@@ -85,23 +84,15 @@ class Load:
         return outcome
 
     async def _follow(self, wanted: Wanted, outcome: Outcome, run: _Run) -> Outcome:
-        mix = self._mix
-        job = await self._submitting.submit(
-            wanted.prompt,
-            model=mix.model,
-            num_inference_steps=wanted.steps,
-            num_images_per_prompt=mix.images,
-            seed=wanted.seed,
-        )
+        job = await self._submit(wanted)
         first_s = ended_s = None
         try:
             async for event in self._following.events(job):
-                if first_s is None and event.type in FIRST_STEP:
+                if first_s is None and event.type == "progress":
                     first_s = run.now_s()
                 ended_s = run.now_s()
-        except asyncio.CancelledError:  # somebody pressed Ctrl-C: leave the service nothing to do for nobody
-            with contextlib.suppress(DarkroomError):
-                await self._following.cancel(job)
+        except asyncio.CancelledError:
+            await self._leave(job)
             raise
         ended = await self._following.get(job)
         return replace(
@@ -113,6 +104,29 @@ class Load:
             device_s=ended.metrics.get("device_s"),
             cost_usd=ended.metrics.get("cost_usd"),
         )
+
+    async def _submit(self, wanted: Wanted) -> Job:
+        submitting = asyncio.ensure_future(self._ask_for(wanted))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            with contextlib.suppress(DarkroomError):
+                await self._leave(await submitting)  # the service may have it by now, and only the answer says its id
+            raise
+
+    async def _ask_for(self, wanted: Wanted) -> Job:
+        return await self._submitting.submit(
+            wanted.prompt,
+            model=self._mix.model,
+            num_inference_steps=wanted.steps,
+            num_images_per_prompt=self._mix.images,
+            seed=wanted.seed,
+        )
+
+    async def _leave(self, job: Job) -> None:
+        """Somebody pressed Ctrl-C: leave the service nothing to do for nobody."""
+        with contextlib.suppress(DarkroomError):
+            await self._following.cancel(job)
 
 
 @dataclass

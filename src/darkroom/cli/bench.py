@@ -34,7 +34,9 @@ def bench(
     model: Annotated[str | None, typer.Option(help="A model's name.", show_default=False)] = None,
     images: Annotated[int, typer.Option(help="Images of each request, 1 to 16.")] = 1,
     prompts: Annotated[Path | None, typer.Option(help="A text file, one prompt a line.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="The same seed sends the same requests at the same moments.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The same seed sends the same requests; with --rate, at the same moments.")
+    ] = 0,
     burst_size: Annotated[int, typer.Option(help="Requests of a burst.")] = 8,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write it all there, too.", show_default=False)

@@ -15,7 +15,6 @@ from . import say
 from .remote import connect
 from .start import JsonOption
 
-FAILED_STATES = ("failed", "cancelled")
 JobId = Annotated[str, typer.Argument(help="A job's id, as `submit` and `jobs` say it.")]
 
 
@@ -62,6 +61,8 @@ def submit(
             for made, path in zip(job.outputs, paths, strict=False):
                 client.download(made, path)
     _tell(job, paths, as_json=as_json)
+    if job.state == "cancelled":  # by somebody else: what was asked for is not there
+        raise typer.Exit(1)
 
 
 def jobs(
@@ -133,10 +134,11 @@ def _tell(job: Job, paths: list[Path], *, as_json: bool) -> None:
             typer.echo(str(path.absolute()))
     for text in job.warnings:
         say.warning(text)
-    if job.state in FAILED_STATES:
-        error = job.error or {"message": "it was cancelled"}
-        say.problem(error["message"])
-        raise typer.Exit(1 if job.state == "failed" else 0)
+    if job.state == "cancelled":
+        say.problem("it was cancelled")
+    if job.state == "failed":
+        say.problem((job.error or {"message": "it failed"})["message"])
+        raise typer.Exit(1)
 
 
 def _line(job: Job) -> str:
@@ -146,5 +148,5 @@ def _line(job: Job) -> str:
 
 
 def _event_line(event: JobEvent) -> str:
-    said = ", ".join(f"{name} {value}" for name, value in event.data.items())
+    said = ", ".join(f"{name} {value}" for name, value in event.data.items() if value is not None)
     return f"{event.at}  {event.type:9}  {said}"

@@ -41,6 +41,7 @@ class Plan:
     pipe: Any
     conditions: dict[str, Any]
     warnings: tuple[str, ...]
+    is_checked: bool = False  # a safety checker looks at its pictures
 
 
 def plan(wish: Wish) -> Plan:
@@ -128,7 +129,8 @@ def _ready(
     rows = recalled.fixed_rows if recalled else offer.fixed_rows
     conditions = conditions_of(loaded, rows, fix_threads(settings.threads, rows), origin=origin)
     changed = recalled.differences(record(first, pipe, conditions)) if recalled else []
-    return Plan(shots, loaded, pipe, conditions, (*changed, *_lost_words(shots, loaded)))
+    is_checked = settings.safety.check_images and loaded.has_checker
+    return Plan(shots, loaded, pipe, conditions, (*changed, *_lost_words(shots, loaded)), is_checked)
 
 
 def _lost_words(shots: tuple[Shot, ...], loaded: Loaded) -> dict[str, None]:

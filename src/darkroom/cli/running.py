@@ -83,8 +83,8 @@ def _finish(ready: Plan, shot: Shot, handle: Handle) -> dict[str, Any]:
     if last.type != "succeeded":
         return {"error": last.data.get("error", last.type), "settings": settings}
     try:
-        check_answer(handle.result(0))
-    except ContentRefused as error:
+        check_answer(handle.result(0), must_tell=ready.is_checked)
+    except (ContentRefused, NotSupported) as error:
         return {"error": error.message, "settings": settings}
     pictures = getattr(handle.result(0), "images", None)
     if not pictures:

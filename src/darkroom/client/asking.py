@@ -7,13 +7,14 @@ import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
 from .. import __version__, config, errors
+from ..errors import retry_after_s
 from .refusals import refusal_of
-from .retries import NOT_NOW, Retries, retry_after_s
+from .retries import NEVER, NOT_NOW, Retries, Until
 from .wire import Answer, Hands, Lost, Request, Stream
 
 API = "/v1"
@@ -32,13 +33,14 @@ class Postponed(Exception):
 
 @dataclass(frozen=True)
 class Asking:
-    """How to reach the service; `url` has no slash at its end."""
+    """How to reach the service; `url` has no slash at its end. TimeoutError is raised where nothing comes by `end`."""
 
     url: str
     api_key: str | None = field(repr=False)
     hands: Hands
     retries: Retries
     timeout_s: float
+    end: Until = NEVER
 
     def request(
         self,
@@ -74,17 +76,39 @@ class Asking:
         failures = 0
         while True:
             try:
-                return await self._ask_once(request)
+                return await self.ask_once(request)
             except Postponed as postponed:
                 failures += 1
-                await self.pause(failures, postponed)
+                await self._pause_in_time(failures, postponed)
 
-    async def pause(self, failures: int, postponed: Postponed, most_s: float | None = None) -> None:
+    async def remove(self, request: Request, was_there: bool) -> Answer | None:
+        """The same for a removal, which `was_there` says was asked for before; None: an earlier try has removed it, and
+        its answer was lost."""
+        failures = 0
+        while True:
+            try:
+                return await self.ask_once(request)
+            except errors.NotFound:
+                if not failures and not was_there:
+                    raise
+                return None
+            except Postponed as postponed:
+                failures += 1
+                await self._pause_in_time(failures, postponed)
+
+    async def _pause_in_time(self, failures: int, postponed: Postponed) -> None:
+        late = f"{self.url} has not answered in time: {postponed}"
+        self.end.check(late)
+        await self.pause(failures, postponed)
+        self.end.check(late)
+
+    async def pause(self, failures: int, postponed: Postponed) -> None:
         """Wait before asking again after so many failures in a row; raises the error where that was the last try."""
         wait_s = self.retries.wait_s(failures, postponed.after_s)
         if wait_s is None:
             raise postponed.error
-        await self.hands.sleep(wait_s if most_s is None else min(wait_s, most_s))
+        left_s = self.end.left_s()
+        await self.hands.sleep(wait_s if left_s is None else min(wait_s, left_s))
 
     @asynccontextmanager
     async def opened(self, request: Request) -> AsyncGenerator[Stream]:
@@ -97,9 +121,11 @@ class Asking:
         except Lost as lost:
             raise self._unanswered(lost) from lost
 
-    async def _ask_once(self, request: Request) -> Answer:
+    async def ask_once(self, request: Request) -> Answer:
+        """The same without asking again: raises the refusal or `Postponed`."""
+        bounded = replace(request, timeout_s=self.end.most_s(request.timeout_s), until=self.end.at)
         try:
-            answer = await self.hands.send(request)
+            answer = await self.hands.send(bounded)
         except Lost as lost:
             raise self._unanswered(lost) from lost
         if not answer.is_success:

@@ -60,7 +60,10 @@ class AsyncClient:
         on_progress: Callable[[JobEvent], Awaitable[None] | None] | None = None,
         **wish: Unpack[Wish],
     ) -> list[bytes]:
-        """Submit, wait, download: each image's file. Raises what ended the job; TimeoutError leaves it running."""
+        """Submit, wait, download: each image's file. Raises what ended the job.
+
+        Raises TimeoutError where that is not all done after `timeout_s`; a job that was handed in goes on.
+        """
         return await self._talk.generate(prompt, timeout_s, on_progress, wish)
 
     async def get(self, job: Job | str) -> Job:

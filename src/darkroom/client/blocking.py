@@ -63,7 +63,10 @@ class Client:
         on_progress: Callable[[JobEvent], None] | None = None,
         **wish: Unpack[Wish],
     ) -> list[bytes]:
-        """Submit, wait, download: each image's file. Raises what ended the job; TimeoutError leaves it running."""
+        """Submit, wait, download: each image's file. Raises what ended the job.
+
+        Raises TimeoutError where that is not all done after `timeout_s`; a job that was handed in goes on.
+        """
         return _now(self._talk.generate(prompt, timeout_s, on_progress, wish))
 
     def get(self, job: Job | str) -> Job:

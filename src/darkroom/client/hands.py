@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -26,17 +26,16 @@ class BlockingHands:
 
     async def send(self, request: Request) -> Answer:
         """One request and its whole answer."""
-        with _losing():
-            said = self._http.send(_built(self._http, request), follow_redirects=request.may_redirect)
-        return _answer(said)
+        async with self.open(request) as stream:
+            return await stream.whole()
 
     @asynccontextmanager
     async def open(self, request: Request) -> AsyncGenerator[_BlockingStream]:
         """One request whose answer is read as it comes."""
         with _losing():
-            said = self._http.send(_built(self._http, request), stream=True)
+            said = self._http.send(_built(self._http, request), stream=True, follow_redirects=request.may_redirect)
         try:
-            yield _BlockingStream(said)
+            yield _BlockingStream(said, request.until)
         finally:
             said.close()
 
@@ -65,17 +64,18 @@ class AsyncHands:
 
     async def send(self, request: Request) -> Answer:
         """One request and its whole answer."""
-        with _losing():
-            said = await self._http.send(_built(self._http, request), follow_redirects=request.may_redirect)
-        return _answer(said)
+        async with self.open(request) as stream:
+            return await stream.whole()
 
     @asynccontextmanager
     async def open(self, request: Request) -> AsyncGenerator[_AsyncStream]:
         """One request whose answer is read as it comes."""
         with _losing():
-            said = await self._http.send(_built(self._http, request), stream=True)
+            said = await self._http.send(
+                _built(self._http, request), stream=True, follow_redirects=request.may_redirect
+            )
         try:
-            yield _AsyncStream(said)
+            yield _AsyncStream(said, request.until)
         finally:
             await said.aclose()
 
@@ -99,8 +99,8 @@ class AsyncHands:
 
 
 class _BlockingStream:
-    def __init__(self, said: httpx.Response) -> None:
-        self._said, self.status = said, said.status_code
+    def __init__(self, said: httpx.Response, until: float | None) -> None:
+        self._said, self._until, self.status = said, until, said.status_code
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The body as it comes."""
@@ -110,14 +110,12 @@ class _BlockingStream:
 
     async def whole(self) -> Answer:
         """Wait for all of it."""
-        with _losing():
-            self._said.read()
-        return _answer(self._said)
+        return await _answer(self._said, self.chunks(), self._until)
 
 
 class _AsyncStream:
-    def __init__(self, said: httpx.Response) -> None:
-        self._said, self.status = said, said.status_code
+    def __init__(self, said: httpx.Response, until: float | None) -> None:
+        self._said, self._until, self.status = said, until, said.status_code
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The body as it comes."""
@@ -127,9 +125,7 @@ class _AsyncStream:
 
     async def whole(self) -> Answer:
         """Wait for all of it."""
-        with _losing():
-            await self._said.aread()
-        return _answer(self._said)
+        return await _answer(self._said, self.chunks(), self._until)
 
 
 @contextmanager
@@ -151,7 +147,13 @@ def _built(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Re
     )
 
 
-def _answer(said: httpx.Response) -> Answer:
+async def _answer(said: httpx.Response, chunks: AsyncGenerator[bytes], until: float | None) -> Answer:
+    content = bytearray()
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            content += chunk
+            if until is not None and time.monotonic() > until:
+                raise Lost("it is not all there in time")
     # Without its query, which may be a signature: this is for messages.
     url = str(said.url.copy_with(query=None))
-    return Answer(url, said.status_code, {name.lower(): value for name, value in said.headers.items()}, said.content)
+    return Answer(url, said.status_code, {name.lower(): value for name, value in said.headers.items()}, bytes(content))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .. import errors
-from .retries import retry_after_s
 from .wire import Answer
 
 # For a code that this release does not know, and for what others between here and there answer.
@@ -32,7 +31,7 @@ def refusal_of(answer: Answer) -> errors.DarkroomError:
     said = _said_in(answer)
     error = error_of(said, BY_STATUS.get(answer.status, errors.DarkroomError))
     error.request_id = said.get("request_id") or answer.headers.get("x-request-id")
-    wait_s = retry_after_s(answer.headers.get("retry-after"), time.time())
+    wait_s = errors.retry_after_s(answer.headers.get("retry-after"), time.time())
     if wait_s is not None and isinstance(error, errors.TooBusy | errors.Unavailable):
         error.retry_after_s = wait_s
     return error
@@ -41,8 +40,7 @@ def refusal_of(answer: Answer) -> errors.DarkroomError:
 def error_of(said: Mapping[str, Any], otherwise: type[errors.DarkroomError]) -> errors.DarkroomError:
     """`{code, message, field}` as the class of that code; `otherwise` carries a code that is not known here."""
     code, field = str(said.get("code", otherwise.code)), said.get("field")
-    kind = _by_code().get(code, otherwise)
-    error = kind(str(said.get("message", code)), field=None if field is None else str(field))
+    error = errors.kind_of(code, otherwise)(str(said.get("message", code)), field=None if field is None else str(field))
     error.code = code
     return error
 
@@ -53,15 +51,3 @@ def _said_in(answer: Answer) -> Mapping[str, Any]:
         return {**said, "message": str(said["message"]), "code": str(said["code"])}
     except (ValueError, KeyError, TypeError):
         return {"message": f"{answer.url} answered {answer.status}"}
-
-
-def _by_code() -> dict[str, type[errors.DarkroomError]]:
-    """The class that brought each code; "internal", which the root has too, is a fault of the service."""
-    found = {kind.code: kind for kind in _tree(errors.DarkroomError) if "code" in vars(kind)}
-    return {**found, errors.InvariantBroken.code: errors.InvariantBroken}
-
-
-def _tree(kind: type[errors.DarkroomError]) -> Iterator[type[errors.DarkroomError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _tree(child)

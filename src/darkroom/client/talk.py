@@ -1,15 +1,14 @@
 """The conversation with the service: what to ask, what an answer means, when to ask again. Written once for both faces.
 
 It is async code over `Hands`, which do the sending. An asynchronous face's hands wait on the event loop; a synchronous
-face's hands block instead and never suspend, so that such a conversation runs from start to end in one go (sync.py).
+face's hands block instead and never suspend, so that such a conversation runs through at once (blocking.py).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,48 +17,15 @@ from .. import errors
 from ..storage.files import check_writable, write_whole
 from .asking import Asking, Postponed, job_part, part
 from .nouns import Job, JobEvent, JobPage, Model, Output, Worker
+from .retries import Until
 from .sse import EventReader
 from .wire import Request
 from .wish import Picture, bytes_of, order_of
 
 PAGE = 100
-QUIET_S = 60.0  # the service breaks its silence more often than that
-SHORTEST_S = 0.05
 REMOVE_TRIES = 12  # each waits at the service for the worker to stop
 
 Listener = Callable[[JobEvent], Awaitable[None] | None]
-
-
-@dataclass(frozen=True)
-class Until:
-    """A moment on the monotonic clock to be done by; None: whenever."""
-
-    at: float | None
-
-    @classmethod
-    def after(cls, timeout_s: float | None) -> Until:
-        """So many seconds from now."""
-        return cls(None if timeout_s is None else time.monotonic() + timeout_s)
-
-    def quiet_s(self) -> float:
-        """How long to listen to silence before looking at the clock again. Half of what is left, so that events which
-        come meanwhile do not move the end: whoever may not listen that long any more opens the stream anew."""
-        if self.at is None:
-            return QUIET_S
-        return max(SHORTEST_S, min(QUIET_S, (self.at - time.monotonic()) / 2))
-
-    def left_s(self) -> float | None:
-        """Seconds until then; None: without end."""
-        return None if self.at is None else max(0.0, self.at - time.monotonic())
-
-    def check(self, job_id: str) -> None:
-        """Raise TimeoutError after it."""
-        if self.has_passed():
-            raise TimeoutError(f"job {job_id} has not ended in time; it goes on")
-
-    def has_passed(self, in_s: float = 0.0) -> bool:
-        """Whether it will have passed in so many seconds."""
-        return self.at is not None and time.monotonic() + in_s >= self.at
 
 
 class Talk:
@@ -78,15 +44,24 @@ class Talk:
     async def generate(
         self, prompt: str, timeout_s: float | None, on_progress: Listener | None, wish: Mapping[str, Any]
     ) -> list[bytes]:
-        """Submit, wait, download."""
-        job = await self.wait(await self.submit(prompt, wish), timeout_s, on_progress)
+        """Submit, wait, download, all of it in that time."""
+        bounded = self.within(timeout_s)
+        job = await bounded.ended(await bounded.submit(prompt, wish), on_progress)
         job.raise_for_state()
-        return [await self.download(output, None) for output in job.outputs]
+        return [await bounded.download(output, None) for output in job.outputs]
+
+    def within(self, timeout_s: float | None) -> Talk:
+        """The same conversation, for so long from now; it raises TimeoutError then."""
+        return Talk(replace(self.asking, end=Until.after(timeout_s)))
 
     async def wait(self, job: Job | str, timeout_s: float | None, on_progress: Listener | None) -> Job:
         """The job as it ended; raises TimeoutError, which leaves it running."""
+        return await self.within(timeout_s).ended(job, on_progress)
+
+    async def ended(self, job: Job | str, on_progress: Listener | None) -> Job:
+        """The job, once it has ended."""
         job_id = id_of(job)
-        async with aclosing(self.events(job_id, 0, Until.after(timeout_s))) as events:
+        async with aclosing(self.events(job_id, 0)) as events:
             async for event in events:
                 if event.type == "progress" and on_progress is not None:
                     await self.asking.hands.tell(on_progress, event)
@@ -118,10 +93,12 @@ class Talk:
 
     async def delete(self, job: Job | str) -> None:
         """Remove it; a live one is cancelled, and asked for until its worker has stopped."""
+        request, was_there = self.asking.request("DELETE", f"/jobs/{job_part(id_of(job))}"), False
         for _ in range(REMOVE_TRIES):
-            answer = await self.asking.ask(self.asking.request("DELETE", f"/jobs/{job_part(id_of(job))}"))
-            if answer.status != 202:
+            answer = await self.asking.remove(request, was_there)
+            if answer is None or answer.status != 202:
                 return
+            was_there = True
             await self.asking.hands.sleep(1.0)
         raise errors.JobNotFinal(f"job {id_of(job)} is cancelled, and its worker has not stopped yet; delete it later")
 
@@ -165,14 +142,14 @@ class Talk:
         worker_id = worker if isinstance(worker, str) else worker.id
         await self.asking.json("POST", f"/workers/{part(worker_id)}/drain")
 
-    async def events(self, job: Job | str, after: int, until: Until | None = None) -> AsyncGenerator[JobEvent]:
+    async def events(self, job: Job | str, after: int) -> AsyncGenerator[JobEvent]:
         """Each event behind `after` once and in order, to the final one, over as many connections as it takes."""
-        job_id, seen, failures, end = id_of(job), after, 0, until or Until(None)
+        job_id, seen, failures, end = id_of(job), after, 0, self.asking.end
         while True:
-            end.check(job_id)
+            end.check(f"job {job_id} has not ended in time; it goes on")
             quiet_s, broken = end.quiet_s(), Postponed(errors.Unavailable(f"the events of job {job_id} broke off"))
             try:
-                async with aclosing(self._listen(job_id, seen, quiet_s, end)) as events:
+                async with aclosing(self._listen(job_id, seen, quiet_s)) as events:
                     async for event in events:
                         failures = 0
                         if event is not None and event.seq > seen:
@@ -186,9 +163,9 @@ class Talk:
                 broken = postponed
             if not end.has_passed(quiet_s):  # else nobody is to blame: there was no time to listen for longer
                 failures += 1
-                await self.asking.pause(failures, broken, end.left_s())
+                await self.asking.pause(failures, broken)
 
-    async def _listen(self, job_id: str, after: int, quiet_s: float, end: Until) -> AsyncGenerator[JobEvent | None]:
+    async def _listen(self, job_id: str, after: int, quiet_s: float) -> AsyncGenerator[JobEvent | None]:
         """One connection's events, None for each sign of life; ends with the stream, or when time gets short."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(after)} if after else {})
         path = f"/jobs/{job_part(job_id)}/events"
@@ -201,7 +178,7 @@ class Talk:
                     yield None
                     for event in reader.feed(chunk):
                         yield event
-                    if end.has_passed(quiet_s):
+                    if self.asking.end.has_passed(quiet_s):
                         return
 
     async def _content_of(self, output: Output | str) -> bytes:
@@ -209,9 +186,9 @@ class Talk:
         if isinstance(output, Output) and output.url is not None:
             stored = Request("GET", output.url, timeout_s=self.asking.timeout_s, may_redirect=True)
             try:
-                return (await self.asking.ask(stored)).content
-            except errors.DarkroomError:
-                pass
+                return (await self.asking.ask_once(stored)).content
+            except (errors.DarkroomError, Postponed):
+                pass  # whatever keeps it from there, the service has it too
         artifact_id = output if isinstance(output, str) else output.artifact_id
         return (await self.asking.ask(self.asking.request("GET", f"/artifacts/{part(artifact_id)}"))).content
 

@@ -19,7 +19,7 @@ class Lost(Exception):
 class Request:
     """One request; `url` is absolute. `timeout_s` bounds connecting, and each silence after that.
 
-    `may_redirect` is for one that carries no secret.
+    `may_redirect` is for one that carries no secret. The whole answer must be there by `until`, on the monotonic clock.
     """
 
     method: str
@@ -29,6 +29,7 @@ class Request:
     content: bytes | None = None
     timeout_s: float = 30.0
     may_redirect: bool = False
+    until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Stream(Protocol):
 
 
 class Hands(Protocol):
-    """What a face does for the conversation. A synchronous face's hands never suspend: see sync.py."""
+    """What a face does for the conversation. A synchronous face's hands never suspend: see blocking.py."""
 
     async def send(self, request: Request) -> Answer:
         """One request and its whole answer; raises `Lost`."""

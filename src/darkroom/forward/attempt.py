@@ -9,14 +9,15 @@ from typing import Any
 
 from ..client.nouns import Job as RemoteJob
 from ..core import Artifact, Job, Lease
-from ..errors import JobCancelled
+from ..errors import DeadlineExceeded, JobCancelled
 from ..worker.attempt import Stop
 from .backend import Backend
 
 
 @dataclass(eq=False)
 class Attempt:
-    """A record that the chain's stages fill in; `stopped` is set as soon as somebody wants it to end.
+    """A record that the chain's stages fill in; `stopped` is set as soon as somebody wants it to end, or its deadline
+    has passed.
 
     `claimed_at` and `started_at` (over there) are on time.monotonic's clock. `wish` is what is asked over there, where
     the job then has the id `remote_id`, and `ended` once it has.
@@ -56,6 +57,24 @@ class Attempt:
         """Raise `JobCancelled` where somebody wants it stopped."""
         if self.why is not None:
             raise JobCancelled("the job was cancelled")
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its deadline has passed."""
+        return self.job.deadline_at is not None and time.time() >= self.job.deadline_at
+
+    def check_deadline(self) -> None:
+        """Raise `DeadlineExceeded` where it has passed."""
+        if self.is_late:
+            raise DeadlineExceeded("its deadline passed before it finished")
+
+    def wake_if_late(self) -> bool:
+        """End its pauses where its deadline has passed; True the first time, unless it is stopping already."""
+        with self._lock:
+            if not self.is_late or self._is_ending or self.stopped.is_set():
+                return False
+            self.stopped.set()
+            return True
 
     def begin_ending(self) -> Stop | None:
         """From here on nobody stops it; returns why somebody has before."""

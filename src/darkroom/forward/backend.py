@@ -28,7 +28,7 @@ class Backend:
         first = next(iter(entries.values()))
         self._url = str(first.settings.remote).rstrip("/")
         self.client = connect(first, REQUEST_S)
-        self._asking = connect(first, ASK_S)
+        self.asking = connect(first, ASK_S)  # for what somebody waits for
         self.described: Mapping[str, Described] = {}
         self.is_ready = False
         self._problems: dict[str, str] = {}
@@ -58,7 +58,7 @@ class Backend:
         found: dict[str, Described] = {}
         for name, entry in self.entries.items():
             try:
-                found[name] = describe(entry, self._asking)
+                found[name] = describe(entry, self.asking)
             except Unavailable as error:
                 if self._problems.get(name) != error.message:  # once, and not at every look
                     log.warning("%s", error.message)
@@ -78,7 +78,7 @@ class Backend:
         """Watch no more, and let the connections go."""
         self._closed.set()
         self.client.close()
-        self._asking.close()
+        self.asking.close()
 
     def _is_ready(self) -> bool:
         try:

@@ -20,10 +20,9 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from ..client.nouns import JobEvent, Output
-from ..core import Artifact, Job
+from ..core import Artifact, Job, asked_priority
 from ..errors import (
     DarkroomError,
-    DeadlineExceeded,
     Forbidden,
     NotFound,
     StoreUnavailable,
@@ -35,7 +34,6 @@ from ..jobs.store import Store
 from ..models.offer import Offer
 from ..storage.encoding import FORMATS
 from ..storage.objects import Storage, key_for_output
-from ..worker.attempt import Stop
 from ..worker.events import StageBegan, StoreFailed, Tell
 from .attempt import Attempt
 from .ending import Endings, key_for_wish
@@ -46,7 +44,8 @@ T = TypeVar("T")
 # Whoever runs both will put that right, and until then no job is lost: a key that is refused among them.
 AWAY = (Unavailable, TooBusy, Unauthorised, Forbidden)
 ASK_AGAIN_S = (0.5, 15.0)  # the first pause while it is away, and the longest
-CANCEL_S = 10.0  # how long it is asked to cancel before the job ends here alone
+CANCEL_S = 10.0  # how long it is asked to cancel, and waited for, before the job ends here alone
+LOOK_S = 0.2  # between two looks whether it has ended there
 PICTURES = ("image", "mask_image")
 SUFFIXES = dict(FORMATS.values())
 MOST_PREVIEW = 4 * 2**20  # characters of a data URL
@@ -83,8 +82,8 @@ class Chain:
                 self._tell(StageBegan(attempt.job.id, attempt.job.attempt, stage.__name__))
                 stage(attempt)
         except BaseException as error:  # budget: an attempt's outermost frame; its fault is its own job's
-            if attempt.why == Stop.CANCELLED:
-                self.cancel(attempt)
+            if self._endings.is_last(attempt, error):
+                self._call_off(attempt)
             self._endings.fail(attempt, error)
 
     def prepare(self, attempt: Attempt) -> None:
@@ -113,12 +112,14 @@ class Chain:
                 seen = event.seq
                 self._hear(attempt, event)
                 attempt.check()
+                attempt.check_deadline()
 
         while attempt.ended is None:
             self._patiently(attempt, listen)
             found = self._patiently(attempt, lambda: client.get(remote_id))
             attempt.ended = found if found.is_final else None
         if attempt.ended.state != "succeeded":
+            attempt.check_deadline()  # it was called off there for that
             attempt.ended.raise_for_state()
 
     def fetch(self, attempt: Attempt) -> None:
@@ -134,13 +135,28 @@ class Chain:
         until = time.monotonic() + CANCEL_S
         while attempt.remote_id is not None and attempt.ended is None and time.monotonic() < until:
             try:
-                attempt.backend.client.cancel(attempt.remote_id)
+                attempt.backend.asking.cancel(attempt.remote_id)
                 return
             except DarkroomError as error:
                 if not isinstance(error, AWAY):
                     return
                 log.warning("it is not cancelled there yet: %s", error.code)
                 time.sleep(ASK_AGAIN_S[0])
+
+    def _call_off(self, attempt: Attempt) -> None:
+        """Have it stopped there, and learn what it took: that is used, and paid for here."""
+        until = time.monotonic() + CANCEL_S
+        self.cancel(attempt)
+        while attempt.remote_id is not None and attempt.ended is None and time.monotonic() < until:
+            try:
+                found = attempt.backend.asking.get(attempt.remote_id)
+            except DarkroomError as error:
+                if not isinstance(error, AWAY):
+                    return
+            else:
+                attempt.ended = found if found.is_final else None
+            if attempt.ended is None:
+                time.sleep(LOOK_S)
 
     def _fetch(self, attempt: Attempt, number: int, output: Output) -> None:
         job, client = attempt.job, attempt.backend.client
@@ -190,7 +206,7 @@ class Chain:
         delay_s, longest_s = ASK_AGAIN_S
         while True:
             attempt.check()
-            _check_deadline(attempt.job)
+            attempt.check_deadline()
             try:
                 return ask()
             except NotFound as error:
@@ -211,7 +227,7 @@ def wish_of(job: Job, model: str, offer: Offer) -> dict[str, Any]:
     about = {
         "model": model,
         "task": job.task,
-        "priority": job.priority,
+        "priority": asked_priority(job.priority),
         "output": {name: value for name, value in job.output.items() if value is not None},
         "deadline_s": None if job.deadline_at is None else max(1.0, job.deadline_at - time.time()),
         "metadata": {"forwarded_for": job.id},
@@ -226,11 +242,6 @@ def _preset(job: Job, offer: Offer) -> dict[str, str]:
     open_ = [name for name in ("guidance_scale", "solver") if job.input.get(name) is None]
     fit = [name for name, preset in offer.presets.items() if all(getattr(preset, key) is None for key in open_)]
     return {"preset": fit[0]} if open_ and fit else {}
-
-
-def _check_deadline(job: Job) -> None:
-    if job.deadline_at is not None and time.time() >= job.deadline_at:
-        raise DeadlineExceeded("its deadline passed before it finished")
 
 
 def _artifact_of(job: Job, key: str, output: Output) -> Artifact:

@@ -12,6 +12,7 @@ from ..errors import StoreUnavailable
 from ..jobs.store import Claimant, Store
 from ..worker.attempt import Stop
 from ..worker.events import JobsClaimed, StopAsked, StoreFailed, Tell
+from ..worker.heartbeat import Skew
 from .attempt import Attempt, InFlight
 from .backend import Backend
 
@@ -25,20 +26,22 @@ AWAY_S = 1.0  # between two looks while it is away
 
 
 class Claims:
-    """Claims what `backend` serves while it answers; `begin` takes each job, `cancelled` each that is to be stopped."""
+    """Claims what `backend` serves while it answers; `begin` takes each job, `call_off` each that is to be stopped
+    over there."""
 
-    def __init__(
+    def __init__(  # budget: what a claim asks, and whom it tells; each is one word at the one place that makes it
         self,
         worker_id: str,
         store: Store,
         backend: Backend,
         in_flight: InFlight,
         begin: Callable[[Job, Backend], None],
-        cancelled: Callable[[Attempt], None],
+        call_off: Callable[[Attempt], None],
         tell: Tell,
+        skew: Skew,
     ) -> None:
         self._id, self._store, self._backend, self._in_flight = worker_id, store, backend, in_flight
-        self._begin, self._cancelled, self._tell = begin, cancelled, tell
+        self._begin, self._call_off, self._tell, self._skew = begin, call_off, tell, skew
         self._closed, self._claiming = threading.Event(), threading.Lock()
 
     def run(self) -> None:
@@ -52,11 +55,12 @@ class Claims:
                 self._closed.wait(AWAY_S)
 
     def run_once(self) -> None:
-        """Stop what is to be cancelled, take what fits, sleep until there may be more."""
+        """Stop what is late or to be cancelled, take what fits, sleep until there may be more."""
+        self._stop_late()
         self._stop_cancelled()
         attempts = self._in_flight.all()
         wanted = how_many([attempt for attempt in attempts if attempt.backend is self._backend])
-        if wanted and self._backend.models and self._claim(wanted, is_idle=not attempts) == wanted:
+        if wanted and self._can_claim and self._claim(wanted, is_idle=not attempts) == wanted:
             return
         self._store.wait_for_work(POLL_S)
 
@@ -65,6 +69,10 @@ class Claims:
         self._closed.set()
         with self._claiming:
             pass
+
+    @property
+    def _can_claim(self) -> bool:
+        return bool(self._backend.models) and not self._skew.is_too_much
 
     def _claim(self, wanted: int, *, is_idle: bool) -> int:
         models = self._backend.models  # in memory there or not: that is the other Darkroom's to plan
@@ -78,12 +86,18 @@ class Claims:
             self._tell(JobsClaimed(len(jobs)))
         return len(jobs)
 
+    def _stop_late(self) -> None:
+        """Their own threads may be listening to silence: what is called off there ends it."""
+        for attempt in self._in_flight.all():
+            if attempt.backend is self._backend and attempt.wake_if_late():
+                self._call_off(attempt)
+
     def _stop_cancelled(self) -> None:
         for job_id in self._store.cancelling(self._id) if len(self._in_flight) else ():
             attempt = self._in_flight.find(job_id)
             if attempt is not None and attempt.stop(Stop.CANCELLED):
                 self._tell(StopAsked(job_id, Stop.CANCELLED))
-                self._cancelled(attempt)
+                self._call_off(attempt)
 
 
 def how_many(attempts: list[Attempt]) -> int:

@@ -25,8 +25,8 @@ from ..jobs.store import Store
 from ..models.catalogue import Entry
 from ..storage.objects import Storage
 from ..worker.attempt import Stop
-from ..worker.events import AttemptBegan, StateChanged, StopAsked, Tell, WorkerEvent, log_ids
-from ..worker.heartbeat import Heartbeat
+from ..worker.events import AttemptBegan, ClockRead, StateChanged, StopAsked, Tell, WorkerEvent, log_ids
+from ..worker.heartbeat import CLOCK_SHARE, Heartbeat, Skew
 from .attempt import Attempt, InFlight
 from .backend import Backend, backends_of
 from .chain import Chain, Tools
@@ -60,6 +60,7 @@ class Forwarder:
         self._is_over = False
         self._giving_up = threading.Event()
         self._in_flight = InFlight()
+        self._skew = Skew()
         self._paces: dict[str, Pace] = {}
         said = settings.serve
         self._heartbeat = Heartbeat(
@@ -72,10 +73,17 @@ class Forwarder:
             every_s=said.heartbeat_s,
         )
         self._backends = backends_of(entries, self._heartbeat.nudge)
-        endings = Endings(store, storage, retry_s=said.retry_s, tell=self._tell, giving_up=self._giving_up)
+        endings = Endings(
+            store,
+            storage,
+            retry_s=said.retry_s,
+            price_per_hour_usd=said.price_per_hour_usd,
+            tell=self._tell,
+            giving_up=self._giving_up,
+        )
         self._chain = Chain(Tools(store, storage, self._tell), endings)
         self._claims = [
-            Claims(self.id, store, backend, self._in_flight, self._begin, self._cancel, self._tell)
+            Claims(self.id, store, backend, self._in_flight, self._begin, self._call_off, self._tell, self._skew)
             for backend in self._backends
         ]
 
@@ -160,7 +168,7 @@ class Forwarder:
             self._in_flight.remove(attempt)
             self._learn(attempt)
 
-    def _cancel(self, attempt: Attempt) -> None:
+    def _call_off(self, attempt: Attempt) -> None:
         """Its own thread listens to events, and hears of its end by them once that has been asked for."""
         self._spawn("cancel", lambda: self._chain.cancel(attempt))
 
@@ -212,7 +220,10 @@ class Forwarder:
                 target()
             except BaseException as error:  # budget: a thread's outermost frame; a forwarder without it is none
                 if not self._is_over:  # afterwards everything is closed under its feet
-                    log.error("%s ended: %s", name, error, exc_info=None if isinstance(error, DarkroomError) else error)
+                    if isinstance(error, DarkroomError):
+                        log.error("%s ended: %s", name, error.code)  # its words may hold the other's address
+                    else:
+                        log.error("%s ended", name, exc_info=error)
                     self._failure = self._failure or error
                     self._commands.put(STOP)
 
@@ -221,5 +232,7 @@ class Forwarder:
         return thread
 
     def _tell(self, event: WorkerEvent) -> None:
+        if isinstance(event, ClockRead):
+            self._skew.heed(event.ahead_s, self._settings.serve.lease_s * CLOCK_SHARE)
         for listener in self._listeners:
             listener(event)

@@ -9,11 +9,10 @@ from urllib.parse import quote
 
 from starlette.requests import HTTPConnection
 
-from ..core import Artifact, Event, Job, WorkerReport
+from ..core import Artifact, Event, Job, WorkerReport, asked_priority, priority_class_of
 from ..storage.objects import Storage
 from .forecast import Outlook, Place
 from .moments import rfc3339
-from .priorities import asked, class_of
 from .signing import VALID_S, Signer
 
 STAMPS = ("created", "scheduled", "queued", "started", "succeeded", "failed", "cancelled")
@@ -69,8 +68,8 @@ class Answers:
             "input": dict(job.input),
             "output": dict(job.output),
             "metadata": dict(job.metadata),
-            "priority": asked(job.priority),
-            "priority_class": class_of(job.priority),
+            "priority": asked_priority(job.priority),
+            "priority_class": priority_class_of(job.priority),
             "progress": round(job.progress, 4),
             "step": job.step,
             "steps": job.steps,

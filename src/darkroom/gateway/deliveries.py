@@ -8,8 +8,9 @@ Every gateway sends: a delivery is given out to one of them and held for it, so 
 or dies holds nothing up for longer than its hold. What was sent and not noted before a crash is sent again, under the
 same `webhook-id`: at least once, as with any webhook.
 
-A slow receiver has a few threads of its own and no more. What waits for it in memory beyond its share is let go, and
-comes back with the end of its hold: so it cannot fill the room in which others wait.
+Tenants take turns, and the hosts that each calls. A slow receiver has a few threads of its own and no more, and so has
+the tenant of many slow ones. What waits in memory beyond such a share is let go, and comes back with the end of its
+hold: so nobody can fill the room in which others wait.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import logging
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +36,13 @@ from .webhooks import FINAL, STARTED, Outcome, Post, body_of, signed
 TOLD = frozenset({STARTED, *FINAL})
 LOOK_S = 1.0  # between looks at the store, where no event says that there is something
 PAGE = 256  # deliveries taken from the store at once
-THREADS = 16
-HOST_THREADS = 4
-HOST_WAITING, ALL_WAITING = 512, 4096
+THREADS, TENANT_THREADS, HOST_THREADS = 32, 12, 4  # calls at once: of all, of a tenant, of a tenant to one host
+ALL_WAITING, TENANT_WAITING, HOST_WAITING = 4096, 1024, 512
 HOLD_S, HOLD_ATTEMPTS = 60.0, 4.0  # or so many attempts at their longest: who waits in memory gets its turn meanwhile
 GROWTH, LONGEST_PAUSE_S = 4.0, 24 * 3600.0
 JITTER = 0.2  # of a pause, more or less: a receiver that was down is not met by all at once
 STOP_S = 5.0
+FAULT = "it could not be sent: a fault of ours, which our log tells"
 
 log = logging.getLogger(__name__)
 Heard = Callable[[Delivery], None]
@@ -55,47 +56,61 @@ class Held:
     host: str
     until: float
 
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        return self.delivery.tenant
+
 
 class Turns:
-    """Whose call goes next: hosts in turn, each with at most `HOST_THREADS` at once."""
+    """Whose call goes next: tenants in turn, and of each its hosts, with bounds for both on what runs and what waits.
+
+    A host has a bound for each tenant, not one for all: a receiver that many use may be slow for one of them.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[Held]] = {}
-        self._running: dict[str, int] = {}
-        self._count = 0
+        self._waiting: dict[str, dict[str, deque[Held]]] = {}
+        self._running: Counter[tuple[str, str]] = Counter()
 
     def add(self, held: Held) -> None:
         """It waits; or is let go, where too many do."""
-        line = self._waiting.setdefault(held.host, deque())
-        if len(line) < HOST_WAITING and self._count < ALL_WAITING:
-            line.append(held)
-            self._count += 1
-        self._tidy(held.host)
+        hosts = self._waiting.get(held.tenant, {})
+        of_tenant, of_all = _count(hosts), sum(map(_count, self._waiting.values()))
+        if len(hosts.get(held.host, ())) < HOST_WAITING and of_tenant < TENANT_WAITING and of_all < ALL_WAITING:
+            self._waiting.setdefault(held.tenant, {}).setdefault(held.host, deque()).append(held)
 
     def next(self) -> Held | None:
         """The one to begin now; it runs until `done`. None where none may."""
-        if sum(self._running.values()) >= THREADS:
+        if self._running.total() >= THREADS:
             return None
-        host = next((host for host in self._waiting if self._running.get(host, 0) < HOST_THREADS), None)
-        if host is None:
-            return None
-        line = self._waiting.pop(host)
+        free = (tenant for tenant in self._waiting if self._runs_of(tenant) < TENANT_THREADS)
+        lines = ((tenant, host) for tenant in free for host in self._waiting[tenant])
+        found = next((line for line in lines if self._running[line] < HOST_THREADS), None)
+        return None if found is None else self._take(*found)
+
+    def done(self, held: Held) -> None:
+        """It has ended."""
+        self._running[held.tenant, held.host] -= 1
+        self._running += Counter()  # drops what is zero
+
+    def _runs_of(self, tenant: str) -> int:
+        return sum(count for (other, _), count in self._running.items() if other == tenant)
+
+    def _take(self, tenant: str, host: str) -> Held:
+        """The first in that line; its tenant goes behind other tenants, its host behind the tenant's other hosts."""
+        hosts = self._waiting.pop(tenant)
+        line = hosts.pop(host)
         held = line.popleft()
-        self._waiting[host] = line  # behind the other hosts
-        self._tidy(host)
-        self._count -= 1
-        self._running[host] = self._running.get(host, 0) + 1
+        if line:
+            hosts[host] = line
+        if hosts:
+            self._waiting[tenant] = hosts
+        self._running[tenant, host] += 1
         return held
 
-    def done(self, host: str) -> None:
-        """One of that host's has ended."""
-        self._running[host] -= 1
-        if not self._running[host]:
-            del self._running[host]
 
-    def _tidy(self, host: str) -> None:
-        if not self._waiting[host]:
-            del self._waiting[host]
+def _count(hosts: Mapping[str, deque[Held]]) -> int:
+    return sum(map(len, hosts.values()))
 
 
 class Sender:
@@ -120,7 +135,7 @@ class Sender:
         self._threads: set[threading.Thread] = set()
         self._is_due, self._looked_at = threading.Event(), float("-inf")
         self._hold_s = max(HOLD_S, HOLD_ATTEMPTS * serve.webhook_timeout_s)
-        self._is_stopping = False
+        self._is_stopping = self._is_over = False
         self._loop = Loop("webhooks", self.run_once, clock)
 
     def start(self) -> None:
@@ -134,6 +149,7 @@ class Sender:
         end = time.monotonic() + STOP_S
         for thread in list(self._threads):
             thread.join(max(0.0, end - time.monotonic()))
+        self._is_over = True
 
     def hear(self, job_id: str, event: Event) -> None:
         """Something happened that a webhook may want told."""
@@ -176,7 +192,7 @@ class Sender:
             log.exception("webhook of %s failed", held.delivery.job_id)
         finally:
             with self._lock:
-                self._turns.done(held.host)
+                self._turns.done(held)
                 self._threads.discard(threading.current_thread())
             self._begin()
 
@@ -184,9 +200,9 @@ class Sender:
         job = self._store.get(delivery.job_id)
         if job is None:
             return
-        body, at = body_of(delivery, job, self._tell), self._clock()
-        outcome = self._post.run(delivery.url, self._headers_of(delivery, job, at, body), body)
-        if self._is_stopping:
+        at = self._clock()
+        outcome = self._sent(delivery, job, at)
+        if self._is_over:
             return  # the store may be closed by now
         made = {"at": at, "status": outcome.status, "error": outcome.error}
         next_at = next_at_of(outcome, len(delivery.attempts) + 1, self._clock(), self._serve, random.random())
@@ -195,6 +211,16 @@ class Sender:
             log.info("webhook", extra={"job_id": job.id, "event_type": noted.event, "state": noted.state, **made})
             for hear in self._heard:
                 hear(noted)
+
+    def _sent(self, delivery: Delivery, job: Job, at: float) -> Outcome:
+        try:
+            body = body_of(delivery, job, self._tell)
+            return self._post.run(delivery.url, self._headers_of(delivery, job, at, body), body)
+        except Unavailable:
+            raise
+        except Exception:  # budget: what a receiver can make us stumble over must wait its turn as any failure does
+            log.exception("webhook of %s could not be sent", job.id)
+            return Outcome(None, FAULT)
 
     def _headers_of(self, delivery: Delivery, job: Job, at: float, body: bytes) -> dict[str, str]:
         return signed(self._signer.webhook_key(job.tenant), delivery.id, at, body)

@@ -9,16 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..core import Event, Job
-from ..errors import JobNotFinal, NotFound, StoreUnavailable, Unavailable
+from ..errors import DarkroomError, JobNotFinal, NotFound, StoreUnavailable, TooBusy, Unauthorised, Unavailable
 from ..storage.objects import prefix_for_outputs
 from . import answers
 from .admission import Accepted
-from .door import Wish
+from .door import Admitted, Wish
 from .events import Subscription
 from .forecast import Place
 from .parts import Visit
 from .refusals import Answer
-from .streams import EventStream
+from .streams import BEAT_S, EventStream
 
 log = logging.getLogger(__name__)
 REMOVE_WAIT_S = 10.0  # for a worker to stop a job that is to be removed; a step is shorter than that
@@ -42,7 +42,22 @@ async def _repeated(visit: Visit, wish: Wish) -> Accepted | None:
 
 async def _admitted(visit: Visit, wish: Wish) -> Accepted:
     admitted = await visit.gateway.door.admit(wish, visit.caller, visit.request_id)
-    return await visit.gateway.intake.insert(replace(admitted, traceparent=visit.traceparent))
+    try:
+        accepted = await visit.gateway.intake.insert(replace(admitted.job, traceparent=visit.traceparent))
+    except Unavailable:
+        raise  # it may be stored all the same
+    except DarkroomError:
+        await _forget(visit, admitted)
+        raise
+    if accepted.is_repeat:
+        await _forget(visit, admitted)
+    return accepted
+
+
+async def _forget(visit: Visit, admitted: Admitted) -> None:
+    """Of a job that did not come to be, the pictures that came with it."""
+    if admitted.uploads:
+        await visit.gateway.threads.files(visit.gateway.pictures.forget, admitted.uploads)
 
 
 async def told(visit: Visit, job: Job, place: Place) -> dict[str, Any]:
@@ -68,23 +83,39 @@ async def show(visit: Visit, job_id: str) -> dict[str, Any]:
 
 
 async def wait(visit: Visit, job_id: str, wait_s: float) -> bool:
-    """Wait for a job's end; whether it came in time."""
-    subscription = await visit.gateway.feed.subscribe(job_id, 0)
+    """Wait for a job's end; whether it came in time. Raises `Unauthorised` where the caller's key ends before."""
+    try:
+        subscription = await listen(visit, job_id)
+    except TooBusy:
+        return False  # the job is accepted, and a wait is a wish
     try:
         async with asyncio.timeout(wait_s):
-            async for _ in subscription.events(wait_s):
+            async for _ in subscription.events(min(wait_s, BEAT_S)):
                 pass
     except TimeoutError:
         return False
     finally:
         subscription.close()
+    if not subscription.is_over:
+        await check_welcome(visit)
     return subscription.is_over
 
 
 async def follow(visit: Visit, job_id: str, after: int) -> Subscription:
     """The caller's place in a job's events."""
     await visit.check(job_id)
-    return await visit.gateway.feed.subscribe(job_id, after, visit.is_welcome)
+    return await listen(visit, job_id, after)
+
+
+async def listen(visit: Visit, job_id: str, after: int = 0) -> Subscription:
+    """The same for a job that is known to be the caller's; it ends with the key that the caller came in with."""
+    return await visit.gateway.feed.subscribe(job_id, after, visit.is_welcome, visit.caller.tenant)
+
+
+async def check_welcome(visit: Visit) -> None:
+    """Raise `Unauthorised` where the key that it came with opens nothing any more."""
+    if not await visit.is_welcome():
+        raise Unauthorised("the key was revoked or has expired")
 
 
 def stream(visit: Visit, job_id: str, subscription: Subscription) -> EventStream | Answer:

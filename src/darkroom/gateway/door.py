@@ -15,16 +15,17 @@ from functools import cached_property
 from typing import Any
 
 from ..config import Settings
-from ..core import NewJob
+from ..core import NewJob, effective_priority
 from ..errors import BadInput, UnknownArgument
+from ..models.offer import Offer
 from ..models.request import INPUTS, MAX_IMAGES, ImageRequest, validate
-from ..safety import Rules
+from ..safety import Rules, check_characters
 from .access import Caller
+from .fetches import Fetches
 from .forecast import Forecast
 from .ids import new_job_id
 from .offers import Offered, Offers
 from .pictures import FIELDS, Given, Pictures
-from .priorities import effective
 from .threads import Threads
 from .webhooks import FINAL, check_url
 
@@ -64,6 +65,14 @@ class Wish:
 
 
 @dataclass(frozen=True)
+class Admitted:
+    """A job to insert, and the uploads that were stored for it alone: they go where it is refused."""
+
+    job: NewJob
+    uploads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Door:
     """Judges wishes."""
 
@@ -74,8 +83,9 @@ class Door:
     threads: Threads
     clock: Callable[[], float]
     rules: Rules
+    fetches: Fetches
 
-    async def admit(self, wish: Wish, caller: Caller, request_id: str) -> NewJob:
+    async def admit(self, wish: Wish, caller: Caller, request_id: str) -> Admitted:
         """The job to insert; raises `BadInput` or one of its kind, with the field and what is allowed."""
         now = self.clock()
         _check_metadata(wish.metadata)
@@ -84,14 +94,18 @@ class Door:
             check_url(wish.webhook, allow_private=self.settings.serve.allow_private_webhooks)
         inputs, is_reproducible = _check_inputs(wish.inputs)
         offered = await self._offered(self.offers.choose(wish.model))
+        if offered.entry.is_remote:
+            self.rules.check_remote(offered.entry.name, caller.tenant)
         pictures = await self._pictures(inputs, caller)
         drawn = {"seed": random.randrange(DRAWN_SEEDS)}
         request = validate({**drawn, **inputs, **pictures, "task": wish.task}, offered.offer)
         texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
+        check_characters(texts)
         self.rules.check_texts(texts, offered.entry.name, caller.tenant)
         kept = await self.threads.files(self.pictures.keep_all, pictures, caller, now) if pictures else {}
         stored = {**request.settings(), "num_images_per_prompt": request.num_images_per_prompt, **kept}
-        return self._job(wish, caller, request_id, request, offered, {**stored, "reproducible": is_reproducible})
+        job = self._job(wish, caller, request_id, request, offered, {**stored, "reproducible": is_reproducible})
+        return Admitted(job, tuple(kept[name] for name in kept if pictures[name].artifact_id is None))
 
     async def _offered(self, model: str) -> Offered:
         known = self.offers.known(model)
@@ -100,8 +114,9 @@ class Door:
     async def _pictures(self, inputs: Mapping[str, Any], caller: Caller) -> dict[str, Given]:
         if not any(inputs.get(name) is not None for name in FIELDS):
             return {}
-        run = self.threads.fetch if self.pictures.must_fetch(inputs) else self.threads.files
-        return await run(self.pictures.take_all, inputs, caller)
+        if self.pictures.must_fetch(inputs):
+            return await self.fetches.run(caller, self.pictures.take_all, inputs, caller)
+        return await self.threads.files(self.pictures.take_all, inputs, caller)
 
     def _job(
         self,
@@ -113,7 +128,8 @@ class Door:
         stored: Mapping[str, Any],
     ) -> NewJob:
         now = self.clock()
-        cost_s = self.forecast.cost_s(offered.entry.name, request.steps_to_run, rows_of(request))
+        scale = scale_of(request, offered.offer)
+        cost_s = self.forecast.cost_s(offered.entry.name, request.steps_to_run, rows_of(request), scale)
         return NewJob(
             id=new_job_id(),
             tenant=caller.tenant,
@@ -123,7 +139,7 @@ class Door:
             output=wish.output,
             metadata=wish.metadata,
             warnings=offered.warnings_for(request.prompt, request.negative_prompt),
-            priority=effective(caller.priority_class, wish.priority),
+            priority=effective_priority(caller.priority_class, wish.priority),
             cost_s=cost_s,
             weight=caller.weight,
             steps=request.steps_to_run,
@@ -145,6 +161,12 @@ def rows_of(request: ImageRequest) -> int:
     """Rows of one denoiser call: guidance above 1 asks for each image twice, with the prompt and without."""
     is_guided = request.guidance_scale is None or request.guidance_scale > 1.0
     return request.num_images_per_prompt * (2 if is_guided else 1)
+
+
+def scale_of(request: ImageRequest, offer: Offer) -> float:
+    """Its pixels, as a share of those of the model's default size."""
+    width, height = offer.default_size
+    return request.width * request.height / (width * height)
 
 
 def digest_of(sent: Mapping[str, Any]) -> str:

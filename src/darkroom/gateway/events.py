@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
 from ..core import FINAL_EVENTS, Event
@@ -28,6 +28,7 @@ TAIL_S = 0.5  # how long one look at the store waits; also how long a stop may t
 RETRY_S = 0.5
 SETTLE_S = 4 * TAIL_S
 MAX_LISTENERS = 4096
+MAX_OF_ONE = 1024  # of them, of one tenant
 
 Hearer = Callable[[str, Event], None]
 IsWelcome = Callable[[], Awaitable[bool]]
@@ -42,8 +43,8 @@ async def anybody() -> bool:
 class Listener:
     """One client's queue of one job's events; belongs to the event loop."""
 
-    def __init__(self, job_id: str) -> None:
-        self.job_id = job_id
+    def __init__(self, job_id: str, tenant: str = "") -> None:
+        self.job_id, self.tenant = job_id, tenant
         self.is_stale = False  # something was missed, or given up: the store knows it
         self.is_closed = False
         self._pending: deque[Event] = deque()
@@ -100,6 +101,7 @@ class Feed:
         self._store, self._threads, self._hearers = store, threads, tuple(hearers)
         self._listeners: dict[str, set[Listener]] = {}
         self._count, self._looks = 0, 0
+        self._counts: Counter[str] = Counter()  # of listeners, by who listens
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._follow, name="gateway-tail", daemon=True)
@@ -128,12 +130,15 @@ class Feed:
                 while self._looks < seen:
                     await asyncio.sleep(SETTLE_S / 200)
 
-    async def subscribe(self, job_id: str, after: int, is_welcome: IsWelcome = anybody) -> Subscription:
+    async def subscribe(
+        self, job_id: str, after: int, is_welcome: IsWelcome = anybody, tenant: str = ""
+    ) -> Subscription:
         """A place in a job's events behind `after`; raises `NotFound`, `TooBusy` or `StoreUnavailable`.
 
-        It ends where the client is no longer welcome, which is asked with each event and in each silence.
+        It ends where the client is no longer welcome, which is asked with each event and in each silence. `tenant` is
+        who listens.
         """
-        listener = self._join(job_id)
+        listener = self._join(job_id, tenant)
         subscription = Subscription(self, listener, after, is_welcome)
         try:
             await subscription.read_past()
@@ -152,15 +157,21 @@ class Feed:
         if listener in those:
             those.remove(listener)
             self._count -= 1
+            self._counts[listener.tenant] -= 1
+            if not self._counts[listener.tenant]:
+                del self._counts[listener.tenant]
         if not those:
             self._listeners.pop(listener.job_id, None)
 
-    def _join(self, job_id: str) -> Listener:
+    def _join(self, job_id: str, tenant: str) -> Listener:
         if self._count >= MAX_LISTENERS:
             raise TooBusy(f"{MAX_LISTENERS} clients follow events here already; ask for the job's state instead")
-        listener = Listener(job_id)
+        if self._counts[tenant] >= MAX_OF_ONE:
+            raise TooBusy(f"you follow events {MAX_OF_ONE} times here already; ask for the job's state instead")
+        listener = Listener(job_id, tenant)
         self._listeners.setdefault(job_id, set()).add(listener)
         self._count += 1
+        self._counts[tenant] += 1
         return listener
 
     def _read(self, job_id: str, after: int) -> tuple[bool, list[Event]]:

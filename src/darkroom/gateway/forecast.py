@@ -1,11 +1,12 @@
 """What workers say of themselves, and what follows from it: the cost of a job, and when it will be done.
 
-    cost_s = steps x rows x seconds of one row's share of a step
+    cost_s = rows x scale x (steps x seconds of one row's share of a step + its share of the rest)
     eta_s  = (predicted device seconds queued before it) / (ready workers for its model) + its own steps + the rest
 
-A step's seconds are those of the worker's present company, so a queue drains at one device second per worker and
-second, and a job that has begun ends after its own steps and what a worker measured beside them (`rest_s`: encoding,
-decoding). Nothing is predicted before a worker has measured a step.
+`scale` is the picture's pixels as a share of the model's default size. A step's seconds are those of the worker's
+present company, so a queue drains at one device second per worker and second, and a job that has begun ends after its
+own steps and what a worker measured beside them (`rest_s`: encoding, decoding). Nothing is predicted before a worker
+has measured a step.
 """
 
 from __future__ import annotations
@@ -62,6 +63,15 @@ class Outlook:
         ]
         return sum(shares) / len(shares) if shares else None
 
+    def row_rest_s(self, model: str) -> float:
+        """Device seconds of one row beside its steps, on average."""
+        shares = [
+            fact_of(report, "rest_s", model, 0.0) / max(1.0, fact_of(report, "rows", model, 1.0))
+            for report in self.workers
+            if model in report.step_seconds
+        ]
+        return sum(shares) / len(shares) if shares else 0.0
+
     def eta_s(self, job: Job, place: Place, now: float) -> float | None:
         """Seconds until it is done; None where nothing can be said, or nothing is left to wait for."""
         step_s, hands = self.step_s(job.model, job.worker), len(self.ready(job.model))
@@ -94,6 +104,7 @@ class Forecast:
     heard_within_s: float
     outlook: Outlook = field(default_factory=Outlook)
     _row_s: dict[str, float] = field(default_factory=dict)
+    _row_rest_s: dict[str, float] = field(default_factory=dict)
     _read_at: float = -math.inf
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -105,9 +116,12 @@ class Forecast:
                     await self._read()
         return self.outlook
 
-    def cost_s(self, model: str, steps: int, rows: int) -> float:
-        """Predicted device seconds of a job; of what was measured last, also when its worker is gone."""
-        return steps * rows * self._row_s.get(model, NOMINAL_ROW_S)
+    def cost_s(self, model: str, steps: int, rows: int, scale: float = 1.0) -> float:
+        """Predicted device seconds of a job; of what was measured last, also when its worker is gone.
+
+        `scale`: its pixels, as a share of those that workers are taken to have measured, of the model's default size.
+        """
+        return rows * scale * (steps * self._row_s.get(model, NOMINAL_ROW_S) + self._row_rest_s.get(model, 0.0))
 
     def _is_fresh(self) -> bool:
         return 0 <= self.clock() - self._read_at < FRESH_S
@@ -120,6 +134,7 @@ class Forecast:
         self._read_at = self.clock()
         for model in {model for worker in self.outlook.workers for model in worker.step_seconds}:
             self._row_s[model] = self.outlook.row_s(model) or NOMINAL_ROW_S
+            self._row_rest_s[model] = self.outlook.row_rest_s(model)
 
     def _look(self) -> Outlook:
         workers = self.store.workers(self.clock() - self.heard_within_s)

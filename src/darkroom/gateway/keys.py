@@ -87,7 +87,7 @@ class Keyring:
         """The living key that somebody shows; raises `Unauthorised`."""
         parts = KEY.fullmatch(shown)
         if parts is None:
-            raise Unauthorised("an API key looks like dk_…_…, as `darkroom keys create` says it")
+            raise Unauthorised("that is no API key of ours: one looks like dk_…_…, and is sent whole")
         key = self.living(parts[1])
         # A hash is compared in any case: the time must not tell whether an id exists.
         is_right = hmac.compare_digest(hash_of(parts[2]), key.secret_hash if key else hash_of(""))

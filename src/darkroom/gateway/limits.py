@@ -5,20 +5,26 @@ Nothing that a caller sent is written to a log here: paths are, query strings (w
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import random
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import DarkroomError, InvariantBroken, TooLarge, Unavailable
+from ..errors import BadInput, DarkroomError, InvariantBroken, TooLarge, Unavailable
+from .access import EVERYONE, Caller
+from .network import client_in, is_near
 from .refusals import refusal_of
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -29,6 +35,9 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",  # signed URLs must not travel on in a Referer
 }
 MIB = 1024 * 1024
+SILENCE_S = 30.0  # in the middle of a body; who says nothing for so long is let go
+SHARE = 0.25  # of the bytes of all bodies, for one caller
+BODY_IS_DONE = "body_is_done"  # in a request's state: to be called once its body is forgotten
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +94,15 @@ class _Spoken:
 class BodyLimit:
     """ASGI: stops reading a body at its limit in bytes, whether or not its length was announced.
 
-    `budget` bounds the bodies of all requests that are under way: they lie in memory until they are answered.
+    `budget` bounds the bodies of all requests that are under way: they lie in memory until they are answered, or until
+    an answer that is waited for has forgotten them (`Later`). One caller may hold a quarter of it, or one whole
+    body, and a body that stops coming is given up.
     """
 
     def __init__(self, app: ASGIApp, limit_of: Callable[[str], float], budget: float = math.inf) -> None:
         self.app, self.limit_of, self.budget = app, limit_of, budget
         self._held = 0
+        self._shares: Counter[str] = Counter()  # the same bytes, by who sent them
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -107,23 +119,61 @@ class BodyLimit:
         await self._within(limit, scope, receive, send)
 
     async def _within(self, limit: int, scope: Scope, receive: Receive, send: Send) -> None:
-        seen = 0
+        seen, owner, is_read, is_cut = 0, "", False, False
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            size = len(message.get("body", b""))
-            seen, self._held = seen + size, self._held + size
+            nonlocal seen, owner, is_read, is_cut
+            is_cut = not is_read  # unless this comes to its end
+            message = await (receive() if is_read else _in_time(receive))
+            size, owner = len(message.get("body", b"")), owner or _owner_in(scope)
+            seen += size
+            self._hold(owner, size)
             if seen > limit:
                 raise _too_large(limit)
-            if self._held > self.budget:
+            if self._held > self.budget or (owner and self._shares[owner] > max(limit, SHARE * self.budget)):
                 raise _too_many()
+            is_read, is_cut = is_read or not message.get("more_body", False), False
             return message
 
+        async def said(message: Message) -> None:
+            if is_cut and message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Connection"] = "close"  # the rest of the body will be read by nobody
+            await send(message)
+
+        def forget() -> None:
+            nonlocal seen
+            self._hold(owner, -seen)
+            seen = 0
+
+        scope.setdefault("state", {})[BODY_IS_DONE] = forget
         try:
-            await self.app(scope, counted, send)
+            await self.app(scope, counted, said)
         finally:
-            self._held -= seen
+            forget()
+
+    def _hold(self, owner: str, size: int) -> None:
+        self._held += size
+        self._shares[owner] += size
+        if not self._shares[owner]:
+            del self._shares[owner]
+
+
+class Later(Response):
+    """An answer that is waited for: for an hour, perhaps, so without the request's body in memory and in its count.
+
+    `make` must hold nothing of that body; what the route held is gone by the time that this is called.
+    """
+
+    def __init__(self, request: Request, make: Callable[[], Awaitable[Response]]) -> None:
+        super().__init__()
+        self._request, self._make = request, make
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Where the framework keeps what it has read, for whoever reads it again.
+        self._request._body, self._request._json = b"", None
+        scope["state"][BODY_IS_DONE]()
+        answer = await self._make()
+        await answer(scope, receive, send)
 
 
 def request_id_of(said: str | None) -> str:
@@ -135,6 +185,23 @@ def frames(error: BaseException) -> list[str]:
     """Where it was raised, innermost last, as file:line:function."""
     found: TracebackType | None = error.__traceback__
     return [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in traceback.extract_tb(found)[-12:]]
+
+
+async def _in_time(receive: Receive) -> Message:
+    """The next part of a body; raises `BadInput` where it does not come."""
+    try:
+        async with asyncio.timeout(SILENCE_S):
+            return await receive()
+    except TimeoutError as error:
+        raise BadInput(f"the body stopped coming: nothing for {SILENCE_S:g} s", field="body") from error
+
+
+def _owner_in(scope: Scope) -> str:
+    """Whose bytes they are: a tenant's, else an address's; "": of this machine itself, where nobody is asked."""
+    caller, client = scope.get("state", {}).get("caller"), client_in(scope)
+    if isinstance(caller, Caller) and caller is not EVERYONE:
+        return f"tenant {caller.tenant}"
+    return "" if is_near(client) else f"address {client}"
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -3,6 +3,7 @@
 A proxy appends the address that it was called from to X-Forwarded-For. What stands further left came from that caller,
 who may have made it up. So the header counts only where our peer is a trusted proxy, and is read from the right: the
 first address that is no trusted proxy is the client's. What cannot be read as an address is nobody's; it fits no list.
+A proxy that says in other words that it is one, and not for whom, hides its client: that is nobody's address either.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .refusals import refusal_of
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+PROXIED = ("forwarded", "via", "x-real-ip")  # what proxies add, beside X-Forwarded-*
 SCHEMES = {"http": ("http", "ws"), "https": ("https", "wss")}
 
 
@@ -89,12 +91,24 @@ class NetworkWall:
     def _look_behind(self, scope: Scope) -> None:
         headers, peer = Headers(scope=scope), parse_address(client_in(scope))
         if not self.networks.is_trusted(peer):
+            scope.setdefault("state", {})["is_proxied"] = is_proxied(headers)
             return
-        client = self.networks.client_of(peer, headers.getlist("x-forwarded-for"))
+        said = headers.getlist("x-forwarded-for")
+        client = self.networks.client_of(peer, said) if said or not is_proxied(headers) else None
         scope["client"] = (str(client) if client else "", 0)
         schemes = SCHEMES.get(headers.get("x-forwarded-proto", "").strip().lower())
         if schemes is not None:
             scope["scheme"] = schemes[scope["type"] == "websocket"]
+
+
+def is_proxied(headers: Headers) -> bool:
+    """Whether a proxy has had the request in its hands, and says so."""
+    return any(name in PROXIED or name.startswith("x-forwarded") for name in headers)
+
+
+def is_from_here(scope: Scope) -> bool:
+    """Whether a program on this machine asks, and not somebody behind a proxy that we do not trust."""
+    return is_near(client_in(scope)) and not scope.get("state", {}).get("is_proxied", False)
 
 
 def client_in(scope: Scope) -> str:

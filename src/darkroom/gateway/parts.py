@@ -28,6 +28,7 @@ from .answers import Addresses, Answers
 from .deliveries import Heard, Sender
 from .door import Door
 from .events import Feed, Hearer
+from .fetches import Fetches
 from .forecast import Forecast, Place
 from .ids import check_id, fair_traceparent
 from .keys import Keyring
@@ -81,8 +82,9 @@ class Gateway:
         self.rules = read_rules(parts.settings.safety)
         for name in sorted(set(self.rules.models) - set(parts.catalogue.entries)):
             log.warning("the safety rules speak of a model that is not in the catalogue: %s", name)
+        fetches = Fetches(parts.store, self.threads, parts.clock)
         self.door = Door(
-            parts.settings, self.offers, self.pictures, self.forecast, self.threads, parts.clock, self.rules
+            parts.settings, self.offers, self.pictures, self.forecast, self.threads, parts.clock, self.rules, fetches
         )
         bounds = Bounds(serve.max_queued, serve.max_scheduled)
         self.intake = Intake(parts.store, self.threads, self.forecast, bounds, parts.clock)

@@ -5,15 +5,18 @@ Each is checked before the job is accepted, and its bytes are stored before the 
 
 from __future__ import annotations
 
+import logging
+import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from ..config import ServeSettings
 from ..core import Artifact
-from ..errors import BadInput, NotFound
+from ..errors import BadInput, LimitExceeded, NotFound, Unavailable
+from ..jobs.ledger import UPLOAD_BYTES
 from ..jobs.store import Store
 from ..storage.incoming import PictureLimits, Received, decode_data_url, fetch_url, read_transparent, receive
 from ..storage.objects import Storage, key_for_upload
@@ -23,6 +26,10 @@ from .ids import is_id
 FIELDS = ("image", "mask_image")
 MIB = 1024 * 1024
 URL_LENGTH = 4096
+LARGEST_SHARE = 0.25  # of `keep_gb`: the uploads of one tenant must not push out the pictures of all others
+FULL_RETRY_S = 60.0  # room comes with what is deleted, and with time
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Pictures:
         self._store, self._storage = store, storage
         self._limits = PictureLimits(int(serve.max_upload_mb * MIB), serve.max_pixels)
         self._allow_private = serve.allow_private_urls
+        self._most_bytes = most_uploaded(serve)
 
     def take_all(self, inputs: Mapping[str, Any], caller: Caller) -> dict[str, Given]:
         """The pictures among a request's inputs; raises `BadInput`, `UnreadableImage` or `TooLarge` with the field."""
@@ -56,12 +64,27 @@ class Pictures:
         return any(isinstance(said, str) and not said.startswith("data:") and not is_id(said) for said in given)
 
     def receive(self, data: bytes, caller: Caller, now: float) -> Artifact:
-        """Store an upload; raises `UnreadableImage` or `TooLarge`."""
+        """Store an upload; raises `UnreadableImage`, `TooLarge`, or `LimitExceeded` where the tenant has no room."""
         return self._keep(receive(data, "body", self._limits), caller, now)
 
     def keep_all(self, pictures: Mapping[str, Given], caller: Caller, now: float) -> dict[str, str]:
-        """Artifact ids by field name; what came with the request is stored now."""
-        return {name: self._id_of(picture, caller, now) for name, picture in pictures.items()}
+        """Artifact ids by field name; what came with the request is stored now, all of it or nothing."""
+        kept: dict[str, str] = {}
+        try:
+            for name, picture in pictures.items():
+                kept[name] = self._id_of(picture, caller, now)
+        except BaseException:
+            self.forget([kept[name] for name in kept if pictures[name].artifact_id is None])
+            raise
+        return kept
+
+    def forget(self, artifact_ids: Sequence[str]) -> None:
+        """Remove what was stored for a job that did not come to be; what cannot be removed now goes with its age."""
+        try:
+            gone = [self._store.delete_artifact(artifact_id) for artifact_id in artifact_ids]
+            self._storage.delete([artifact.key for artifact in gone if artifact is not None])
+        except Unavailable as error:
+            log.warning("pictures of a refused job stay for now: %s", error)
 
     def transparent(self, data: bytes, field: str) -> bytes | None:
         """A mask as PNG, white where the picture is wholly transparent; None where it nowhere is.
@@ -110,7 +133,19 @@ class Pictures:
         assert picture.received is not None
         return self._keep(picture.received, caller, now).id
 
+    def _check_room(self, picture: Received, caller: Caller) -> None:
+        """Pictures on their way at the same moment do not see each other: a few may come past the bound."""
+        size = max(len(picture.data), UPLOAD_BYTES)
+        if self._store.uploaded_bytes(caller.tenant) + size > self._most_bytes:
+            error = LimitExceeded(
+                f"uploads of one tenant may take {self._most_bytes / MIB:g} MiB: delete some, or wait",
+                field="uploads",
+            )
+            error.retry_after_s = FULL_RETRY_S
+            raise error
+
     def _keep(self, picture: Received, caller: Caller, now: float) -> Artifact:
+        self._check_room(picture, caller)
         artifact_id = f"art-{secrets.token_hex(12)}"
         artifact = Artifact(
             id=artifact_id,
@@ -125,6 +160,12 @@ class Pictures:
         self._storage.put(artifact.key, picture.data, artifact.content_type)
         self._store.add_artifact(artifact)  # after its bytes: a row must not promise what is not there
         return artifact
+
+
+def most_uploaded(serve: ServeSettings) -> float:
+    """Bytes that the uploads of one tenant may take."""
+    room = math.inf if serve.keep_gb is None else LARGEST_SHARE * serve.keep_gb * 1024 * MIB
+    return min(serve.max_uploads_mb_per_tenant * MIB, room)
 
 
 def _fresh(received: Received) -> Given:

@@ -21,7 +21,7 @@ from . import sessions, tokens
 from .access import EVERYONE, USER, Caller
 from .answers import Addresses
 from .keys import Keyring
-from .network import client_in, is_near
+from .network import is_from_here
 from .signing import Signer
 
 WANTED = (
@@ -66,7 +66,7 @@ class Reception:
     async def _look(self, connection: HTTPConnection) -> Caller:
         if self.settings.serve.auth != "open":
             await self.keyring.refresh()
-        if not self._asks(client_in(connection.scope)):
+        if not self._asks(is_from_here(connection.scope)):
             return EVERYONE
         if "authorization" in connection.headers:
             return caller_of_key(self.keyring.find(bearer_of(connection.headers)))
@@ -78,11 +78,11 @@ class Reception:
             return self._guest(email)
         raise Unauthorised(WANTED)
 
-    def _asks(self, client: str) -> bool:
+    def _asks(self, is_near: bool) -> bool:
         auth = self.settings.serve.auth
         if auth != "auto":
             return auth == "keys"
-        return self.keyring.has_keys or self.settings.oidc is not None or not (self.is_insecure or is_near(client))
+        return self.keyring.has_keys or self.settings.oidc is not None or not (self.is_insecure or is_near)
 
     def _by_token(self, shown: str) -> Caller:
         token = tokens.read(self.signer, shown, self.clock())
@@ -91,7 +91,7 @@ class Reception:
         key = self.keyring.living(token.key_id) if token is not None else None
         if token is None or key is None:
             raise Unauthorised("the token is unknown or has expired: ask POST /v1/tokens for another", field="token")
-        return Caller(token.tenant, frozenset({USER}), key_id=key.id, is_token=True)
+        return replace(caller_of_key(key), tenant=token.tenant, roles=frozenset({USER}), is_token=True)
 
     def _guest(self, email: str) -> Caller:
         oidc = self.settings.oidc

@@ -141,8 +141,8 @@ def error_of_validation(problems: Any) -> DarkroomError:
     field = ".".join(place) or source
     if first["type"] == "extra_forbidden":
         return UnknownArgument(f"there is no field {field!r} here; /docs lists those that there are", field=field)
-    if first["type"] == "missing" and not place:
-        return BadInput("a JSON body is needed, sent as application/json", field="body")
+    if source == "body" and not place:  # nothing, no object, or bytes that no header calls JSON
+        return BadInput("a JSON object is needed, sent with Content-Type: application/json", field="body")
     return BadInput(f"{field}: {_problem(first)}", field=field)
 
 

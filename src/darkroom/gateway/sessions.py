@@ -32,6 +32,14 @@ class Guests:
             return None
         return frozenset({USER, OPERATOR} if email in self._operators else {USER})
 
+    def needs_hosting(self, email: str) -> bool:
+        """Whether the domain alone lets that address in: then it must be the domain that vouches for it."""
+        return email not in self._emails and EVERY_DOMAIN not in self._domains
+
+    def is_hosted(self, domain: Any) -> bool:
+        """Whether the domain that an account belongs to, as the issuer says, is one of those that may come in."""
+        return isinstance(domain, str) and domain.lower() in self._domains
+
 
 def normal_email(said: Any) -> str | None:
     """An address as it is compared; None for what is none.

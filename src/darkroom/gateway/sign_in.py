@@ -9,6 +9,7 @@ OpenID Connect Core 1.0 and Discovery 1.0, RFC 7636 (PKCE), RFC 9207 (iss). Toke
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -32,6 +33,11 @@ HOUR_S = 3600.0
 STASH_S = 600.0  # to type a password in
 FACTS_S = 3600.0  # how long the issuer's addresses and keys are believed
 TIMEOUT_S = 10.0
+AWAY_S = 5.0  # how long an issuer that did not answer is left alone
+REDEMPTIONS = 8  # codes that are redeemed at once, each in up to three requests of ours
+# Anybody has a Google account with an address of their own, verified once. That the domain's owners manage the account,
+# `hd` says alone (developers.google.com/identity/openid-connect/openid-connect).
+GOOGLE = "https://accounts.google.com"
 LEEWAY_S = 60  # between the issuer's clock and ours
 # Signed by the issuer's own key: a shared secret (HS256) or none at all would let others sign.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -74,6 +80,8 @@ class SignIn:
         self._oidc, self._secret = oidc, secret.get_secret_value() if secret else None
         self._signer, self._clock, self._guests = signer, clock, Guests(oidc)
         self._facts: Facts | None = None
+        self._reading, self._redeeming = asyncio.Lock(), 0
+        self._away: tuple[float, str] | None = None  # when the issuer last failed to say its facts, and how
 
     @property
     def session_s(self) -> float:
@@ -108,16 +116,39 @@ class SignIn:
             raise Forbidden("another issuer answered than the one that was asked", field="iss")
         if "error" in said or "code" not in said:
             raise Forbidden("the issuer did not sign you in", field="code")
-        facts = await self._issuer()
-        given = await self._redeem(facts, said["code"], kept["verifier"], redirect_uri)
-        claims = await self._verified(facts, given.get("id_token"), kept["nonce"])
-        return self._admitted(await self._with_email(facts, claims, given)), str(kept["after"])
+        if self._redeeming >= REDEMPTIONS:
+            raise Unavailable("many people sign in just now: try again a little later")
+        self._redeeming += 1
+        try:
+            claims = await self._claims(said["code"], kept, redirect_uri)
+        finally:
+            self._redeeming -= 1
+        return self._admitted(claims), str(kept["after"])
 
-    async def _issuer(self) -> Facts:
-        """The issuer's facts, read again where they are old."""
-        if self._facts is None or not 0 <= self._clock() - self._facts.at < FACTS_S:
-            self._facts = await self._read_issuer()
-        return self._facts
+    async def _claims(self, code: str, kept: Mapping[str, Any], redirect_uri: str) -> Mapping[str, Any]:
+        """What the issuer says of who came with that code."""
+        facts = await self._issuer()
+        given = await self._redeem(facts, code, kept["verifier"], redirect_uri)
+        claims = await self._verified(facts, given.get("id_token"), kept["nonce"])
+        return await self._with_email(facts, claims, given)
+
+    async def _issuer(self, known: Facts | None = None) -> Facts:
+        """The issuer's facts, read again where they are old or no newer than those that are `known` not to do.
+
+        One asks at a time, and nobody for a while after an answer that was none; raises `Unavailable`.
+        """
+        async with self._reading:
+            now = self._clock()
+            if self._facts is not None and self._facts is not known and 0 <= now - self._facts.at < FACTS_S:
+                return self._facts
+            if self._away is not None and 0 <= now - self._away[0] < AWAY_S:
+                raise Unavailable(self._away[1])
+            try:
+                self._facts, self._away = await self._read_issuer(), None
+            except Unavailable as error:
+                self._away = (self._clock(), error.message)
+                raise
+            return self._facts
 
     async def _read_issuer(self) -> Facts:
         issuer = self._oidc.issuer
@@ -148,9 +179,9 @@ class SignIn:
         try:
             return claims_of(id_token, facts.keys, self._oidc, nonce, self._clock())
         except UnknownSigner:
-            self._facts = await self._read_issuer()
+            facts = await self._issuer(known=facts)
         try:
-            return claims_of(id_token, self._facts.keys, self._oidc, nonce, self._clock())
+            return claims_of(id_token, facts.keys, self._oidc, nonce, self._clock())
         except UnknownSigner as error:
             raise Forbidden(NOT_TRUSTED, field="id_token") from error
 
@@ -170,6 +201,9 @@ class SignIn:
             raise Forbidden("the issuer has not verified your e-mail address", field="email")
         if self._guests.roles_of(email) is None:
             raise Forbidden(f"{email} may not sign in here; see oidc.allowed_emails and allowed_domains", field="email")
+        is_google = self._oidc.issuer.rstrip("/") == GOOGLE
+        if is_google and self._guests.needs_hosting(email) and not self._guests.is_hosted(claims.get("hd")):
+            raise Forbidden(f"{email} is no account of its domain's own; see oidc.allowed_domains", field="hd")
         return email
 
     async def _ask(self, method: str, url: str, **what: Any) -> dict[str, Any]:

@@ -11,19 +11,16 @@ import base64
 import hashlib
 import hmac
 import json
-import math
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import httpcore
 
 from ..core import Delivery, Job
-from ..errors import BadInput
+from ..errors import BadInput, retry_after_s
 from ..storage.guard import AGENT, Guard, NotReached, Resolver, check_literal, resolve
 from .moments import rfc3339
 
@@ -124,15 +121,8 @@ def told(delivery: Delivery) -> dict[str, Any]:
 
 
 def wait_asked(said: str, now: float) -> float:
-    """Seconds that a Retry-After header asks for, 0 for what cannot be read (RFC 9110, 10.2.3)."""
-    if said.isascii() and said.isdigit() and len(said) <= 9:
-        return min(float(said), LONGEST_WAIT_S)
-    try:
-        moment = parsedate_to_datetime(said)
-    except ValueError:
-        return 0.0
-    until = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return min(max(0.0, until - now), LONGEST_WAIT_S) if math.isfinite(until) else 0.0
+    """Seconds that a Retry-After header asks for, a day at most; 0 for what cannot be read."""
+    return min(retry_after_s(said, now) or 0.0, LONGEST_WAIT_S)
 
 
 def _outcome_of(response: httpcore.Response, host: str) -> Outcome:

@@ -13,6 +13,11 @@ from typing import Any, Protocol
 
 from ..core import ApiKey, Artifact, Delivery, Usage
 
+UPLOAD_BYTES = 4096  # the block of a disk that the smallest takes; also in sql/ and lua/
+UNUSED_S = 3600.0  # an upload is for a job that comes soon
+
+ATTEMPTS_KEPT = 100  # of one webhook call
+
 
 class Ledger(Protocol):
     """Keys, usage, deliveries. `now` is seconds since the epoch, from the caller; each raises `StoreUnavailable`."""
@@ -46,8 +51,9 @@ class Ledger(Protocol):
     def note_delivery(
         self, delivery_id: str, attempt: Mapping[str, Any], next_at: float | None, *, is_delivered: bool
     ) -> Delivery | None:
-        """Append an attempt (JSON, with its time `at`). Delivered; else to be tried again at `next_at`, or given up
-        where that is None; what was delivered stays so. None where its job has been deleted meanwhile."""
+        """Append an attempt (JSON, with its time `at`); of more than `ATTEMPTS_KEPT` the first go. Delivered; else to
+        be tried again at `next_at`, or given up where that is None; what was delivered stays so. None where its job
+        has been deleted meanwhile."""
 
     def deliveries(self, job_id: str) -> list[Delivery]:
         """A job's deliveries with their attempts, the oldest first; they are forgotten with it."""
@@ -57,7 +63,11 @@ class Ledger(Protocol):
     def stored_bytes(self) -> int:
         """The sizes of all artifacts together."""
 
+    def uploaded_bytes(self, tenant: str) -> int:
+        """What the tenant's uploads take; each counts as `UPLOAD_BYTES` at least."""
+
     def prune_bytes(self, most_bytes: int, now: float) -> list[Artifact]:
-        """Forget the final jobs that ended first until artifacts take at most that many bytes; at most `FETCH_LIMIT`
-        jobs at once. Returns the artifacts to remove. Uploads and live jobs stay, whatever they take, and so do final
-        jobs that hold no bytes."""
+        """Forget the oldest uploads that no live job needs and that came `UNUSED_S` ago or more, and then the final
+        jobs that ended first, until artifacts take at most that many bytes; at most `FETCH_LIMIT` of each at once.
+        Returns the artifacts to remove. Other uploads and live jobs stay, whatever they take, and so do final jobs that
+        hold no bytes."""

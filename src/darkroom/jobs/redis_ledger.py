@@ -9,6 +9,7 @@ from ..core import ApiKey, Artifact, Delivery, Usage
 from ..errors import Conflict
 from . import redis_rows
 from .allowances import day_of, wait_s
+from .ledger import ATTEMPTS_KEPT, UNUSED_S
 from .redis_link import Link, token
 from .rows import dump
 from .store import FETCH_LIMIT
@@ -64,7 +65,7 @@ class RedisLedger:
         self, delivery_id: str, attempt: Mapping[str, Any], next_at: float | None, *, is_delivered: bool
     ) -> Delivery | None:
         """See `Ledger`."""
-        words = (dump(dict(attempt)), "" if next_at is None else next_at, int(is_delivered), token())
+        words = (dump(dict(attempt)), "" if next_at is None else next_at, int(is_delivered), token(), ATTEMPTS_KEPT)
         row = self._link.run("note_delivery", delivery_id, *words)
         return redis_rows.delivery_of(row) if row else None
 
@@ -78,9 +79,13 @@ class RedisLedger:
         """See `Ledger`."""
         return int(self._link.run("stored_bytes"))
 
+    def uploaded_bytes(self, tenant: str) -> int:
+        """See `Ledger`."""
+        return int(self._link.run("uploaded_bytes", tenant))
+
     def prune_bytes(self, most_bytes: int, now: float) -> list[Artifact]:
         """See `Ledger`."""
-        lines: list[str] = []
+        lines = self._unused_uploads_gone(most_bytes, now)
         passed = forgotten = is_done = 0
         while not is_done and forgotten < FETCH_LIMIT:
             words = (most_bytes, passed, LOOK, FETCH_LIMIT - forgotten)
@@ -89,3 +94,13 @@ class RedisLedger:
             passed += kept
             forgotten += gone
         return [redis_rows.artifact_of(line) for line in lines]
+
+    def _unused_uploads_gone(self, most_bytes: int, now: float) -> list[str]:
+        lines: list[str] = []
+        passed = is_done = 0
+        while not is_done and len(lines) < FETCH_LIMIT:
+            words = (most_bytes, now - UNUSED_S, passed, LOOK, FETCH_LIMIT - len(lines))
+            is_done, kept, removed = self._link.run("prune_uploads", *words)
+            lines += removed
+            passed += kept
+        return lines

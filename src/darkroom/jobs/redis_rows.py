@@ -153,7 +153,9 @@ def delivery_of(flat: Sequence[str]) -> Delivery:
     row = by_name(flat)
     times = {name: float(row[name]) for name in ("due_at", "created_at")}
     attempts = tuple(json.loads(line) for line in _lines(row.get("attempts")))
-    return Delivery(row["id"], row["job_id"], row["url"], row["event"], row["state"], **times, attempts=attempts)
+    texts = {name: row.get(name, "") for name in ("id", "job_id", "url", "event", "state", "tenant")}
+    said: dict[str, Any] = {**texts, **times, "attempts": attempts}
+    return Delivery(**said)
 
 
 def output_words(artifact: Artifact) -> tuple[str, str, str]:

@@ -251,9 +251,13 @@ class SqliteStore(SqliteLedger):
             for worker in dict.fromkeys(row["worker"] for row in lapsed):
                 lost = [row for row in lapsed if row["worker"] == worker]
                 in_flight = len(run(db, "jobs_of_worker", worker=worker))
+                is_elsewhere = bool(run(db, "is_forwarder", worker=worker))
                 for row in lost:
-                    is_alone = in_flight == 1 and not row["had_company"]
-                    transitions.give_up(db, row, now, "lease_lost", is_alone, progress.get(row["id"]))
+                    is_alone, step = in_flight == 1 and not row["had_company"], progress.get(row["id"])
+                    if is_elsewhere:
+                        transitions.hand_back(db, row, now, "lease_lost", step)
+                    else:
+                        transitions.give_up(db, row, now, "lease_lost", is_alone, step)
                 run(db, "remember_company", worker=worker)
             run(db, "clamp_leases", until=now + lease_s, far=now + 2 * lease_s)
             _raise_work(db, lapsed)

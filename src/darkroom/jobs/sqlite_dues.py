@@ -83,7 +83,7 @@ def _owe_call(db: sqlite3.Connection, row: Row, event: str, now: float) -> None:
     """Its webhook is to be told of that, if it asked for it; once, however often it happens."""
     if row["webhook"] is not None and event in row["webhook_events"].split(","):
         call = {"id": f"msg_{row['id']}_{event}", "job_id": row["id"], "url": row["webhook"], "event": event}
-        run(db, "owe", now=now, **call)
+        run(db, "owe", now=now, tenant=row["tenant"], **call)
 
 
 def forgotten(db: sqlite3.Connection, row: Row) -> None:

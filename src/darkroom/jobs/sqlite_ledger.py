@@ -12,6 +12,7 @@ from ..core import ApiKey, Artifact, Delivery, Usage
 from ..errors import Conflict
 from . import sqlite_dues as dues
 from . import sqlite_transitions as transitions
+from .ledger import ATTEMPTS_KEPT, UNUSED_S
 from .rows import artifact_of, delivery_of, dump, key_of, values_of_key
 from .sqlite_events import Events
 from .sqlite_files import open_jobs
@@ -78,7 +79,12 @@ class SqliteLedger:
     def note_delivery(
         self, delivery_id: str, attempt: Mapping[str, Any], next_at: float | None, *, is_delivered: bool
     ) -> Delivery | None:
-        noted = {"attempt": dump(dict(attempt)), "next_at": next_at, "is_delivered": is_delivered}
+        noted = {
+            "attempt": dump(dict(attempt)),
+            "next_at": next_at,
+            "is_delivered": is_delivered,
+            "most": ATTEMPTS_KEPT,
+        }
         with self._jobs.writing() as db:
             row = first(db, "note_delivery", id=delivery_id, **noted)
             return None if row is None else delivery_of(row)
@@ -93,12 +99,17 @@ class SqliteLedger:
         with self._jobs.reading() as db:
             return int(run(db, "stored_bytes")[0]["stored_bytes"])
 
+    def uploaded_bytes(self, tenant: str) -> int:
+        with self._jobs.reading() as db:
+            row = first(db, "uploaded_bytes", tenant=tenant)
+            return 0 if row is None else int(row["bytes"])
+
     def prune_bytes(self, most_bytes: int, now: float) -> list[Artifact]:
         if self.stored_bytes() <= most_bytes:
             return []
-        gone: list[Artifact] = []
         forgotten: list[str] = []
         with self._changing() as db:
+            gone = _unused_uploads_gone(db, most_bytes, now)
             for row in run(db, "ended_with_artifacts", limit=FETCH_LIMIT):
                 if run(db, "stored_bytes")[0]["stored_bytes"] <= most_bytes:
                     break
@@ -107,3 +118,12 @@ class SqliteLedger:
                 transitions.forget(db, row)
         self._events.forget(forgotten)
         return gone
+
+
+def _unused_uploads_gone(db: sqlite3.Connection, most_bytes: int, now: float) -> list[Artifact]:
+    gone: list[Artifact] = []
+    for row in run(db, "old_uploads", before=now - UNUSED_S, limit=FETCH_LIMIT):
+        if run(db, "stored_bytes")[0]["stored_bytes"] <= most_bytes:
+            break
+        gone += [artifact_of(one) for one in run(db, "forget_artifact", id=row["id"])]
+    return gone

@@ -213,7 +213,8 @@ class Store(Ledger, Protocol):
     # Putting right.
 
     def rescue(self, now: float) -> list[str]:
-        """Return the jobs whose lease ran out; see `release_worker`. Ids.
+        """Return the jobs whose lease ran out; see `release_worker`. Ids. A worker whose last report says
+        `facts["kind"] == "forwarder"` did not run them itself: they are charged with nothing, and no suspects.
 
         Jobs that the worker still holds were in flight with them: none of them is charged later for the same death.
         A lease more than 2 * lease_s ahead was given by a clock that has since gone back: it now ends at now + lease_s.

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 
-from ..errors import ContentRefused, CorruptWeights, MissingWeights
+from ..errors import ContentRefused, CorruptWeights, MissingWeights, NotSupported
 
 VERDICTS = ("nsfw_content_detected", "nsfw_detected")  # how answers of diffusers' pipelines tell
 OWN = "safety_checker"
@@ -111,9 +111,17 @@ def verdicts(module: Any, extractor: Any, pictures: list[Image.Image]) -> list[b
     return [bool(verdict) for verdict in found]
 
 
-def check_answer(answer: Any) -> None:
-    """Raise `ContentRefused` where a checker has found fault: what it leaves is a black square."""
-    for name in VERDICTS:
-        found = getattr(answer, name, None)
-        if found is not None and any(bool(verdict) for verdict in found):
-            raise ContentRefused("the safety checker refuses a picture that was made; another seed may pass")
+def check_answer(answer: Any, *, must_tell: bool = False) -> None:
+    """Raise `ContentRefused` where a checker has found fault: what it leaves is a black square.
+
+    `must_tell`: raise `NotSupported` where there is not a verdict for each picture, which then may not be handed out.
+    """
+    said = [found for name in VERDICTS if (found := getattr(answer, name, None)) is not None]
+    if any(bool(verdict) for found in said for verdict in found):
+        raise ContentRefused("the safety checker refuses a picture that was made; another seed may pass")
+    if must_tell and not any(len(found) == len(getattr(answer, "images", ())) for found in said):
+        raise NotSupported(
+            "the picture is to be checked, and the model's pipeline tells no verdict of its safety checker: it is not "
+            "handed out",
+            field=OWN,
+        )

@@ -88,10 +88,10 @@ class Attempt:
 
     @property
     def progress(self) -> tuple[int, int]:
-        """Denoising steps done and steps in all, of all its images."""
+        """Denoising steps done and steps in all, as of one image: its images run side by side, so their mean."""
         known = self._steps.copy()
-        totals = (known[k][1] if k in known else shot.steps_to_run for k, shot in enumerate(self.shots))
-        return sum(step for step, _ in known.values()), sum(totals)
+        totals = [known[k][1] if k in known else shot.steps_to_run for k, shot in enumerate(self.shots)]
+        return sum(step for step, _ in known.values()) // max(1, len(totals)), max(totals, default=0)
 
     def stop(self, why: Stop) -> bool:
         """Have it end at its next call; False where it writes its end already, or is stopping."""

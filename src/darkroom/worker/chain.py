@@ -137,9 +137,9 @@ class Chain:
             handle.result(0)
 
     def check(self, attempt: Attempt) -> None:
-        """Let nothing out that the safety checker refuses: what it leaves of a picture is a black square."""
+        """Let nothing out that the safety checker refuses, or says nothing of where it was to look."""
         for handle in attempt.handles:
-            check_answer(handle.result(0))
+            check_answer(handle.result(0), must_tell=attempt.is_checked)
 
     def encode(self, attempt: Attempt) -> None:
         """Write pictures as files, in memory."""

@@ -14,6 +14,7 @@ from ..jobs.store import Claimant, Store
 from .attempt import Attempt, InFlight, Stop
 from .claiming import Work, ahead_s, how_many
 from .events import AttemptEnded, JobsClaimed, StopAsked, StoreFailed, Tell
+from .heartbeat import Skew
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Claims:
         self._typical_s: float | None = None
         self._wanted, self._stale_at = 0, 0.0  # on time.monotonic's clock
         self._closed, self._claiming = threading.Event(), threading.Lock()
-        self._is_clock_off = False
+        self._skew = Skew()
 
     def run(self) -> None:
         """Take turns until closed."""
@@ -59,7 +60,7 @@ class Claims:
     def run_once(self) -> None:
         """Stop what is to be cancelled, take what fits, sleep until there may be more."""
         self._stop_cancelled()
-        wanted = 0 if self._is_clock_off else self._room()
+        wanted = 0 if self._skew.is_too_much else self._room()
         if not wanted:
             self._closed.wait(NAP_S)
         elif self._claim(wanted) < wanted:
@@ -72,11 +73,8 @@ class Claims:
             pass
 
     def heed_clock(self, ahead_s: float, most_s: float) -> None:
-        """Claim nothing while this machine's clock differs from the store's: the leases would end too soon, or late."""
-        is_off = abs(ahead_s) > most_s
-        if is_off and not self._is_clock_off:
-            log.error("this machine's clock is %+.0f s off the store's: nothing is claimed until it is set", ahead_s)
-        self._is_clock_off = is_off
+        """Claim nothing while this machine's clock is further off the store's than that."""
+        self._skew.heed(ahead_s, most_s)
 
     def learn(self, ended: AttemptEnded) -> None:
         """What jobs take of the device, as they turn out."""

@@ -15,6 +15,21 @@ from .events import ClockRead, StoreFailed, Tell
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0  # while the store is away: the leases run
+CLOCK_SHARE = 1 / 3  # of a lease: how far the clock may be off the store's
+
+
+class Skew:
+    """Whether this machine's clock differs too much from the store's: then leases would end too soon, or late."""
+
+    def __init__(self) -> None:
+        self.is_too_much = False
+
+    def heed(self, ahead_s: float, most_s: float) -> None:
+        """The clock was read, and may be `most_s` off."""
+        is_off = abs(ahead_s) > most_s
+        if is_off and not self.is_too_much:
+            log.error("this machine's clock is %+.0f s off the store's: nothing is claimed until it is set", ahead_s)
+        self.is_too_much = is_off
 
 
 class Heartbeat:

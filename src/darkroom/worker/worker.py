@@ -50,13 +50,12 @@ from .events import (
     log_ids,
 )
 from .facts import Facts
-from .heartbeat import Heartbeat
+from .heartbeat import CLOCK_SHARE, Heartbeat
 from .step_box import StepBox
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 5.0  # for what is being written when the worker stops, and for threads that wait for the store
-CLOCK_SHARE = 1 / 3  # of a lease: how far the clock may be off the store's
 POOL = 4  # encodes and uploads at once
 
 
@@ -276,8 +275,7 @@ class Worker:
             return float("inf")
         pace = self._engine.step_seconds().get(attempt.served_as or "")
         step, steps = attempt.progress
-        images = len(attempt.shots)  # side by side
-        return (steps - step) / images * pace["step_s"] + pace["rest_s"] if pace else 0.0
+        return (steps - step) * pace["step_s"] + pace["rest_s"] if pace else 0.0
 
     # What its threads ask.
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from darkroom import errors
 from darkroom.client.nouns import JobEvent
 from darkroom.client.refusals import error_of, refusal_of
-from darkroom.client.retries import FIRST_S, LONGEST_S, PATIENCE_S, Retries, retry_after_s
+from darkroom.client.retries import FIRST_S, LONGEST_S, PATIENCE_S, Retries
 from darkroom.client.sse import EventReader
 from darkroom.client.wire import Answer
 from darkroom.client.wish import order_of
+from darkroom.errors import retry_after_s
 
 SAID = [
     {"seq": n, "at": "2026-11-22T05:40:38.384Z", "type": "progress", "step": n, "note": "a\u2028b é"} for n in (1, 2, 3)
@@ -76,6 +77,8 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert (retry_after_s("12", now), retry_after_s(date, now), retry_after_s("soon", now)) == (12.0, 7.0, None)
     assert retry_after_s(date, now + 100) == 0.0
     assert retry_after_s(None, now) is None
+    for said in ("", "-1", "1.5", "٣", "Thu, 99 Jan 1970", "Thu, 01 Jan 2026 00:00:00 +" + "9" * 30):
+        assert retry_after_s(said, now) is None
 
 
 def _all(kind: type[errors.DarkroomError]) -> list[type[errors.DarkroomError]]:

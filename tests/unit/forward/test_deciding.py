@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any, cast
 
 import pytest
 
+from darkroom import errors
 from darkroom.config import PresetSettings
-from darkroom.core import Job
+from darkroom.core import PRIORITY_STEPS, Job, effective_priority
 from darkroom.forward.attempt import Attempt
 from darkroom.forward.backend import Backend
 from darkroom.forward.chain import wish_of
 from darkroom.forward.claims import MOST_IN_FLIGHT, MOST_WAITING, how_many
+from darkroom.forward.ending import Endings
 from darkroom.forward.pace import Pace, learned, pace_of
 from darkroom.models.layout import Layout
 from darkroom.models.offer import Offer
+from darkroom.worker.attempt import Stop
 from tests.unit.worker.jobs import running_job
 
 
@@ -73,6 +78,46 @@ def test_the_wish_is_the_job_without_its_pictures() -> None:
     }
     assert "image" not in wish
     assert wish["idempotency_key"] == "forward-j1-1"
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "why", "is_last"),
+    [
+        (errors.DeadlineExceeded("late"), 1, None, True),
+        (errors.BadInput("no"), 1, None, True),
+        (errors.Unavailable("away"), 1, None, False),
+        (errors.Unavailable("away"), 3, None, True),
+        (errors.JobCancelled("no"), 1, Stop.CANCELLED, True),
+        (errors.JobCancelled("no"), 1, Stop.HANDED_BACK, False),
+        (errors.DeadlineExceeded("late"), 1, Stop.HANDED_BACK, False),
+        (errors.JobCancelled("no"), 1, Stop.LOST, False),
+        (errors.LeaseLost("gone"), 1, None, False),
+    ],
+)
+def test_what_nobody_will_ask_for_again_is_called_off_there(
+    error: errors.DarkroomError, number: int, why: Stop | None, is_last: bool
+) -> None:
+    ending = attempt(attempt=number, max_attempts=3)
+    if why is not None:
+        ending.stop(why)
+    said = {"retry_s": 1.0, "price_per_hour_usd": 0.0, "tell": lambda event: None, "giving_up": threading.Event()}
+    assert Endings(cast(Any, None), cast(Any, None), **cast(Any, said)).is_last(ending, error) == is_last
+    assert not ending.stop(Stop.HANDED_BACK)
+
+
+@pytest.mark.parametrize("priority_class", PRIORITY_STEPS)
+@pytest.mark.parametrize("asked", [-100, 0, 7, 100])
+def test_a_class_stays_here_and_what_was_asked_for_goes_there(priority_class: str, asked: int) -> None:
+    stored = running_job(priority=effective_priority(priority_class, asked))
+    assert wish_of(stored, "there", offer(fast=OPEN))["priority"] == asked
+
+
+def test_a_deadline_wakes_an_attempt_once_and_none_that_stops_anyway() -> None:
+    late, stopping = attempt(deadline_at=1.0), attempt(deadline_at=1.0)
+    stopping.stop(Stop.HANDED_BACK)
+    assert [late.wake_if_late(), late.wake_if_late(), stopping.wake_if_late()] == [True, False, False]
+    assert late.stopped.is_set()
+    assert not attempt(deadline_at=time.time() + 60).wake_if_late()
 
 
 def test_a_pace_is_of_one_step_one_row_and_the_rest() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from darkroom.core import Job, JobState, WorkerReport
-from darkroom.gateway.forecast import MAX_RETRY_S, UNKNOWN_RETRY_S, Outlook
-from darkroom.jobs.store import Queue
+from darkroom.gateway.forecast import MAX_RETRY_S, NOMINAL_ROW_S, UNKNOWN_RETRY_S, Forecast, Outlook
+from darkroom.gateway.threads import Threads
+from darkroom.jobs.opening import open_store
+from darkroom.jobs.store import Limits, Queue
 
 NOW = 1_900_000_000.0
 
@@ -71,6 +76,21 @@ def test_a_rows_share_of_a_step_is_what_it_costs() -> None:
     assert Outlook((report(step_s=0.8, rows={"sea": 8}),)).row_s("sea") == pytest.approx(0.1)
     assert Outlook((report(step_s=0.8, rows={"sea": "many"}),)).row_s("sea") == pytest.approx(0.8)
     assert Outlook(()).row_s("sea") is None
+
+
+def test_a_row_costs_its_share_of_what_a_request_takes_beside_its_steps() -> None:
+    assert Outlook((report(rows={"sea": 8}, rest_s={"sea": 1.6}),)).row_rest_s("sea") == pytest.approx(0.2)
+    assert Outlook((report(),)).row_rest_s("sea") == Outlook(()).row_rest_s("sea") == 0.0
+
+
+def test_a_picture_of_more_pixels_costs_as_much_more(tmp_path: Path) -> None:
+    with closing(open_store(f"sqlite:///{tmp_path / 'jobs.sqlite3'}", Limits())) as store:
+        forecast = Forecast(store, Threads(), lambda: NOW, 60.0)
+        assert forecast.cost_s("sea", 10, 2, 4.0) == pytest.approx(4 * 10 * 2 * NOMINAL_ROW_S)
+        store.heartbeat(report(rows={"sea": 8}, rest_s={"sea": 1.6}), [], NOW)
+        asyncio.run(forecast.now())
+    assert forecast.cost_s("sea", 10, 2) == pytest.approx(2 * (10 * 0.2 / 8 + 0.2))
+    assert forecast.cost_s("sea", 10, 2, 64.0) == pytest.approx(64 * forecast.cost_s("sea", 10, 2))
 
 
 def test_who_is_refused_comes_back_when_a_share_of_the_queue_is_gone() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from darkroom.access_settings import OidcSettings
+from darkroom.core import PRIORITY_STEPS, asked_priority, effective_priority, priority_class_of
 from darkroom.errors import BadInput
 from darkroom.gateway.access import OPERATOR, USER
-from darkroom.gateway.priorities import STEPS, asked, class_of, effective
 from darkroom.gateway.sessions import Guests, cookie_name, normal_email
 from darkroom.gateway.sign_in import FIRST_PAGE, local_page
 
@@ -68,9 +68,9 @@ def test_over_tls_a_cookie_belongs_to_this_very_host() -> None:
 
 
 def test_classes_are_further_apart_than_priorities_reach() -> None:
-    for name in STEPS:
+    for name in PRIORITY_STEPS:
         for priority in (-100, -1, 0, 1, 100):
-            stored = effective(name, priority)
-            assert (class_of(stored), asked(stored)) == (name, priority)
-    assert effective("low", 100) < effective("normal", -100)
-    assert effective("normal", 100) < effective("high", -100)
+            stored = effective_priority(name, priority)
+            assert (priority_class_of(stored), asked_priority(stored)) == (name, priority)
+    assert effective_priority("low", 100) < effective_priority("normal", -100)
+    assert effective_priority("normal", 100) < effective_priority("high", -100)

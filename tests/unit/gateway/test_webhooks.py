@@ -13,7 +13,16 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from darkroom.config import ServeSettings
 from darkroom.core import Delivery
 from darkroom.errors import BadInput
-from darkroom.gateway.deliveries import HOST_THREADS, HOST_WAITING, THREADS, Held, Turns, next_at_of
+from darkroom.gateway.deliveries import (
+    HOST_THREADS,
+    HOST_WAITING,
+    TENANT_THREADS,
+    TENANT_WAITING,
+    THREADS,
+    Held,
+    Turns,
+    next_at_of,
+)
 from darkroom.gateway.signing import Signer
 from darkroom.gateway.webhooks import Outcome, check_url, shown_secret, signed, wait_asked
 
@@ -76,9 +85,14 @@ def test_a_receiver_may_ask_for_more_time_and_for_no_more() -> None:
         ("120", 120.0),
         ("0", 0.0),
         ("999999999", DAY_S),
+        ("9" * 5000, DAY_S),
         ("Thu, 01 Jan 1970 00:20:00 GMT", 200.0),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
-        *[(text, 0.0) for text in ("", "soon", "-1", "1.5", "٣", "9" * 5000, "Thu, 99 Jan 1970")],
+        *[(text, 0.0) for text in ("", "soon", "-1", "1.5", "٣", "Thu, 99 Jan 1970")],
+        *[
+            (f"1 Jan {text}", 0.0)
+            for text in (f"{'9' * 20} 00:00:00", "2026 00:00:00 +" + "9" * 14, f"2026 {'9' * 17}:0:0")
+        ],
     ],
 )
 def test_retry_after_is_seconds_or_a_date(said: str, wait_s: float) -> None:
@@ -110,37 +124,79 @@ def test_private_addresses_and_http_are_taken_where_allowed() -> None:
     check_url("https://example.org/hook?token=1", allow_private=False)
 
 
-def held(host: str, number: int = 0) -> Held:
-    return Held(Delivery(f"{host}-{number}", "job", f"https://{host}/", "failed", "pending", 0.0, 0.0), host, 1e12)
+def held(host: str, number: int = 0, tenant: str = "t") -> Held:
+    delivery = Delivery(f"{host}-{number}", "job", f"https://{host}/", "failed", "pending", 0.0, 0.0, tenant=tenant)
+    return Held(delivery, host, 1e12)
 
 
-def begun(turns: Turns) -> list[str]:
+def begun(turns: Turns) -> list[Held]:
     found = []
     while (each := turns.next()) is not None:
-        found.append(each.host)
+        found.append(each)
     return found
+
+
+def hosts(found: list[Held]) -> list[str]:
+    return [each.host for each in found]
 
 
 def test_one_host_has_a_few_threads_and_the_others_the_rest() -> None:
     turns = Turns()
     for number in range(50):
         turns.add(held("slow", number))
-    assert begun(turns) == ["slow"] * HOST_THREADS
+    slow = begun(turns)
+    assert hosts(slow) == ["slow"] * HOST_THREADS
     turns.add(held("quick"))
-    assert begun(turns) == ["quick"]
-    turns.done("slow")
-    assert begun(turns) == ["slow"]
+    assert hosts(begun(turns)) == ["quick"]
+    turns.done(slow[0])
+    assert hosts(begun(turns)) == ["slow"]
 
 
-def test_hosts_go_in_turn_and_all_together_have_bounded_threads() -> None:
+def test_a_tenants_hosts_go_in_turn_and_have_bounded_threads_together() -> None:
     turns = Turns()
     for host in ("a", "b", "c", "d", "e", "f"):
         for number in range(5):
             turns.add(held(host, number))
-    found = begun(turns)
-    assert len(found) == THREADS
+    found = hosts(begun(turns))
+    assert len(found) == TENANT_THREADS
     assert found[:6] == ["a", "b", "c", "d", "e", "f"]
     assert max(found.count(host) for host in found) <= HOST_THREADS
+
+
+def test_a_tenant_of_many_slow_hosts_holds_no_other_up() -> None:
+    turns = Turns()
+    for number in range(200):
+        turns.add(held(f"slow-{number}", tenant="many"))
+    assert {each.tenant for each in begun(turns)} == {"many"}
+    for number in range(3):
+        turns.add(held("slow-0", number, tenant="one"))
+    assert [(each.tenant, each.host) for each in begun(turns)] == [("one", "slow-0")] * 3, (
+        "the same host, its own bound"
+    )
+
+
+def test_tenants_go_in_turn_and_all_together_have_bounded_threads() -> None:
+    turns = Turns()
+    for tenant in ("x", "y", "z"):
+        for host in ("a", "b", "c", "d"):
+            for number in range(5):
+                turns.add(held(host, number, tenant))
+    found = begun(turns)
+    assert len(found) == THREADS
+    assert [each.tenant for each in found[:6]] == ["x", "y", "z", "x", "y", "z"]
+    assert turns.next() is None
+    turns.done(found[0])
+    assert turns.next() is not None
+
+
+def served(turns: Turns) -> list[Held]:
+    """All that waits, as it is begun and done."""
+    found: list[Held] = []
+    while now := begun(turns):
+        for each in now:
+            turns.done(each)
+        found += now
+    return found
 
 
 def test_what_waits_for_one_host_is_bounded_and_another_still_gets_in() -> None:
@@ -148,9 +204,13 @@ def test_what_waits_for_one_host_is_bounded_and_another_still_gets_in() -> None:
     for number in range(2 * HOST_WAITING):
         turns.add(held("slow", number))
     turns.add(held("quick"))
-    count = 0
-    while found := begun(turns):
-        for host in found:
-            turns.done(host)
-        count += len(found)
-    assert count == HOST_WAITING + 1
+    assert len(served(turns)) == HOST_WAITING + 1
+
+
+def test_what_waits_for_one_tenant_is_bounded_and_another_still_gets_in() -> None:
+    turns = Turns()
+    for number in range(2 * TENANT_WAITING):
+        turns.add(held(f"host-{number}", tenant="many"))
+    turns.add(held("host-0", tenant="one"))
+    assert [each.tenant for each in served(turns)].count("many") == TENANT_WAITING
+    assert turns.next() is None

@@ -13,6 +13,7 @@ import pytest
 
 from darkroom.core import Allowance, Job, JobState, Lease, NewJob, Usage
 from darkroom.errors import LimitExceeded
+from darkroom.jobs.ledger import UPLOAD_BYTES
 from darkroom.jobs.sqlite import SqliteStore
 from darkroom.jobs.sqlite_files import JOBS_KIND
 from darkroom.jobs.sqlite_salvage import salvage
@@ -88,9 +89,9 @@ def test_jobs_of_the_version_before_go_on_and_tell_their_webhooks(store: SqliteS
 def test_artifacts_of_the_version_before_are_counted(store: SqliteStore) -> None:
     assert store.stored_bytes() == 77
     assert [artifact.id for artifact in store.prune_bytes(10, NOW)] == ["output"]
-    assert store.stored_bytes() == 7
+    assert (store.stored_bytes(), store.uploaded_bytes("t")) == (7, UPLOAD_BYTES)
     store.delete_artifact("upload")
-    assert store.stored_bytes() == 0
+    assert (store.stored_bytes(), store.uploaded_bytes("t")) == (0, 0)
 
 
 def test_keys_count_from_the_upgrade_on(store: SqliteStore) -> None:

@@ -71,6 +71,12 @@ def test_a_run_in_figures() -> None:
     assert not found.is_behind
 
 
+def test_a_cost_an_image_is_of_the_images_whose_cost_is_known() -> None:
+    known = [ended(0, 4, 0.0, 1.0, device_s=1.0, cost_usd=0.002), ended(1, 4, 1.0, 1.0, device_s=3.0)]
+    found = summary_of([*known, ended(2, 4, 2.0, 1.0)], SOLO)
+    assert (found.images, found.cost_usd_per_image, found.device_s_per_image) == (3, 0.002, 2.0)
+
+
 def test_latency_counts_from_when_it_was_to_arrive() -> None:
     late = Outcome(0, 4, at_s=1.0, sent_s=2.5, ended_s=3.0)
     assert late.latency_s == 2.0

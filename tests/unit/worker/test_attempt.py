@@ -61,7 +61,7 @@ def test_progress_is_over_all_images() -> None:
     first.emit("progress", step=1, steps=2, progress=0.5)
     second.emit("progress", step=2, steps=2, progress=1.0)
     attempt.shots = (None, None)  # type: ignore[assignment]  # both have said how many steps they take
-    assert attempt.progress == (3, 4)
+    assert attempt.progress == (1, 2)  # one and two of two: three of four, as of one image
 
 
 def test_one_failed_image_cancels_the_others() -> None:

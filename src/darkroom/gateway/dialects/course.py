@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -35,6 +34,7 @@ from ...errors import (
 )
 from ...models.request import MAX_PROMPT, MAX_SEED
 from .. import desk
+from ..bodies import BodyRoute
 from ..door import Wish
 from ..parts import Here, Visit, visit_of
 from ..refusals import Answer, error_of_http, error_of_validation, fit_to_tell, headers_of
@@ -106,7 +106,7 @@ class Detail(BaseModel):
     detail: str | list[dict[str, Any]]
 
 
-class CourseRoute(APIRoute):
+class CourseRoute(BodyRoute):
     """Errors in FastAPI's usual form, `{"detail": …}`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

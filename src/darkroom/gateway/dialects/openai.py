@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
@@ -19,8 +20,10 @@ from starlette.types import Receive, Scope, Send
 from ...core import Job
 from ...errors import BadInput, DarkroomError, Unavailable
 from .. import desk
+from ..bodies import BodyRoute
 from ..events import Subscription
 from ..ids import check_idempotency_key
+from ..limits import Later
 from ..offers import Offered
 from ..parts import Here, Visit
 from ..refusals import Answer
@@ -58,7 +61,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 IMAGES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": SSE}}, **ERRORS}
 Key = Annotated[str | None, Header(description="with the same key and call, the same job", max_length=255)]
 
-router = APIRouter(prefix="/v1/images", tags=["OpenAI's Images API"])
+router = APIRouter(prefix="/v1/images", tags=["OpenAI's Images API"], route_class=BodyRoute)
 
 
 @router.post("/generations", response_model=ImagesAnswer, responses=IMAGES)
@@ -94,13 +97,18 @@ async def answer(here: Visit, request: Request, ask: Ask, idempotency_key: str |
     check_no_lora(ask.body)
     offered = await _offered(here, ask.body.model)
     accepted = await desk.accept(here, ask.wish(offered.offer, idempotency_key))
-    teller = Teller(here, ask, offered, accepted.job)
+    teller = Teller(here, replace(ask, pictures={}), offered, accepted.job)  # they are stored by now
     headers = {"X-Job-Id": accepted.job.id, **({"Idempotency-Replayed": "true"} if accepted.is_repeat else {})}
-    if ask.is_streamed:
-        return ImageStream(here, teller, headers)
-    async with attended(here, accepted.job) as subscription:
+    return Later(request, lambda: _told(request, teller, headers))
+
+
+async def _told(request: Request, teller: Teller, headers: dict[str, str]) -> Response:
+    if teller.ask.is_streamed:
+        return ImageStream(teller.visit, teller, headers)
+    async with attended(teller.visit, teller.job) as subscription:
         await until_either(_to_the_end(subscription), gone(request.receive))
         if not subscription.is_over:
+            await desk.check_welcome(teller.visit)
             raise Unavailable("the server stops: ask again")
     return Answer(await teller.whole(), 200, headers)
 
@@ -124,7 +132,7 @@ async def attended(visit: Visit, job: Job) -> AsyncIterator[Subscription]:
     """The job's events; it is cancelled where it has not ended by then, for nobody could fetch it any more."""
     subscription: Subscription | None = None
     try:
-        subscription = await visit.gateway.feed.subscribe(job.id, 0)
+        subscription = await desk.listen(visit, job.id)
         yield subscription
     finally:
         if subscription is not None:

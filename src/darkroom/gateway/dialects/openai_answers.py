@@ -24,6 +24,7 @@ from ...errors import (
     TooBusy,
     Unauthorised,
     Unavailable,
+    kind_of,
 )
 from ..offers import Offered
 from ..parts import Visit
@@ -142,16 +143,11 @@ def check_succeeded(job: Job) -> None:
         raise JobCancelled("the job was cancelled before it finished")
     said = job.error
     if said is not None:
-        kind = kinds_by_code().get(str(said.get("code")), InvariantBroken)
-        raise kind(str(said.get("message", "the job failed")), field=said.get("field"))
-
-
-def kinds_by_code(root: type[DarkroomError] = DarkroomError) -> dict[str, type[DarkroomError]]:
-    """Our errors by their codes; where a class shares its parent's code, the parent."""
-    found: dict[str, type[DarkroomError]] = {}
-    for kind in root.__subclasses__():
-        found |= {**kinds_by_code(kind), kind.code: kind}
-    return found
+        kind = kind_of(str(said.get("code")), DarkroomError)
+        # A fault of the worker's: its message is for strangers already, and it is no fault of this request.
+        raise (DarkroomError if kind is InvariantBroken else kind)(
+            str(said.get("message", "the job failed")), field=said.get("field")
+        )
 
 
 @dataclass

@@ -197,6 +197,7 @@ def body_of_form(fields: Mapping[str, str]) -> ImagesBody:
 
 async def read_form(request: Request) -> Form:
     """The form that a request carries; raises `BadInput` or `TooLarge`."""
+    request = Request(request.scope, request.receive)  # of our own: what it has read goes with it
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data":
         raise BadInput("send a form: multipart/form-data, with the picture as the file `image`", field="body")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, WebSocket
+from fastapi import APIRouter, Header, Query, Request, WebSocket
 from starlette.responses import Response
 
-from ...core import JobState
+from ...core import JobState, effective_priority, priority_class_of
 from ...errors import (
     BadInput,
     Conflict,
@@ -33,11 +33,12 @@ from ...errors import (
 from ...jobs.store import JobFilter
 from ...storage.encoding import check_output
 from .. import desk, schemas
+from ..bodies import BodyRoute
 from ..door import Wish
 from ..ids import check_idempotency_key
+from ..limits import Later
 from ..moments import parse_moment
-from ..parts import Here
-from ..priorities import class_of, effective
+from ..parts import Here, Visit
 from ..refusals import Answer, refusals
 from ..streams import parse_seq, serve_socket
 from ..webhooks import FINAL
@@ -46,7 +47,7 @@ MAX_WAIT_S = 120
 MAX_PAGE = 200
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([^\s,;\"]*)\"?", re.IGNORECASE)
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=BodyRoute)
 
 NOT_TAKEN = (
     BadInput,
@@ -65,6 +66,7 @@ NOT_TAKEN = (
     Unavailable,
     StoreUnavailable,
     StorageUnavailable,
+    TooBusy,
 )
 SSE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": schemas.SSE_SCHEMA}}, "description": "events, as they happen"}
@@ -79,6 +81,7 @@ SSE: dict[int | str, dict[str, Any]] = {
 )
 async def create(
     here: Here,
+    request: Request,
     body: schemas.JobBody,
     idempotency_key: Annotated[
         str | None, Header(description="with the same key and request, the same job", max_length=255)
@@ -93,9 +96,13 @@ async def create(
         headers["Idempotency-Replayed"] = "true"
     if wait_s == 0:
         return Answer(await desk.told(here, accepted.job, accepted.place), 202, headers)
-    has_ended = await desk.wait(here, accepted.job.id, wait_s)
     headers["Preference-Applied"] = f"wait={wait_s}"
-    return Answer(await desk.show(here, accepted.job.id), 200 if has_ended else 202, headers)
+    return Later(request, lambda: _waited_for(here, accepted.job.id, wait_s, headers))
+
+
+async def _waited_for(here: Visit, job_id: str, wait_s: int, headers: dict[str, str]) -> Response:
+    has_ended = await desk.wait(here, job_id, wait_s)
+    return Answer(await desk.show(here, job_id), 200 if has_ended else 202, headers)
 
 
 @router.get("", response_model=schemas.JobList, responses=refusals(BadInput, UnknownModel, StoreUnavailable))
@@ -135,7 +142,7 @@ async def change(here: Here, job_id: str, body: schemas.PriorityBody) -> Respons
     """Change the priority of a job that has not started; its class stays."""
     found = await here.check(job_id)
     store, now = here.gateway.store, here.gateway.clock()
-    priority = effective(class_of(found.priority), body.priority)
+    priority = effective_priority(priority_class_of(found.priority), body.priority)
     job = await here.gateway.threads.store(store.set_priority, job_id, priority, now)
     if job is not None and job.state not in (JobState.SCHEDULED, JobState.QUEUED):
         raise Conflict(f"the job is {job.state}: its priority no longer matters", field="priority")

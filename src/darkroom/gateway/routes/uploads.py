@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ...errors import BadInput, StorageUnavailable, StoreUnavailable, UnreadableImage
+from ...errors import BadInput, LimitExceeded, StorageUnavailable, StoreUnavailable, UnreadableImage
 from .. import answers, schemas
 from ..parts import Here
 from ..refusals import Answer, refusals
@@ -18,7 +18,7 @@ BYTES = {"schema": {"type": "string", "format": "binary"}}
     "",
     status_code=201,
     response_model=schemas.UploadAnswer,
-    responses=refusals(BadInput, UnreadableImage, StoreUnavailable, StorageUnavailable),
+    responses=refusals(BadInput, UnreadableImage, LimitExceeded, StoreUnavailable, StorageUnavailable),
     openapi_extra={
         "requestBody": {
             "required": True,

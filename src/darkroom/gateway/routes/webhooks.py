@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from ...core import Delivery
-from ...errors import Conflict, NotFound, StoreUnavailable
+from ...errors import Conflict, NotFound, StoreUnavailable, TooBusy
 from .. import schemas
 from ..ids import check_id
 from ..parts import Here, Visit
@@ -14,6 +16,7 @@ from ..refusals import Answer, refusals
 from ..webhooks import shown_secret, told
 
 ASKED = "asked for again"
+ASK_EVERY_S = 30.0
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 
@@ -30,7 +33,8 @@ async def secret(here: Here) -> Response:
     "/jobs/{job_id}/webhooks", response_model=schemas.DeliveryList, responses=refusals(NotFound, StoreUnavailable)
 )
 async def list_deliveries(here: Here, job_id: str) -> Response:
-    """A job's webhook calls with their attempts; none yet for events that have not happened."""
+    """A job's webhook calls with their attempts; none yet for events that have not happened. Their URLs are secrets."""
+    here.caller.check_no_token()
     return Answer({"object": "list", "data": [told(each) for each in await _deliveries(here, job_id)]})
 
 
@@ -38,7 +42,7 @@ async def list_deliveries(here: Here, job_id: str) -> Response:
     "/jobs/{job_id}/webhooks/{delivery_id}/retry",
     status_code=202,
     response_model=schemas.DeliveryAnswer,
-    responses=refusals(NotFound, Conflict, StoreUnavailable),
+    responses=refusals(NotFound, Conflict, TooBusy, StoreUnavailable),
 )
 async def retry(here: Here, job_id: str, delivery_id: str) -> Response:
     """Try once more, now: a call that was given up, or that waits for its next attempt."""
@@ -49,12 +53,22 @@ async def retry(here: Here, job_id: str, delivery_id: str) -> Response:
     if found.state == "delivered":
         raise Conflict("it has been delivered; its receiver has it", field="delivery_id")
     gateway, now = here.gateway, here.gateway.clock()
+    _check_pace(found, now)
     made = {"at": now, "status": None, "error": ASKED}
     noted = await gateway.threads.store(gateway.store.note_delivery, delivery_id, made, now, is_delivered=False)
     if noted is None:
         raise NotFound(f"there is no webhook call {delivery_id!r}", field="delivery_id")
     gateway.sender.wake()
     return Answer(told(noted), 202)
+
+
+def _check_pace(delivery: Delivery, now: float) -> None:
+    """Who may ask again and again could make us call a receiver as fast as they like."""
+    asked_at = max((made["at"] for made in delivery.attempts if made["error"] == ASKED), default=-math.inf)
+    if 0 <= now - asked_at < ASK_EVERY_S:
+        error = TooBusy(f"it was asked for again less than {ASK_EVERY_S:g} s ago", field="delivery_id")
+        error.retry_after_s = asked_at + ASK_EVERY_S - now
+        raise error
 
 
 async def _deliveries(here: Visit, job_id: str) -> list[Delivery]:

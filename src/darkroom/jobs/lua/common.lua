@@ -215,7 +215,7 @@ local function owe(job, event, at)
   local delivery = P .. 'delivery:' .. id
   if call('HSETNX', delivery, 'id', id) == 0 then return end
   call('HSET', delivery, 'job_id', job.id, 'url', job.webhook, 'event', event, 'state', 'pending', 'due_at', at,
-    'created_at', at)
+    'created_at', at, 'tenant', job.tenant)
   call('ZADD', P .. 'due', at, id)
   call('RPUSH', P .. 'deliveries:' .. job.id, id)
 end
@@ -290,18 +290,32 @@ end
 
 local function size_of(artifact) return cjson.decode(artifact).size end
 
+local SMALLEST = 4096 -- bytes that an upload counts as at least: a block of a disk
+
+-- The sum of its tenant's uploads, where it is one.
+local function count_upload(artifact, sign)
+  local it = cjson.decode(artifact)
+  if type(it.job_id) == 'string' then return end
+  local left = call('HINCRBY', P .. 'uploaded', it.tenant, whole(sign * math.max(it.size, SMALLEST)))
+  if left <= 0 then call('HDEL', P .. 'uploaded', it.tenant) end
+end
+
 -- How many bytes artifacts take; counted once where the release that wrote them kept no sum.
 local function stored_bytes()
   local known = call('GET', P .. 'bytes')
   if known then return tonumber(known) end
   local sum = 0
+  call('DEL', P .. 'uploaded')
   for _, id in ipairs(call('ZRANGE', P .. 'finished', 0, -1)) do
     local outputs = call('HGET', P .. 'job:' .. id, 'outputs') or ''
     for artifact in string.gmatch(outputs, '[^\n]+') do sum = sum + size_of(artifact) end
   end
   for _, id in ipairs(call('ZRANGE', P .. 'uploads', 0, -1)) do
     local artifact = call('GET', P .. 'artifact:' .. id)
-    if artifact then sum = sum + size_of(artifact) end
+    if artifact then
+      sum = sum + size_of(artifact)
+      count_upload(artifact, 1)
+    end
   end
   call('SET', P .. 'bytes', whole(sum))
   return sum
@@ -311,13 +325,17 @@ local function keep_artifact(id, artifact)
   stored_bytes()
   local before = call('SET', P .. 'artifact:' .. id, artifact, 'GET')
   call('INCRBY', P .. 'bytes', whole(size_of(artifact) - (before and size_of(before) or 0)))
+  if not before then count_upload(artifact, 1) end
 end
 
 -- Forgets an artifact; what it was, as JSON, or false.
 local function drop_artifact(id)
   stored_bytes()
   local artifact = call('GETDEL', P .. 'artifact:' .. id)
-  if artifact then call('DECRBY', P .. 'bytes', whole(size_of(artifact))) end
+  if artifact then
+    call('DECRBY', P .. 'bytes', whole(size_of(artifact)))
+    count_upload(artifact, -1)
+  end
   return artifact
 end
 

@@ -51,7 +51,8 @@ ON CONFLICT (key_id) DO UPDATE SET arrival_at = excluded.arrival_at, interval_s 
 
 -- name: owe
 -- A webhook call for an event of a job, once.
-INSERT INTO delivery (id, job_id, url, event, due_at, created_at) VALUES (:id, :job_id, :url, :event, :now, :now)
+INSERT INTO delivery (id, job_id, url, event, due_at, created_at, tenant)
+VALUES (:id, :job_id, :url, :event, :now, :now, :tenant)
 ON CONFLICT DO NOTHING;
 
 -- name: due_deliveries
@@ -65,7 +66,9 @@ UPDATE delivery SET due_at = :until WHERE id = :id RETURNING *;
 -- name: note_delivery
 -- An attempt was made; what has been delivered stays so.
 UPDATE delivery
-SET attempts = json_insert(attempts, '$[#]', json(:attempt)),
+SET attempts = json_insert(
+        iif(json_array_length(attempts) < :most, attempts, json_remove(attempts, '$[0]')), '$[#]', json(:attempt)
+    ),
     state = CASE WHEN :is_delivered OR state = 'delivered' THEN 'delivered'
                  WHEN :next_at IS NULL THEN 'given_up' ELSE 'pending' END,
     due_at = coalesce(:next_at, due_at)
@@ -83,6 +86,10 @@ DELETE FROM delivery WHERE job_id = :job_id;
 -- name: stored_bytes
 -- The sizes of all artifacts together.
 SELECT stored_bytes FROM pulse;
+
+-- name: uploaded_bytes
+-- What a tenant's uploads take.
+SELECT bytes FROM uploaded WHERE tenant = :tenant;
 
 -- name: ended_with_artifacts
 -- Final jobs that hold bytes, those that ended first. The time is there for the index: it is always after 0.

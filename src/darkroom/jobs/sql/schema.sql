@@ -138,6 +138,22 @@ CREATE TRIGGER artifact_goes AFTER DELETE ON artifact BEGIN
     UPDATE pulse SET stored_bytes = stored_bytes - old.size;
 END;
 
+-- What each tenant's uploads take, a small one as much as a block of a disk.
+CREATE TABLE uploaded (
+    tenant TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER upload_comes AFTER INSERT ON artifact WHEN new.job_id IS NULL BEGIN
+    INSERT INTO uploaded (tenant, bytes) VALUES (new.tenant, max(new.size, 4096))
+    ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+
+CREATE TRIGGER upload_goes AFTER DELETE ON artifact WHEN old.job_id IS NULL BEGIN
+    UPDATE uploaded SET bytes = bytes - max(old.size, 4096) WHERE tenant = old.tenant;
+    DELETE FROM uploaded WHERE tenant = old.tenant AND bytes <= 0;
+END;
+
 -- Events of transitions on their way to the event database: written with the transition, delivered right after it,
 -- removed by a later transition. `id` is the order in which transitions happened.
 CREATE TABLE outbox (
@@ -193,6 +209,7 @@ CREATE TABLE delivery (
     due_at REAL NOT NULL,
     created_at REAL NOT NULL,
     attempts TEXT NOT NULL DEFAULT '[]',
+    tenant TEXT NOT NULL,
     UNIQUE (job_id, event)
 ) STRICT;
 

@@ -275,6 +275,10 @@ SELECT count(*) FROM job WHERE state = 'scheduled';
 -- Workers heard of since a time.
 SELECT report FROM worker WHERE heard_at >= :since ORDER BY id;
 
+-- name: is_forwarder
+-- Whether a worker says that its jobs run elsewhere.
+SELECT 1 FROM worker WHERE id = :worker AND json_extract(report, '$.facts.kind') = 'forwarder';
+
 -- name: forget_worker
 -- Forget a worker's report.
 DELETE FROM worker WHERE id = :worker;

@@ -47,6 +47,7 @@ CREATE TABLE delivery (
     due_at REAL NOT NULL,
     created_at REAL NOT NULL,
     attempts TEXT NOT NULL DEFAULT '[]',
+    tenant TEXT NOT NULL,
     UNIQUE (job_id, event)
 ) STRICT;
 
@@ -61,4 +62,22 @@ END;
 
 CREATE TRIGGER artifact_goes AFTER DELETE ON artifact BEGIN
     UPDATE pulse SET stored_bytes = stored_bytes - old.size;
+END;
+
+CREATE TABLE uploaded (
+    tenant TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO uploaded (tenant, bytes)
+SELECT tenant, sum(max(size, 4096)) FROM artifact WHERE job_id IS NULL GROUP BY tenant;
+
+CREATE TRIGGER upload_comes AFTER INSERT ON artifact WHEN new.job_id IS NULL BEGIN
+    INSERT INTO uploaded (tenant, bytes) VALUES (new.tenant, max(new.size, 4096))
+    ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+
+CREATE TRIGGER upload_goes AFTER DELETE ON artifact WHEN old.job_id IS NULL BEGIN
+    UPDATE uploaded SET bytes = bytes - max(old.size, 4096) WHERE tenant = old.tenant;
+    DELETE FROM uploaded WHERE tenant = old.tenant AND bytes <= 0;
 END;
