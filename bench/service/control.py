@@ -43,6 +43,12 @@ class Forgetful:
         time.sleep(timeout_s)
         return 0, []
 
+    def keys(self) -> list[Any]:
+        return []
+
+    def due_deliveries(self, now: float, limit: int, hold_s: float) -> list[Any]:
+        return []
+
     def check(self) -> None:
         """Always there."""
 

@@ -70,7 +70,7 @@ def test_a_job_is_done_over_there_and_told_here(front: Site, backend: Site) -> N
         kinds = [event.type for event in front.store.events(job_id, 0)]
         assert kinds[:2] == ["queued", "started"]
         assert {"progress", "preview", "output", "succeeded"} <= set(kinds)
-        assert list(front.storage.list(f"outputs/{job_id}")) == [output.key]  # what was asked is forgotten
+        wait_until(lambda: list(front.storage.list(f"outputs/{job_id}")) == [output.key])  # what was asked is forgotten
 
 
 def test_the_request_over_there_is_the_one_that_was_settled_here(front: Site, backend: Site) -> None:
@@ -125,7 +125,7 @@ def test_a_job_past_its_deadline_is_called_off_there_though_nothing_comes_from_t
         assert job.error is not None
         assert job.error["code"] == "deadline_exceeded"
         assert job.metrics["cost_usd"] == pytest.approx(OUR_PRICE)
-        assert list(front.storage.list(f"outputs/{job_id}")) == []
+        wait_until(lambda: list(front.storage.list(f"outputs/{job_id}")) == [])  # swept once the job has ended
 
 
 def test_a_job_is_paid_for_at_our_price(front: Site, backend: Site) -> None:
