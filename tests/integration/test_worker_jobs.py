@@ -183,3 +183,23 @@ def test_a_cancelled_job_takes_part_in_one_more_batch_at_most(tmp_path: Path) ->
             assert ended.status == "cancelled"
             assert job.outputs == ()
             assert job.metrics["device_s"] > 0
+
+
+def test_a_job_joins_a_long_one_whose_forwards_have_free_rows(tmp_path: Path) -> None:
+    at_once: list[int] = []
+    with place(tmp_path, "claim_ahead_s = 0.01") as at, working(at) as running:
+
+        def listen_in(event: WorkerEvent) -> None:
+            if isinstance(event, BatchRan) and event.kind == "denoise":
+                at_once.append(event.rows)
+
+        running.worker._listeners.append(listen_in)
+        first = at.submit(num_inference_steps=1000)
+        at.until(lambda: at.job(first).step > 2)
+        second = at.submit(num_inference_steps=1000)
+        at.until(lambda: at.job(second).state == JobState.RUNNING)
+        at.until(lambda: 4 in at_once)
+        assert at.job(first).state == JobState.RUNNING
+        at.store.cancel(first, time.time())
+        at.store.cancel(second, time.time())
+        at.wait(first, second)

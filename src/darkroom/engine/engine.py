@@ -9,14 +9,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from .. import errors
-from . import forecast, view
+from . import view
 from .attempts import Attempts
 from .batcher import Batcher, Waiting
 from .cache import EncoderCache
@@ -26,6 +25,9 @@ from .guard import guard
 from .handle import Handle
 from .loop import Loop
 from .memory import Budget
+from .options import Options as Options
+from .options import Tick as Tick
+from .outlook import Outlook, Room
 from .profile import Profile
 from .request import Request, as_they_are_now, check_own_keywords, check_room, check_rows, deadline_of
 from .runner import Outcome, Runner
@@ -36,36 +38,6 @@ log = logging.getLogger(__name__)
 
 ENCODER_ROUNDS = 8  # encoder batches a tick may run before it denoises
 DECODE_ROWS = 2  # decoding many images at once saves little time and costs much memory
-
-
-@dataclass(frozen=True)
-class Tick:
-    """One batch, as it ran: `at` seconds since the epoch, `rows` of `requests` requests in `seconds` of forwards."""
-
-    at: float
-    module: str
-    kind: str
-    rows: int
-    padded_rows: int
-    seconds: float
-    requests: int
-
-
-@dataclass(frozen=True)
-class Options:
-    """Less common settings of an engine.
-
-    `shadow_check` compares the first batch of each shape with single calls. `encoder_cache_bytes` 0 switches the
-    cache off. `memory_bytes` bounds what requests in flight may hold (None: a quarter of what is free). `on_tick` is
-    called after each batch, in the engine's thread. `profile_path`: a file that keeps the measured curves.
-    """
-
-    shadow_check: bool = True
-    encoder_cache_bytes: int = 256 * 2**20
-    host_threads: int = 2
-    memory_bytes: int | None = None
-    on_tick: Callable[[Tick], None] | None = None
-    profile_path: Path | None = None
 
 
 class Engine:
@@ -102,6 +74,7 @@ class Engine:
         self._attempts = Attempts(self, self._runner, self._cache, self._budget, batching)
         self._batcher, self._encoders = Batcher(self._cap, batching), Batcher(self._cap, batching)
         self._models: dict[str, Served] = {}
+        self._outlook = Outlook(self._attempts, self._models, self._budget, self.profile)
         self._settled: dict[int, torch.nn.Module] = {}
         self._labels: dict[str, int] = {}
         self._lock, self._membership = threading.Lock(), threading.Lock()  # the second is held for no time at all
@@ -246,18 +219,16 @@ class Engine:
             "cache_hits": self._cache.hits,
         }
 
-    @property
-    def held_back(self) -> int:
-        """Requests that have to wait for memory before they may start."""
-        return len(self._attempts.queue)
-
     def predict_seconds(self) -> float:
         """Seconds of device work left for all that is submitted and not finished; 0.0 where nothing like it was seen.
 
         Queued requests count as if they joined now. Encoders and host work are left out.
         """
-        works = [work for request in list(self._attempts.open) for work in request.work_left()]
-        return forecast.seconds_of(works, self.profile)
+        return self._outlook.seconds()
+
+    def room(self) -> Room:
+        """What could be submitted now and start at once, by memory and by the rows of forwards that run anyway."""
+        return self._outlook.room()
 
     def step_seconds(self) -> dict[str, dict[str, float]]:
         """Of each model that has finished a request: `rows`, `step_s` and `rest_s` of one more like its latest.
@@ -266,15 +237,7 @@ class Engine:
         `step_s` is what one step of that company takes; `rest_s` what a request takes beside its steps. So one of n
         steps that starts now is done in about `n * step_s + rest_s`.
         """
-        company = [work for request in list(self._attempts.open) for work in request.next_step()]
-        found = {}
-        for name, served in list(self._models.items()):
-            latest = served.pace.latest
-            if latest is not None:
-                works = [*company, *forecast.one_step(latest, with_decode=False)]
-                step_s, rows = forecast.seconds_of(works, self.profile), forecast.rows_of(works, self.profile)
-                found[name] = {"rows": float(rows), "step_s": step_s, "rest_s": served.pace.rest_s}
-        return found
+        return self._outlook.step_seconds()
 
     def run(self, started: Callable[[], None] | None = None) -> None:
         """Be the engine's thread until another thread closes the engine; without it, the first `submit` starts one.

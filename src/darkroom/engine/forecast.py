@@ -62,6 +62,24 @@ def rows_of(works: Sequence[Work], profile: Profile) -> int:
     return max((rows for seen in company.values() for rows in _forwards(seen, profile)), default=0)
 
 
+def joining(company: Iterable[Work], one: Iterable[Work], profile: Profile) -> int:
+    """How many requests that ask for `one` step's work find rows in the forwards that the `company`'s steps take."""
+    rows: dict[Hashable, int] = {}
+    for work in company:
+        rows[work.key] = rows.get(work.key, 0) + work.seen.rows
+    denoised = [work for work in one if work.seen.kind == "denoise"]
+    return min(
+        (_free_rows(work.seen, rows.get(work.key, 0), profile) // work.seen.rows for work in denoised), default=0
+    )
+
+
+def _free_rows(seen: Seen, taken: int, profile: Profile) -> int:
+    """Of the last forward that `taken` rows take; none where no forward runs, or where calls run alone."""
+    if not taken or not seen.is_shared:
+        return 0
+    return -taken % (seen.fixed_rows or profile.proven(seen.shape_key))
+
+
 def _together(works: Sequence[Work], profile: Profile) -> float:
     """Works of one key, the shortest first."""
     total, done = 0.0, 0.0

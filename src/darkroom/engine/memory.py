@@ -40,12 +40,17 @@ class Budget:
 
     def admits(self, running: Sequence[str]) -> bool:
         """Whether one more fiber fits beside those of the `running` models; the first always does."""
-        if not running:
-            return True
-        if not self._bytes_per_fiber:
-            return len(running) < UNKNOWN_LIMIT
-        largest = max(self._bytes_per_fiber.values())
-        return largest + sum(self._bytes_per_fiber.get(model, largest) for model in running) <= self.budget_bytes
+        return self.fits(running) > 0
+
+    def fits(self, running: Sequence[str]) -> int:
+        """How many more fibers fit beside those of the `running` models, each as large as the largest known."""
+        per_fiber = self._bytes_per_fiber.copy()
+        if per_fiber and (largest := max(per_fiber.values())):
+            held = sum(per_fiber.get(model, largest) for model in running)
+            count = int((self.budget_bytes - held) // largest)
+        else:
+            count = UNKNOWN_LIMIT - len(running)
+        return max(count, 0 if running else 1)
 
 
 def _free_bytes() -> int:

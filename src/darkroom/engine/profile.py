@@ -72,6 +72,11 @@ class Profile:
         bound = self.limit(key)
         return max(1, min(bound, _worthwhile_rows(self._curve(key).trusted(), bound)))
 
+    def proven(self, key: Hashable) -> int:
+        """Of those the rows that measurements speak for: up to twice as many as were tried."""
+        tried = max(self._curve(key).trusted(), default=0)
+        return min(self.usual(key), 2 * max(1, tried))
+
     def seconds(self, key: Hashable, rows: int) -> float | None:
         """Predicted seconds of a forward of `rows` rows; None when nothing is known."""
         known = self._curve(key).trusted()

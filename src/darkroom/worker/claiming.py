@@ -14,31 +14,47 @@ LONGEST_PAUSE_S = 300.0
 class Work:
     """What a worker has claimed and not ended.
 
-    `ahead_s` are the predicted seconds until its device is through with it. `is_full`: what was handed to the engine
-    waits there for memory. `has_suspect`: one of them is retried apart.
+    `ahead_s` are the predicted seconds until its device is through with it. `fits`: how many more predicted bytes
+    allow. `joining`: how many more would find free rows in forwards that run anyway. `has_suspect`: one of them is
+    retried apart.
     """
 
     in_flight: int
     ahead_s: float
-    is_full: bool = False
+    fits: int = MOST_IN_FLIGHT
+    joining: int = 0
     has_suspect: bool = False
 
 
-def how_many(work: Work, claim_ahead_s: float, typical_s: float) -> int:
+@dataclass(frozen=True)
+class Wanted:
+    """How many jobs to ask for; `must_join`: only those of models whose forwards have free rows."""
+
+    jobs: int = 0
+    must_join: bool = False
+
+
+def how_many(work: Work, claim_ahead_s: float, typical_s: float) -> Wanted:
     """How many jobs to ask for, where one typically takes `typical_s` of the device.
 
-    What could not soon start stays in the queue, for a worker that is free sooner.
+    What could not soon start stays in the queue, for a worker that is free sooner; what finds free rows in forwards
+    that run anyway starts at the next step, however long those go on.
     """
-    if work.has_suspect or work.in_flight >= MOST_IN_FLIGHT:
+    most = min(MOST_AT_ONCE, MOST_IN_FLIGHT - work.in_flight, work.fits)
+    if work.has_suspect or most <= 0:
+        return Wanted()
+    by_seconds = _by_seconds(work, claim_ahead_s, typical_s)
+    if by_seconds:
+        return Wanted(min(by_seconds, most))
+    return Wanted(min(work.joining, most), must_join=True)
+
+
+def _by_seconds(work: Work, claim_ahead_s: float, typical_s: float) -> int:
+    """At least one while there is less to do than `claim_ahead_s`; who has nothing takes one, however long."""
+    if work.in_flight and work.ahead_s >= claim_ahead_s:
         return 0
-    if work.in_flight == 0:
-        room_s = claim_ahead_s  # one that has nothing takes a job, however long
-    elif work.is_full or work.ahead_s >= claim_ahead_s:
-        return 0
-    else:
-        room_s = claim_ahead_s - work.ahead_s
-    wanted = MOST_AT_ONCE if typical_s * MOST_AT_ONCE <= room_s else int(room_s / typical_s)
-    return max(1, min(wanted, MOST_AT_ONCE, MOST_IN_FLIGHT - work.in_flight))
+    room_s = claim_ahead_s - (work.ahead_s if work.in_flight else 0.0)
+    return max(1, MOST_AT_ONCE if typical_s * MOST_AT_ONCE <= room_s else int(room_s / typical_s))
 
 
 def ahead_s(predicted_s: float, submitted: float, unsubmitted: float) -> float:

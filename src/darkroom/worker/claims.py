@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from ..core import Job
 from ..errors import StoreUnavailable
 from ..jobs.store import Claimant, Store
 from .attempt import Attempt, InFlight, Stop
-from .claiming import Work, ahead_s, how_many
+from .claiming import MOST_IN_FLIGHT, Wanted, Work, ahead_s, how_many
 from .events import AttemptEnded, JobsClaimed, StopAsked, StoreFailed, Tell
 from .heartbeat import Skew
 
@@ -27,6 +28,16 @@ MOST_WAITING = 16  # jobs whose model is still to be loaded; more stay in the qu
 LEARN = 0.2  # how much the latest job counts in what one typically takes
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What an engine says of itself: `seconds` of work it has, `fits` more requests by predicted bytes, and `joining`,
+    by model, how many more would find free rows in forwards that run anyway."""
+
+    seconds: float = 0.0
+    fits: int = MOST_IN_FLIGHT
+    joining: Mapping[str, int] = field(default_factory=dict)
+
+
 class Claims:
     """Claims while there is room and hands each job to `begin`; `predicted` says what the engine still has to do."""
 
@@ -35,7 +46,7 @@ class Claims:
         store: Store,
         in_flight: InFlight,
         claimant: Callable[[], Claimant],
-        predicted: Callable[[], tuple[float, bool]],
+        predicted: Callable[[], Prediction],
         begin: Callable[[Job], None],
         tell: Tell,
         claim_ahead_s: float,
@@ -43,7 +54,8 @@ class Claims:
         self._store, self._in_flight, self._claimant, self._predicted = store, in_flight, claimant, predicted
         self._begin, self._tell, self._claim_ahead_s = begin, tell, claim_ahead_s
         self._typical_s: float | None = None
-        self._wanted, self._stale_at = 0, 0.0  # on time.monotonic's clock
+        self._wanted, self._stale_at = Wanted(), 0.0  # on time.monotonic's clock
+        self._joining: Mapping[str, int] = {}
         self._closed, self._claiming = threading.Event(), threading.Lock()
         self._skew = Skew()
 
@@ -60,10 +72,10 @@ class Claims:
     def run_once(self) -> None:
         """Stop what is to be cancelled, take what fits, sleep until there may be more."""
         self._stop_cancelled()
-        wanted = 0 if self._skew.is_too_much else self._room()
-        if not wanted:
+        wanted = Wanted() if self._skew.is_too_much else self._room()
+        if not wanted.jobs:
             self._closed.wait(NAP_S)
-        elif self._claim(wanted) < wanted:
+        elif self._claim(wanted) < wanted.jobs:
             self._store.wait_for_work(POLL_S)
 
     def close(self) -> None:
@@ -83,7 +95,7 @@ class Claims:
             before = device_s if self._typical_s is None else self._typical_s
             self._typical_s = before + LEARN * (device_s - before)
 
-    def _room(self) -> int:
+    def _room(self) -> Wanted:
         """How many jobs to ask for; looked at anew after a claim, after a while, and when nothing is left."""
         now = time.monotonic()
         if now >= self._stale_at or not len(self._in_flight):
@@ -91,11 +103,11 @@ class Claims:
             self._stale_at = now + min(ROOM_S, ROOM_SHARE * self._claim_ahead_s)
         return self._wanted
 
-    def _claim(self, wanted: int) -> int:
+    def _claim(self, wanted: Wanted) -> int:
         with self._claiming:
             if self._closed.is_set():
                 return 0
-            jobs = self._store.claim(self._asking(), wanted, time.time())
+            jobs = self._store.claim(self._asking(wanted.must_join), wanted.jobs, time.time())
             self._stale_at = 0.0
             for job in jobs:
                 self._begin(job)
@@ -103,9 +115,11 @@ class Claims:
             self._tell(JobsClaimed(len(jobs)))
         return len(jobs)
 
-    def _asking(self) -> Claimant:
+    def _asking(self, must_join: bool) -> Claimant:
         """Who asks: while enough jobs wait for a model to be loaded, for those of the loaded ones alone."""
         claimant = self._claimant()
+        if must_join:
+            return replace(claimant, models=tuple(model for model in claimant.loaded if self._joining.get(model)))
         waiting = _waiting(self._in_flight.all(), claimant)
         return replace(claimant, models=claimant.loaded) if len(waiting) >= MOST_WAITING else claimant
 
@@ -124,14 +138,17 @@ class Claims:
 
     def _work(self) -> Work:
         attempts = self._in_flight.all()
-        predicted_s, is_full = self._predicted() if attempts else (0.0, False)
+        predicted = self._predicted() if attempts else Prediction()
         # What waits for its model keeps the device busy only later: until then, others have it.
         waiting = _waiting(attempts, self._claimant()) if attempts else []
         costs = _costs([attempt for attempt in attempts if attempt not in waiting])
+        begun = Counter(attempt.job.model for attempt in attempts if not attempt.is_submitted)
+        self._joining = {model: max(0, count - begun[model]) for model, count in predicted.joining.items()}
         return Work(
             in_flight=len(attempts),
-            ahead_s=ahead_s(predicted_s, costs["submitted"], costs["unsubmitted"]),
-            is_full=is_full,
+            ahead_s=ahead_s(predicted.seconds, costs["submitted"], costs["unsubmitted"]),
+            fits=predicted.fits - begun.total(),
+            joining=sum(self._joining.values()),
             has_suspect=any(attempt.job.is_suspect for attempt in attempts),
         )
 

@@ -25,7 +25,7 @@ from ..errors import EngineBroken, StoreUnavailable
 from ..jobs.store import Claimant, Store
 from ..models.catalogue import Entry
 from ..models.device import fix_threads, place
-from ..models.residency import Residency, Resident, budget_of, expected_bytes
+from ..models.residency import Residency, Resident, budget_of, expected_bytes, model_of
 from ..safety import read_rules
 from ..storage.encoding import preview_data_url
 from ..storage.incoming import PictureLimits
@@ -34,7 +34,7 @@ from . import serving
 from .attempt import Attempt, InFlight, Stop
 from .chain import Chain, Tools
 from .claiming import unfinishable
-from .claims import Claims
+from .claims import Claims, Prediction
 from .ending import Endings
 from .events import (
     AttemptBegan,
@@ -296,8 +296,11 @@ class Worker:
     def _claimant(self) -> Claimant:
         return Claimant(self.id, tuple(self._entries), self._residency.loaded, len(self._in_flight) == 0)
 
-    def _predicted(self) -> tuple[float, bool]:
-        return self._engine.predict_seconds(), self._engine.held_back > 0
+    def _predicted(self) -> Prediction:
+        room, joining = self._engine.room(), dict[str, int]()
+        for served, count in room.joining.items():  # tasks and solvers of a model share its forwards
+            joining[model_of(served)] = max(count, joining.get(model_of(served), 0))
+        return Prediction(self._engine.predict_seconds(), room.fits, joining)
 
     def _report(self) -> WorkerReport:
         return self._facts.report(self.state, len(self._in_flight))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.engine.engine import Engine, Options, Tick
-from darkroom.engine.forecast import Work, left, one_step, rows_of, seconds_of
+from darkroom.engine.forecast import Work, joining, left, one_step, rows_of, seconds_of
 from darkroom.engine.handle import Handle
 from darkroom.engine.pace import LABELS, Pace, Seen, Trip
 from darkroom.engine.profile import TRUSTED, Profile
@@ -48,6 +48,31 @@ def test_requests_share_forwards_until_the_shorter_is_done() -> None:
 
 def test_more_than_a_forward_takes_is_laid_out_in_several() -> None:
     assert seconds_of([work(1)] * 5, profile()) == pytest.approx(2.5 + 1.0)
+
+
+def test_requests_join_while_forwards_that_run_anyway_have_free_rows() -> None:
+    assert joining([work(10)], [work(1)], profile()) == 3  # two of eight rows are taken
+    assert joining([work(10)] * 4, [work(1)], profile()) == 0
+    assert joining([work(10)] * 5, [work(1)], profile()) == 3  # the second forward's
+    assert joining([work(10)], [work(1, rows=4)], profile()) == 1
+
+
+def test_nothing_joins_forwards_that_do_not_run_or_are_not_shared_or_do_not_pay() -> None:
+    assert joining([], [work(1)], profile()) == 0
+    assert joining([work(10, is_shared=False)], [work(1, is_shared=False)], profile()) == 0
+    flat = {2: 1.0, 4: 2.0, 8: 4.0}
+    assert joining([work(10)], [work(1)], profile(curve=flat)) == 0
+    assert joining([work(10)], [work(1, kind="decode")], profile()) == 0
+
+
+def test_rows_that_nobody_has_tried_are_not_counted_on() -> None:
+    assert (
+        joining([work(10)], [work(1)], profile(32, {2: 1.0})) == 1
+    )  # four rows at most, though thirty-two are allowed
+
+
+def test_reproducible_forwards_have_room_up_to_their_fixed_rows() -> None:
+    assert joining([work(10, fixed_rows=8)], [work(1, fixed_rows=8)], profile()) == 3
 
 
 def test_what_is_not_shared_runs_one_after_another() -> None:

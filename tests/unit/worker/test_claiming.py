@@ -9,6 +9,7 @@ from darkroom.worker.claiming import (
     LONGEST_PAUSE_S,
     MOST_AT_ONCE,
     MOST_IN_FLIGHT,
+    Wanted,
     Work,
     ahead_s,
     how_many,
@@ -18,32 +19,41 @@ from darkroom.worker.claiming import (
 
 SECONDS = st.floats(min_value=0, max_value=1e5, allow_nan=False)
 SOME_SECONDS = st.floats(min_value=1e-3, max_value=1e5, allow_nan=False)
-WORK = st.builds(Work, st.integers(1, MOST_IN_FLIGHT), SECONDS, st.booleans(), st.booleans())
+COUNTS = st.integers(0, 2 * MOST_IN_FLIGHT)
+WORK = st.builds(Work, st.integers(1, MOST_IN_FLIGHT), SECONDS, COUNTS, COUNTS, st.booleans())
 
 
 @given(WORK, SOME_SECONDS, SOME_SECONDS)
 def test_a_worker_never_claims_more_than_it_can_hold(work: Work, claim_ahead_s: float, typical_s: float) -> None:
-    wanted = how_many(work, claim_ahead_s, typical_s)
-    assert 0 <= wanted <= MOST_AT_ONCE
+    wanted = how_many(work, claim_ahead_s, typical_s).jobs
+    assert 0 <= wanted <= min(MOST_AT_ONCE, work.fits)
     assert work.in_flight + wanted <= MOST_IN_FLIGHT
 
 
 @given(SOME_SECONDS, SOME_SECONDS)
 def test_a_worker_with_nothing_to_do_always_claims(claim_ahead_s: float, typical_s: float) -> None:
-    assert how_many(Work(0, 0.0), claim_ahead_s, typical_s) >= 1
+    assert how_many(Work(0, 0.0), claim_ahead_s, typical_s).jobs >= 1
 
 
 @given(WORK, SOME_SECONDS, SOME_SECONDS)
-def test_nothing_is_claimed_while_enough_is_at_hand(work: Work, claim_ahead_s: float, typical_s: float) -> None:
-    if work.ahead_s >= claim_ahead_s or work.is_full or work.has_suspect:
-        assert how_many(work, claim_ahead_s, typical_s) == 0
+def test_while_enough_is_at_hand_only_what_finds_free_rows_is_claimed(
+    work: Work, claim_ahead_s: float, typical_s: float
+) -> None:
+    wanted = how_many(work, claim_ahead_s, typical_s)
+    if work.fits == 0 or work.has_suspect:
+        assert wanted.jobs == 0
+    elif work.ahead_s >= claim_ahead_s:
+        assert wanted.must_join
+        assert wanted.jobs <= work.joining
+    else:
+        assert not wanted.must_join or not wanted.jobs
 
 
 @given(st.integers(1, MOST_IN_FLIGHT - 1), SECONDS, SOME_SECONDS, SOME_SECONDS)
 def test_what_is_claimed_goes_past_the_bound_by_one_job_at_most(
     in_flight: int, at_hand_s: float, claim_ahead_s: float, typical_s: float
 ) -> None:
-    wanted = how_many(Work(in_flight, at_hand_s), claim_ahead_s, typical_s)
+    wanted = how_many(Work(in_flight, at_hand_s), claim_ahead_s, typical_s).jobs
     if wanted:
         assert at_hand_s + (wanted - 1) * typical_s <= claim_ahead_s * (1 + 1e-9)
 
@@ -53,17 +63,22 @@ def test_more_work_at_hand_never_means_a_larger_claim(
     in_flight: int, less_s: float, more_s: float, claim_ahead_s: float, typical_s: float
 ) -> None:
     less_s, more_s = sorted((less_s, more_s))
-    with_less = how_many(Work(in_flight, less_s), claim_ahead_s, typical_s)
-    assert how_many(Work(in_flight, more_s), claim_ahead_s, typical_s) <= with_less
+    with_less = how_many(Work(in_flight, less_s), claim_ahead_s, typical_s).jobs
+    assert how_many(Work(in_flight, more_s), claim_ahead_s, typical_s).jobs <= with_less
 
 
 def test_nothing_goes_to_a_worker_that_has_a_suspect() -> None:
-    assert how_many(Work(1, 0.0, has_suspect=True), 10.0, 1.0) == 0
+    assert how_many(Work(1, 0.0, has_suspect=True), 10.0, 1.0).jobs == 0
 
 
 def test_short_jobs_are_claimed_in_numbers_and_long_ones_singly() -> None:
-    assert how_many(Work(1, 2.0), 10.0, 1.0) == 8
-    assert how_many(Work(1, 2.0), 10.0, 60.0) == 1
+    assert how_many(Work(1, 2.0), 10.0, 1.0) == Wanted(8)
+    assert how_many(Work(1, 2.0), 10.0, 60.0) == Wanted(1)
+
+
+def test_a_long_job_does_not_keep_out_what_finds_free_rows_beside_it() -> None:
+    assert how_many(Work(1, 60.0, joining=3), 10.0, 60.0) == Wanted(3, must_join=True)
+    assert how_many(Work(1, 60.0, joining=3, fits=2), 10.0, 60.0) == Wanted(2, must_join=True)
 
 
 def test_work_that_nothing_like_was_seen_of_counts_as_the_door_judged_it() -> None:

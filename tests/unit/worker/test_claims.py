@@ -9,7 +9,7 @@ import pytest
 from darkroom.core import Job, JobState
 from darkroom.jobs.store import Claimant, Store
 from darkroom.worker.attempt import Attempt, InFlight, Stop
-from darkroom.worker.claims import Claims
+from darkroom.worker.claims import Claims, Prediction
 from darkroom.worker.events import AttemptEnded, JobsClaimed, StopAsked, WorkerEvent
 
 from .jobs import new_job
@@ -21,7 +21,7 @@ class Bench:
     def __init__(self, store: Store, claim_ahead_s: float = 10.0) -> None:
         self.store, self.told = store, list[WorkerEvent]()
         self.in_flight = InFlight(lambda: None)
-        self.predicted = (0.0, False)
+        self.predicted = Prediction()
         self.loaded: tuple[str, ...] = ("landscapes",)
         self.claims = Claims(
             store, self.in_flight, self.claimant, lambda: self.predicted, self.begin, self.told.append, claim_ahead_s
@@ -57,11 +57,10 @@ def test_what_the_engine_predicts_bounds_what_is_claimed(store: Store) -> None:
     bench = Bench(store)
     bench.submit(50, cost_s=2.0)
     bench.turn()
-    for attempt in bench.in_flight.all():
-        attempt.shots, attempt.handles = (None,), [None]  # type: ignore[assignment,list-item]  # the engine has it
-    bench.predicted = (9.0, False)
+    hand_over(bench)
+    bench.predicted = Prediction(9.0)
     assert bench.turn() == 2
-    bench.predicted = (10.0, False)
+    bench.predicted = Prediction(10.0)
     assert bench.turn() == 2
 
 
@@ -86,12 +85,46 @@ def test_while_no_model_is_loaded_yet_only_so_many_are_claimed(store: Store) -> 
     assert 16 <= bench.turn(6) < 32
 
 
-def test_nothing_is_claimed_while_the_engine_is_short_of_memory(store: Store) -> None:
+def test_no_more_is_claimed_than_predicted_bytes_allow(store: Store) -> None:
     bench = Bench(store)
     bench.submit(5, cost_s=0.1)
     bench.turn()
-    bench.predicted = (0.1, True)
+    bench.predicted = Prediction(0.1, fits=0)
     assert bench.turn() == 1
+    bench.predicted = Prediction(0.1, fits=3)
+    assert bench.turn() == 3  # the first has not been handed over, and takes one of the three places
+    assert bench.turn() == 3
+
+
+def test_a_long_job_lets_those_in_that_find_free_rows_and_no_others(store: Store) -> None:
+    bench = Bench(store)
+    bench.submit(9, cost_s=60.0)
+    bench.turn()
+    hand_over(bench)
+    bench.predicted = Prediction(60.0, joining={"landscapes": 2})
+    assert bench.turn() == 3
+    assert bench.turn() == 3  # those two take the free rows once they are handed over
+    hand_over(bench)
+    bench.predicted = Prediction(90.0, joining={"landscapes": 0})
+    assert bench.turn() == 3
+
+
+def test_free_rows_of_one_model_are_for_its_own_jobs(store: Store) -> None:
+    bench = Bench(store)
+    bench.loaded = ("landscapes", "slow")
+    bench.submit(1, cost_s=60.0)
+    bench.turn()
+    hand_over(bench)
+    now = time.time()
+    store.insert([new_job("other", now=now, model="slow", cost_s=60.0)], now)
+    bench.predicted = Prediction(60.0, joining={"landscapes": 2})
+    assert bench.turn() == 1
+
+
+def hand_over(bench: Bench) -> None:
+    """The engine has them."""
+    for attempt in bench.in_flight.all():
+        attempt.shots, attempt.handles = (None,), [None]  # type: ignore[assignment,list-item]
 
 
 def test_what_jobs_really_take_replaces_what_the_door_judged(store: Store) -> None:

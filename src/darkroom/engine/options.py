@@ -1,0 +1,37 @@
+"""What an engine may be told beside its pipelines, and what it tells of each batch; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One batch, as it ran: `at` seconds since the epoch, `rows` of `requests` requests in `seconds` of forwards."""
+
+    at: float
+    module: str
+    kind: str
+    rows: int
+    padded_rows: int
+    seconds: float
+    requests: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """Less common settings of an engine.
+
+    `shadow_check` compares the first batch of each shape with single calls. `encoder_cache_bytes` 0 switches the
+    cache off. `memory_bytes` bounds what requests in flight may hold (None: a quarter of what is free). `on_tick` is
+    called after each batch, in the engine's thread. `profile_path`: a file that keeps the measured curves.
+    """
+
+    shadow_check: bool = True
+    encoder_cache_bytes: int = 256 * 2**20
+    host_threads: int = 2
+    memory_bytes: int | None = None
+    on_tick: Callable[[Tick], None] | None = None
+    profile_path: Path | None = None
