@@ -16,7 +16,7 @@ export PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_DISABLE_PIP_VERSION_CHECK
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve demo test check format lint types imports budgets docs fix bench-engine bench-service soak real-parts train-landscapes clean
+.PHONY: help setup setup-dev serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-schedule bench-service soak real-parts train-landscapes train-adapters clean
 
 help: ## list these doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,12 @@ fix: setup-dev ## format, and mend what the linter can mend by itself
 bench-engine: setup-dev ## the engine's figures: a table and JSON
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.engine
 
+bench-tape: setup-dev ## what tapes cost and save: a table and JSON
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.tape
+
+bench-schedule: setup-dev ## deadlines kept and tails in a simulation, against other policies: a table and JSON
+	$(PYTHON) -m bench.schedule
+
 bench-service: setup-dev ## the service's figures: a table and JSON; fails where a floor is not reached
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.service --gate
 
@@ -88,6 +94,11 @@ soak: setup-dev real-parts ## random kills under load, resumable: 1,000 of them 
 
 train-landscapes: setup-dev ## train the bundled model again; hours on a CPU, goes on where it stopped
 	$(PYTHON) -m examples.landscapes.train
+
+train-adapters: setup-dev ## train the adapters that ship again, judge them and write their cards; about an hour on a CPU core
+	$(PYTHON) -m examples.adapters.train
+	$(PYTHON) -m examples.adapters.evaluate
+	$(PYTHON) -m examples.adapters.card
 
 clean: ## caches and builds; the environment and images stay
 	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -221,8 +221,11 @@ def problems(root: Path) -> Iterator[str]:
     routes = route_paths(importlib.import_module("darkroom.gateway.app").ROUTERS)
     yield from unsaid(by_name["docs/reference/http.md"], "route", routes)
     yield from unsaid(by_name["docs/reference/python.md"], "event", [name for name in events if name not in JOB_EVENTS])
-    engine = (root / "src/darkroom/engine/engine.py").read_text(encoding="utf-8")
-    faces = argument_names(engine, ["Engine.__init__", "Engine.submit", "Options"])
+    sources = [root / "src/darkroom/engine" / name for name in ("engine.py", "options.py")]
+    engine = "\n".join(
+        path.read_text(encoding="utf-8").replace("from __future__ import annotations", "") for path in sources
+    )
+    faces = argument_names(engine, ["Engine.__init__", "Engine.submit", "Engine.add_adapter", "Options"])
     yield from unsaid(by_name["docs/reference/python.md"], "argument", faces)
     config = importlib.import_module("darkroom.config")
     said = [

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from diffusers.utils import logging
 
-from . import arrivals, curve, gain, join, model, parity
+from . import arrivals, curve, gain, join, mixed_lora, model, parity, price, slo
 from .figure import Figure
 from .progress import say
 from .size import Size
@@ -27,7 +27,10 @@ def run(folder: Path, threads: int, parts: list[str], size: Size) -> dict[str, A
         "gain": lambda: gain.measure(plain, served, size),
         "join": lambda: join.measure(served, size),
         "arrivals": lambda: arrivals.measure(plain, served, size),
+        "adapters": lambda: mixed_lora.measure(size),
         "parity": lambda: parity.measure(plain, served, size),
+        "slo": lambda: slo.measure(served, size),
+        "reproducible": lambda: price.measure(served, size),
     }
     figures: list[Figure] = []
     details = {}

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-PARTS = ("curve", "gain", "join", "arrivals", "parity")
+PARTS = ("curve", "gain", "join", "arrivals", "parity", "adapters", "slo", "reproducible")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """The batch of different adapters: SD 1.5's widths at 128x128 pixels, for on a CPU 512x512 take minutes."""
+
+    rows: int = 32
+    rank: int = 16
+    side: int = 16  # of the latents
+    widths: tuple[int, ...] = (320, 640, 1280, 1280)
 
 
 @dataclass(frozen=True)
@@ -23,12 +33,19 @@ class Size:
     loads: tuple[float, ...] = (0.5, 0.9, 1.5)  # of what plain diffusers can do one at a time
     reproducible: int = 8  # requests whose bytes are compared alone and together
     window_s: float = 0.5  # how long the windowed batcher waits for equal requests
+    lora: Lora = Lora()
 
     @classmethod
     def of(cls, counts: dict[str, Any]) -> Size:
         """From JSON, where tuples are lists."""
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in counts.items()}
+        given = _tuples(counts)
+        if isinstance(given.get("lora"), dict):
+            given["lora"] = Lora(**_tuples(given["lora"]))
         return cls(**given)
+
+
+def _tuples(counts: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in counts.items()}
 
 
 QUICK = Size(
@@ -42,4 +59,5 @@ QUICK = Size(
     arrival_steps=(2, 3),
     loads=(1.5,),
     reproducible=2,
+    lora=Lora(rows=3, rank=2, side=8, widths=(32, 32, 64, 64)),
 )

@@ -31,6 +31,9 @@ class Forgetful:
     def position(self, job_id: str) -> tuple[int, float] | None:
         return 0, 0.0
 
+    def positions(self, job_ids: Sequence[str]) -> list[tuple[int, float] | None]:
+        return [(0, 0.0)] * len(job_ids)
+
     def workers(self, since: float) -> list[Any]:
         return []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +18,11 @@ LOG_EVERY = 25
 class Course:
     """Everything about a training run except its loss; rerun with the same stage name, it goes on where it stopped."""
 
-    def __init__(self, stage: str, model: nn.Module, optimiser: torch.optim.Optimizer, peak: float) -> None:
+    def __init__(
+        self, stage: str, model: nn.Module, optimiser: torch.optim.Optimizer, peak: float, folder: Path | None = None
+    ) -> None:
         self.stage, self.model, self.optimiser, self.peak = stage, model, optimiser, peak
+        self.folder = folder or cache_folder()
         self.average = Average(model, 0.998)
         self.step, self.share, self.loss = 0, 0.0, 0.0
         self.state = self._resume()
@@ -41,7 +45,7 @@ class Course:
         self.loss = 0.98 * self.loss + 0.02 * loss if self.loss else loss
         self.average.update(self.model, self.step)
         if self.step % LOG_EVERY == 0:
-            log_line(self.stage, step=self.step, loss=self.loss, spent_s=self._budget.spent_s)
+            log_line(self.stage, self.folder, step=self.step, loss=self.loss, spent_s=self._budget.spent_s)
         if time.monotonic() - self._saved_at < SAVE_EVERY_S and self.share < 1:
             return False
         self._save()
@@ -49,7 +53,7 @@ class Course:
 
     def _resume(self) -> dict[str, Any] | None:
         device = next(self.model.parameters()).device
-        state = load_checkpoint(cache_folder() / f"{self.stage}.pt", device)
+        state = load_checkpoint(self.folder / f"{self.stage}.pt", device)
         if state is not None:
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
@@ -60,4 +64,4 @@ class Course:
         self._saved_at = time.monotonic()
         state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "step": self.step}
         state |= {"average": self.average.weights, "spent_s": self._budget.spent_s}
-        save_checkpoint(cache_folder() / f"{self.stage}.pt", state)
+        save_checkpoint(self.folder / f"{self.stage}.pt", state)

@@ -21,6 +21,8 @@ PRESETS: dict[str, Any] = {
     "presets": {
         "fast": {"num_inference_steps": 10, "guidance_scale": 4.0, "solver": "dpm++2m"},
         "quality": {"num_inference_steps": 30, "guidance_scale": 4.0, "solver": "dpm++2m"},
+        # offered where that adapter is (examples/adapters)
+        "turbo": {"num_inference_steps": 4, "guidance_scale": 1.0, "solver": "ddim", "adapters": {"turbo": 1.0}},
     },
 }
 

@@ -84,9 +84,9 @@ def cosine_rate(share: float, peak: float, warm: float = 0.02, floor: float = 0.
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fall)))
 
 
-def log_line(stage: str, **values: float) -> None:
+def log_line(stage: str, folder: Path | None = None, **values: float) -> None:
     """Append one point of the loss curve and print it."""
     record = {"stage": stage, **{key: round(value, 6) for key, value in values.items()}}
-    with (cache_folder() / "curves.jsonl").open("a") as out:
+    with ((folder or cache_folder()) / "curves.jsonl").open("a") as out:
         out.write(json.dumps(record) + "\n")
     print(json.dumps(record), flush=True)

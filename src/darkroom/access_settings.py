@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from .core import Allowance
 from .errors import InvalidConfig
 
 EVERY_DOMAIN = "*"
@@ -40,6 +41,22 @@ def _issuer(value: str) -> str:
 Network = Annotated[str, AfterValidator(_network)]
 
 
+class PersonLimits(Frozen):
+    """`[oidc.limits]`: what each person who signs in may use, counted as a key's use is; None has no limit."""
+
+    jobs_per_minute: int | None = Field(default=None, ge=1, le=100_000)
+    live_jobs: int | None = Field(default=None, ge=1, le=100_000)
+    device_s_per_day: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
+    usd_per_day: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
+    priority_class: Literal["low", "normal", "high"] = "normal"
+    weight: float = Field(default=1.0, ge=0.01, le=100)
+
+    @property
+    def allowance(self) -> Allowance:
+        """The limits as the store checks them."""
+        return Allowance(self.jobs_per_minute, self.live_jobs, self.device_s_per_day, self.usd_per_day)
+
+
 class OidcSettings(Frozen):
     """`[oidc]` of darkroom.toml: people sign in with an OpenID Connect issuer; docs/reference/settings.md."""
 
@@ -50,6 +67,7 @@ class OidcSettings(Frozen):
     allowed_domains: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     session_h: float = Field(default=12.0, gt=0, le=24 * 90)
+    limits: PersonLimits = Field(default_factory=PersonLimits)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

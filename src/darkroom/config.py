@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -26,97 +23,21 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .access_settings import Frozen, Network, OidcSettings, read_secret
 from .errors import InvalidConfig
+from .model_settings import MODEL_NAME as MODEL_NAME
+from .model_settings import MODEL_PATHS, SAID_NAME, AdapterSettings
+from .model_settings import ModelSettings as ModelSettings
+from .model_settings import PowerOfTwo as PowerOfTwo
+from .model_settings import PresetSettings as PresetSettings
+from .model_settings import Size as Size
+from .wording import did_you_mean, problem_said
 
 FILE_NAME = "darkroom.toml"
 HOME_NAME = ".darkroom"
 ENV_PREFIX = "DARKROOM_"
-MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-MAX_ROWS = 64  # rows of one forward in reproducible mode
-
 OFFLINE_NAMES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # how the hub's own libraries are told
 
-
-def _pair(value: Any) -> Any:
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError("a size is [width, height] in pixels")
-    return tuple(value)
-
-
-def _power_of_two(value: int) -> int:
-    if value & (value - 1):
-        raise ValueError(f"must be a power of two from 1 to {MAX_ROWS}")
-    return value
-
-
-Side = Annotated[int, Field(ge=8, le=8192)]
-Size = Annotated[tuple[Side, Side], BeforeValidator(_pair)]
-# Threads divide the rows of a forward evenly, or a row's bits would depend on its place.
-PowerOfTwo = Annotated[int, Field(ge=1, le=MAX_ROWS), AfterValidator(_power_of_two)]
-# A name and a password in an URL would be secrets where nobody expects any.
-PlainUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]\S*$")]
-MODEL_PATHS = ("path", "file", "config", "safety_checker", "api_key_file")
 F = TypeVar("F", bound="Frozen")
-
-
-class PresetSettings(Frozen):
-    """Named settings of a model; what is left out is the pipeline's own default."""
-
-    num_inference_steps: int = Field(ge=1, le=1000)
-    guidance_scale: float | None = Field(default=None, ge=0, le=50, allow_inf_nan=False)
-    solver: str | None = None
-
-
-REMOTE_KEYS = ("remote", "remote_model", "api_key_file", "api_key_env")
-
-
-class ModelSettings(Frozen):
-    """One `[models.NAME]` of darkroom.toml; docs/guides/models.md explains each key."""
-
-    path: Path | None = None
-    hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
-    revision: str | None = None
-    file: Path | None = None
-    config: Path | None = None
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    pipeline: str | None = None
-    presets: dict[str, PresetSettings] = Field(default_factory=dict)
-    sizes: tuple[Size, ...] = ()
-    default_size: Size | None = None
-    reproducible_rows: PowerOfTwo | None = None
-    allow_pickle: bool = False
-    trust_remote_code: bool = False
-    safety_checker: Path | None = None
-    remote: PlainUrl | None = Field(default=None, repr=False)
-    remote_model: str | None = Field(default=None, min_length=1, max_length=200)
-    api_key_file: Path | None = None
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        given = [name for name in ("path", "hub", "file", "remote") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of path, hub, file, remote; given: {', '.join(given) or 'none'}")
-        self._check_remote()
-        if self.revision is not None and self.hub is None:
-            raise ValueError("revision goes with hub only; a folder or a file is known by the hash of its weights")
-        if self.config is not None and self.file is None:
-            raise ValueError("config goes with file only")
-        if self.sizes and self.default_size and self.default_size not in self.sizes:
-            raise ValueError("default_size must be one of sizes")
-        return self
-
-    def _check_remote(self) -> None:
-        others = self.model_fields_set - set(REMOTE_KEYS)
-        if self.remote is not None and others:
-            allowed = ", ".join(REMOTE_KEYS[1:])
-            raise ValueError(f"{min(others)} is for the other Darkroom to say; with remote go {allowed}")
-        alone = [name for name in REMOTE_KEYS if getattr(self, name) is not None]
-        if self.remote is None and alone:
-            raise ValueError(f"{alone[0]} goes with remote only")
-        if self.api_key_file is not None and self.api_key_env is not None:
-            raise ValueError("give api_key_file or api_key_env, not both")
 
 
 class ServeSettings(Frozen):
@@ -139,7 +60,9 @@ class ServeSettings(Frozen):
     drain_s: float = Field(default=20.0, ge=0, le=3600)
     claim_ahead_s: float = Field(default=10.0, gt=0, le=3600)
     model_memory_mb: int | None = Field(default=None, ge=1)  # None: most of what the device has
+    adapter_memory_mb: int = Field(default=1024, ge=1)
     preview_every: int = Field(default=4, ge=0, le=1000)  # steps; 0: none
+    tape_every: int = Field(default=0, ge=0, le=1000)  # steps; 0: only when jobs are handed back
     max_queued: int = Field(default=1000, ge=1)
     max_scheduled: int = Field(default=1000, ge=1)  # of each tenant
     max_body_mb: float = Field(default=32.0, gt=0, le=4096)
@@ -194,15 +117,17 @@ class FileSettings(Frozen):
     default_model: str = "landscapes"
     threads: PowerOfTwo | None = None
     models: dict[str, ModelSettings] = Field(default_factory=dict)
+    adapters: dict[str, AdapterSettings] = Field(default_factory=dict)
     serve: ServeSettings = Field(default_factory=ServeSettings)
     safety: SafetySettings = Field(default_factory=SafetySettings)
     oidc: OidcSettings | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in self.models:
-            if not MODEL_NAME.fullmatch(name):
-                raise ValueError(f"model name {name!r}: lower-case letters, digits, '.', '_' and '-', at most 64")
+        for kind, names in (("model", self.models), ("adapter", self.adapters)):
+            for name in names:
+                if not MODEL_NAME.fullmatch(name):
+                    raise ValueError(f"{kind} name {name!r}: {SAID_NAME}")
         return self
 
 
@@ -229,7 +154,7 @@ class ClientSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
-    url: str = Field(default="http://127.0.0.1:8188", pattern=r"^https?://[^\s]+$")
+    url: str = "http://127.0.0.1:8188"
     api_key: str | None = None
 
 
@@ -245,6 +170,7 @@ class Settings(Frozen):
     default_model: str
     threads: int | None
     models: dict[str, ModelSettings]
+    adapters: dict[str, AdapterSettings] = Field(default_factory=dict)
     serve: ServeSettings = Field(default_factory=ServeSettings)
     safety: SafetySettings = Field(default_factory=SafetySettings)
     oidc: OidcSettings | None = None
@@ -270,14 +196,16 @@ def load(config: Path | None = None) -> Settings:
     path = _find_file(config or environment.config)
     said = _read_file(path) if path else FileSettings()
     base = path.parent if path else Path.cwd()
+    default = environment.default_model or said.default_model
     home = environment.home or (base / said.home if said.home else Path(HOME_NAME))
     return Settings(
         home=home.expanduser().absolute(),
         config_file=path,
         offline=_is_hub_offline() or (said.offline if environment.offline is None else environment.offline),
-        default_model=environment.default_model or said.default_model,
+        default_model=default,
         threads=environment.threads or said.threads,
         models={name: _anchored(model, base, MODEL_PATHS) for name, model in said.models.items()},
+        adapters={name: _placed_adapter(adapter, base, default) for name, adapter in said.adapters.items()},
         serve=_placed(said.serve, environment.store, environment.storage, environment.otlp_endpoint),
         safety=_anchored(said.safety, base, ("rules",)),
         oidc=said.oidc and _anchored(said.oidc, base, ("client_secret_file",)),
@@ -354,7 +282,8 @@ def _invalid(source: str, error: ValidationError, model: type[BaseModel]) -> Inv
     key = ".".join(place)
     text = _problem(first)
     if first["type"] == "extra_forbidden":
-        text = f"there is no such key; allowed: {', '.join(_keys_beside(place, model))}"
+        keys = _keys_beside(place, model)
+        text = f"there is no such key{did_you_mean(place[-1], keys)}; allowed: {', '.join(keys)}"
     return InvalidConfig(f"{source}: {key + ': ' if key else ''}{text}", field=key or "config")
 
 
@@ -362,6 +291,8 @@ def _keys_beside(place: list[str], model: type[BaseModel]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {"serve": ServeSettings, "safety": SafetySettings, "oidc": OidcSettings}
     if place[0] in tables and len(place) > 1:
         return list(tables[place[0]].model_fields)
+    if place[0] == "adapters" and len(place) > 2:
+        model = AdapterSettings
     if place[0] == "models" and len(place) > 2:
         model = PresetSettings if "presets" in place[2:-1] else ModelSettings
     return list(model.model_fields)
@@ -369,8 +300,7 @@ def _keys_beside(place: list[str], model: type[BaseModel]) -> list[str]:
 
 def _problem(first: Any) -> str:
     """One sentence: what is allowed, and what was given."""
-    text = str(first["msg"]).removeprefix("Value error, ")
-    text = text[:1].lower() + text[1:]
+    text = problem_said(first)
     given = None if first["loc"][-1:] == ("remote",) else first.get("input")  # somebody may have put a password in it
     return text if isinstance(given, dict | list) or given is None else f"{text}, not {given!r}"
 
@@ -379,6 +309,11 @@ def _anchored(said: F, base: Path, names: tuple[str, ...]) -> F:
     """Paths in the file are relative to the file, wherever the command is run."""
     paths = {name: getattr(said, name) for name in names}
     return said.model_copy(update={k: base / p.expanduser() for k, p in paths.items() if p is not None})
+
+
+def _placed_adapter(said: AdapterSettings, base: Path, default: str) -> AdapterSettings:
+    """Its model is settled here: a command that narrows to one model makes that one the default."""
+    return _anchored(said, base, ("path",)).model_copy(update={"model": said.model or default})
 
 
 def _placed(

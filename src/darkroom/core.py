@@ -101,6 +101,14 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class WebhookSecret:
+    """Which of its secrets a tenant's webhooks are signed with: `number` counts rotations, `rotated_at` is the last."""
+
+    number: int = 0
+    rotated_at: float | None = None
+
+
+@dataclass(frozen=True)
 class NewJob:
     """What `Store.insert` needs to know of a job; everything has been validated at the door.
 
@@ -144,8 +152,8 @@ class Job:
 
     `fence` names the claim: it rises with every claim, and only the claim that holds it may write. `attempt` counts
     the claims charged to the job. `is_suspect`: its worker died while several jobs were in flight, so it is retried
-    apart. `errors` only grows, `error` is the last. `metrics`: queued_s, load_s, denoise_s, decode_s, upload_s,
-    device_s, cost_usd.
+    apart. `errors` only grows, `error` is the last. `metrics`: queued_s, load_s, denoise_s, decode_s, upload_s
+    of the last attempt; device_s, cost_usd of all of them together.
     """
 
     id: str
@@ -245,12 +253,18 @@ FINAL_EVENTS = frozenset({"succeeded", "failed", "cancelled"})
 
 
 PRIORITY_STEPS = {"low": -1000, "normal": 0, "high": 1000}
-"""A key's priority class puts its jobs a whole step below or above others; what is asked for is -100 to 100."""
+"""A key's priority class puts its jobs a whole step below or above others. What is asked for, -100 to 100, orders a
+tenant's own jobs of one class."""
 
 
 def effective_priority(priority_class: str, asked: int) -> int:
-    """The priority that the store orders by: the class's step, and what was asked for."""
+    """The priority as it is stored: the class's step, and what was asked for."""
     return PRIORITY_STEPS[priority_class] + asked
+
+
+def class_step(priority: int) -> int:
+    """The class's step in a priority: all of it that counts between tenants."""
+    return PRIORITY_STEPS[priority_class_of(priority)]
 
 
 def priority_class_of(priority: int) -> str:

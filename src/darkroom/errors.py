@@ -15,6 +15,7 @@
     |   |-- ModelNotServable          model_not_servable 400       peft layers, offload or cache hooks, compiled modules
     |   |-- MissingWeights            missing_weights   500
     |   |-- CorruptWeights            corrupt_weights   500
+    |   |-- CorruptTape               corrupt_tape      400        bytes that are no tape, or not all of one
     |   |-- UnsafeWeights             unsafe_weights    400        pickle or remote code without leave
     |   |-- ContentRefused            content_refused   400        a prompt or a picture that the safety rules refuse
     |   `-- NotSupported              not_supported     501        named in the interface, not built yet
@@ -25,7 +26,8 @@
     |-- Conflict                      conflict          409   1
     |   |-- IdempotencyConflict       idempotency_conflict 409     the same key with another request
     |   |-- JobNotFinal               job_not_final     409        only a finished job can be deleted
-    |   `-- LeaseLost                 lease_lost        409        another claim followed; nothing was written
+    |   |-- LeaseLost                 lease_lost        409        another claim followed; nothing was written
+    |   `-- TapeRefused               tape_refused      409        of another model, version or request: start over
     |-- TooLarge                      too_large         413   1    a body, an upload or a picture past its limit
     |-- TooBusy                       too_busy          429   1    says when to come back
     |   |-- QueueFull                 queue_full        429
@@ -157,6 +159,12 @@ class CorruptWeights(BadInput):
     http_status = 500
 
 
+class CorruptTape(BadInput):
+    """The bytes are no tape, or not all of one."""
+
+    code = "corrupt_tape"
+
+
 class UnsafeWeights(BadInput):
     """The model needs pickle or remote code, which its entry does not allow."""
 
@@ -227,6 +235,12 @@ class LeaseLost(Conflict):
     """Another claim followed, or the job ended: the writer no longer holds it."""
 
     code = "lease_lost"
+
+
+class TapeRefused(Conflict):
+    """The tape is of another model, version or request: start over."""
+
+    code = "tape_refused"
 
 
 class TooLarge(DarkroomError):

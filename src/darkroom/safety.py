@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .config import SafetySettings
 from .errors import BadInput, ContentRefused, InvalidConfig
+from .wording import problem_said
 
 WORD = re.compile(r"[^\W_]+")
 # Of the default-ignorable code points (UAX 44) those that are no format characters (Cf) already; unassigned ones too.
@@ -159,7 +160,7 @@ def _read(path: Path) -> RulesFile:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise InvalidConfig(f"{path}: {key}: {first['msg'].lower()}", field="safety.rules") from error
+        raise InvalidConfig(f"{path}: {key}: {problem_said(first)}", field="safety.rules") from error
 
 
 def _checks(sections: Mapping[str, OwnSection]) -> dict[str, bool]:

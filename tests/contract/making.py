@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from darkroom.core import Artifact, Event, Job, Lease, NewJob, WorkerReport
+from darkroom.core import PRIORITY_STEPS, Artifact, Event, Job, Lease, NewJob, WorkerReport
 from darkroom.jobs.store import Claimant, Store
 
 NOW = 1_000_000.0
+LOW, HIGH = PRIORITY_STEPS["low"], PRIORITY_STEPS["high"]  # classes
 LEASE_S = 30.0  # of conftest.LIMITS
 DAY_S = 24 * 3600.0
 ERROR = {"code": "not_finite", "message": "black"}

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from darkroom.core import Job, Lease, NewJob
+from darkroom.core import Job, Lease, NewJob, class_step
 from darkroom.errors import IdempotencyConflict, JobNotFinal, LeaseLost, LimitExceeded
 from darkroom.jobs.store import PATIENCE_S, Claimant, Limits
 
 DAY_S = 24 * 3600.0
+PAID = ("device_s", "cost_usd")
 LIVE = ("scheduled", "queued", "running")
 COMPARED = ("state", "priority", "rank", "step", "attempt", "fence", "worker", "is_suspect", "is_cancelling")
 COMPARED += ("lease_until", "run_at", "metrics")
@@ -53,6 +54,21 @@ class ModelJob:
     def share(self) -> float:
         """What it moves its tenant back by."""
         return self.new.cost_s / self.new.weight
+
+    @property
+    def start(self) -> float:
+        """Where its turn begins."""
+        return self.rank - self.share
+
+    @property
+    def place(self) -> tuple[float, int]:
+        """Where it stands among jobs of its class."""
+        return self.rank, self.number
+
+    @property
+    def level(self) -> int:
+        """The class, which goes before everything."""
+        return class_step(self.priority)
 
 
 def differences(job: Job, expected: ModelJob) -> dict[str, tuple[Any, Any]]:
@@ -123,14 +139,34 @@ class Model:
     def queue(self, job: ModelJob, now: float) -> None:
         """-> queued, ranked where it is for the first time."""
         if "queued" not in job.times:
-            virtual_time = self.virtual_time
-            line = [one for one in self.in_line() if (one.new.model, one.priority) == (job.new.model, job.priority)]
-            if line:
-                virtual_time = max(line[0].rank - line[0].share, min(line[0].rank, virtual_time))
-            job.rank = max(virtual_time, self.finish.get(job.new.tenant, 0.0)) + job.share
-            self.finish[job.new.tenant] = job.rank
+            behind = [one for one in self.own_line(job) if one.priority < job.priority]
+            start = behind[0].start if behind else self.finish.get(job.new.tenant, 0.0)
+            job.rank = max(self.present(job), start) + job.share
+            self.move_back(job, behind)
         self.enter(job, "queued", now)
         job.events.append("queued")
+
+    def present(self, job: ModelJob) -> float:
+        """The virtual time in the line that the job is for."""
+        line = [one for one in self.in_line() if (one.new.model, one.level) == (job.new.model, job.level)]
+        if not line:
+            return self.virtual_time
+        return max(line[0].start, min(line[0].rank, self.virtual_time))
+
+    def own_line(self, job: ModelJob) -> list[ModelJob]:
+        """What else its tenant has queued in its class, in order."""
+        mine = (job.new.tenant, job.level)
+        return [one for one in self.in_line() if (one.new.tenant, one.level) == mine and one is not job]
+
+    def move_back(self, job: ModelJob, behind: Sequence[ModelJob]) -> None:
+        """The tenant's jobs that go after it make room."""
+        free_at = job.rank
+        for one in behind:
+            if one.start >= free_at:
+                break
+            free_at += one.share
+            one.rank = free_at
+        self.finish[job.new.tenant] = max(self.finish.get(job.new.tenant, 0.0), free_at)
 
     def enter(self, job: ModelJob, state: str, now: float) -> None:
         """Change the state."""
@@ -142,7 +178,7 @@ class Model:
     def in_line(self) -> list[ModelJob]:
         """The queue in order."""
         queued = [job for job in self.jobs.values() if job.state == "queued"]
-        return sorted(queued, key=lambda job: (-job.priority, job.rank, job.number))
+        return sorted(queued, key=lambda job: (-job.level, job.rank, job.number))
 
     def stage_due(self, now: float) -> int:
         """Queue what is due."""
@@ -162,7 +198,7 @@ class Model:
         if any(job.is_suspect for job in self.of_worker(who.worker)):
             return []
         fit = [job for job in self.in_line() if job.new.model in who.models and not self.is_expired(job, now)]
-        fit.sort(key=lambda job: (-job.priority, not self.is_near(job, who, now), job.rank, job.number))
+        fit.sort(key=lambda job: (-job.level, not self.is_near(job, who, now), job.rank, job.number))
         chosen: list[ModelJob] = []
         for job in fit[:limit]:
             if job.is_suspect:
@@ -221,15 +257,21 @@ class Model:
         self.spend(job.new.key_id, job.times["created"], *took)
         self.owe(job, state, now)
 
+    def took(self, lease: Lease, metrics: Mapping[str, float]) -> None:
+        """An attempt's figures: what is paid for adds up."""
+        job = self.held(lease)
+        paid = {name: job.metrics[name] + metrics.get(name, 0.0) for name in PAID if name in job.metrics}
+        job.metrics = {**metrics, **paid}
+
     def complete(self, lease: Lease, metrics: Mapping[str, float], now: float) -> None:
         """-> succeeded."""
-        self.held(lease).metrics = metrics
+        self.took(lease, metrics)
         self.end(self.held(lease), "succeeded", now)
 
     def fail(self, lease: Lease, error: str, metrics: Mapping[str, float], now: float, retry_at: float | None) -> None:
         """-> failed, scheduled or cancelled."""
         job = self.held(lease)
-        job.metrics = metrics
+        self.took(lease, metrics)
         if retry_at is None or job.attempt >= job.new.max_attempts:
             self.end(job, "failed", now, error)
         elif job.is_cancelling:
@@ -259,7 +301,7 @@ class Model:
 
     def confirm_cancelled(self, lease: Lease, metrics: Mapping[str, float], now: float) -> None:
         """-> cancelled."""
-        self.held(lease).metrics = metrics
+        self.took(lease, metrics)
         self.end(self.held(lease), "cancelled", now)
 
     # Webhooks
@@ -296,8 +338,20 @@ class Model:
     def set_priority(self, job_id: str, priority: int) -> None:
         """Of a job that waits."""
         job = self.jobs.get(job_id)
-        if job is not None and job.state in ("scheduled", "queued"):
-            job.priority = priority
+        if job is None or job.state not in ("scheduled", "queued") or job.priority == priority:
+            return
+        job.priority = priority
+        if job.state == "scheduled":
+            return
+        behind = [one for one in self.own_line(job) if one.priority < priority]
+        ahead = [one for one in self.own_line(job) if one.priority >= priority]
+        if behind and behind[0].place < job.place:
+            job.rank = min(max(self.present(job), behind[0].start), job.start) + job.share
+        elif ahead and ahead[-1].place > job.place:
+            job.rank = ahead[-1].rank + job.share
+        else:
+            return
+        self.move_back(job, behind)
 
     def delete(self, job_id: str) -> None:
         """Forget a final job."""

@@ -15,7 +15,9 @@ from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import PATIENCE_S, Claimant, Store
 from tests.contract.making import (
     ERROR,
+    HIGH,
     LEASE_S,
+    LOW,
     NOW,
     claim,
     claim_one,
@@ -75,13 +77,13 @@ def test_jobs_of_one_rank_go_in_the_order_they_came(store: Store) -> None:
     assert ids(claim(store, 12)) == ids(jobs)
 
 
-def test_priority_goes_before_rank(store: Store) -> None:
-    low, mid, high = insert(store, new_job("a", priority=-1), new_job("b"), new_job("c", priority=1, cost_s=50.0))
+def test_a_class_goes_before_rank(store: Store) -> None:
+    low, mid, high = insert(store, new_job("a", priority=LOW), new_job("b"), new_job("c", priority=HIGH, cost_s=50.0))
     assert ids(claim(store, 5)) == [high.id, mid.id, low.id]
 
 
-def test_priority_goes_before_loaded_models(store: Store) -> None:
-    loaded, high = insert(store, new_job("a"), new_job("b", model="m2", priority=1))
+def test_a_class_goes_before_loaded_models(store: Store) -> None:
+    loaded, high = insert(store, new_job("a"), new_job("b", model="m2", priority=HIGH))
     assert ids(claim(store, 5, models=("m", "m2"))) == [high.id, loaded.id]
 
 
@@ -161,17 +163,17 @@ def test_nothing_goes_to_a_busy_worker_while_a_suspect_is_at_the_head(store: Sto
 
 def test_what_goes_before_a_suspect_goes_without_it(store: Store) -> None:
     suspects(store, 2)
-    urgent = insert(store, *[new_job(priority=1) for _ in range(2)])
+    urgent = insert(store, *[new_job(priority=HIGH) for _ in range(2)])
     assert ids(claim(store, 5)) == ids(urgent)
 
 
 def test_a_worker_that_runs_a_suspect_is_given_nothing_more(store: Store) -> None:
     suspects(store, 2)
-    ordinary = insert_one(store, priority=1)
+    ordinary = insert_one(store, priority=HIGH)
     claim_one(store, worker="other")  # takes the urgent one
     suspect = claim_one(store)
     assert suspect.is_suspect
-    insert_one(store, priority=1)
+    insert_one(store, priority=HIGH)
     assert claim(store, 5, is_idle=True) == []
     assert claim(store, 5, is_idle=False) == []
     store.complete(lease(suspect), [], {}, NOW)

@@ -11,6 +11,8 @@ from darkroom.errors import BadInput, JobNotFinal
 from darkroom.jobs.store import JobFilter, Store
 from tests.contract.making import (
     ERROR,
+    HIGH,
+    LOW,
     NOW,
     artifact,
     claim,
@@ -245,11 +247,11 @@ def test_position_counts_who_goes_before_and_their_seconds(store: Store) -> None
     assert [store.position(job.id) for job in jobs] == [(0, 0.0), (1, 2.0), (2, 5.0)]
 
 
-def test_position_follows_priority_and_rank(store: Store) -> None:
-    low = insert_one(store, tenant="a", cost_s=1.0, priority=-1)
+def test_position_follows_class_and_rank(store: Store) -> None:
+    low = insert_one(store, tenant="a", cost_s=1.0, priority=LOW)
     slow = insert_one(store, tenant="b", cost_s=9.0)
     quick = insert_one(store, tenant="c", cost_s=0.5)
-    high = insert_one(store, tenant="d", cost_s=4.0, priority=3, model="m2")
+    high = insert_one(store, tenant="d", cost_s=4.0, priority=HIGH, model="m2")
     order = [high, quick, slow, low]
     assert [store.position(job.id) for job in order] == [(0, 0.0), (1, 4.0), (2, 4.5), (3, 13.5)]
 
@@ -257,6 +259,26 @@ def test_position_follows_priority_and_rank(store: Store) -> None:
 def test_position_of_equals_is_the_order_they_came(store: Store) -> None:
     jobs = insert(store, *[new_job(f"t{number}") for number in range(12)])
     assert [store.position(job.id) for job in jobs] == [(number, float(number)) for number in range(12)]
+
+
+def test_positions_are_those_of_each_alone_in_the_order_they_were_asked_for(store: Store) -> None:
+    jobs = insert(store, *[new_job(f"t{number % 3}", cost_s=1.0 + number % 4) for number in range(12)])
+    jobs += insert(store, new_job("t9", cost_s=2.5, priority=HIGH), new_job("t8", cost_s=7.0, priority=LOW))
+    run = claim_one(store)
+    asked = [job.id for job in (*reversed(jobs), jobs[3], run)] + ["nobody"]
+    assert store.positions(asked) == [store.position(name) for name in asked]
+    assert store.positions([]) == []
+    places = [place for place in store.positions([job.id for job in jobs]) if place is not None]
+    assert sorted(place[0] for place in places) == [*range(len(jobs) - 1)]
+    assert max(places)[1] == store.queue().ahead_s - 7.0
+
+
+def test_positions_are_right_wherever_they_are_counted_from(store: Store) -> None:
+    """On Redis from the nearer end, or from the one found before."""
+    jobs = insert(store, *[new_job(cost_s=1.0 + number % 7) for number in range(40)])
+    ahead = [(number, sum(1.0 + each % 7 for each in range(number))) for number in range(40)]
+    for numbers in ([0], [39], [5, 35], [38, 2, 20, 21], [*range(40)]):
+        assert store.positions([jobs[number].id for number in numbers]) == [ahead[number] for number in numbers]
 
 
 def test_only_a_queued_job_has_a_position(store: Store) -> None:

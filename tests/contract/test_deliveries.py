@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.core import Delivery, Job
+from darkroom.core import Delivery, Job, WebhookSecret
 from darkroom.jobs.ledger import ATTEMPTS_KEPT
 from darkroom.jobs.store import Store
 from tests.contract.making import ERROR, LEASE_S, NOW, artifact, claim_one, insert_one, lease, running
@@ -261,3 +261,35 @@ def test_calls_outlive_the_handle(store: Store, another: Callable[[], Store]) ->
     other = another()
     assert told(other, job) == ["cancelled"]
     assert one_due(other).job_id == job.id
+
+
+# Secrets
+
+
+def test_a_tenants_secret_is_the_first_until_it_is_rotated(store: Store, another: Callable[[], Store]) -> None:
+    assert store.webhook_secret("t") == WebhookSecret(0, None)
+    assert store.rotate_webhook_secret("t", 0, NOW) == WebhookSecret(1, NOW)
+    assert store.rotate_webhook_secret("t", 1, NOW + 0.125) == WebhookSecret(2, NOW + 0.125)
+    assert another().webhook_secret("t") == WebhookSecret(2, NOW + 0.125)
+    assert store.webhook_secret("t2") == WebhookSecret(0, None)
+
+
+@pytest.mark.parametrize("known", [0, 2, 7])
+def test_a_rotation_of_another_secret_than_the_present_one_changes_nothing(store: Store, known: int) -> None:
+    rotated = store.rotate_webhook_secret("a:b", 0, NOW)
+    assert store.rotate_webhook_secret("a:b", known, NOW + 9) == rotated
+    assert store.webhook_secret("a:b") == rotated
+
+
+def test_of_many_who_rotate_at_once_one_does(store: Store, another: Callable[[], Store]) -> None:
+    stores, made = [store, another()], []
+    threads = [
+        threading.Thread(target=lambda k=k: made.append(stores[k % 2].rotate_webhook_secret("t", 0, NOW + k)))
+        for k in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {secret.number for secret in made} == {1}
+    assert len({secret.rotated_at for secret in made}) == 1

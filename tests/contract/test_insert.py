@@ -24,6 +24,7 @@ from tests.contract.making import (
     insert_one,
     lease,
     new_job,
+    present,
     types,
 )
 
@@ -304,6 +305,60 @@ def test_a_claim_out_of_turn_takes_no_newcomer_past_the_others(store: Store) -> 
     served = [job.tenant for job in claim(store, 10)]
     assert served.count("busy") >= 4
     assert late[0].rank == pytest.approx(51.0)
+
+
+# Priorities: between a tenant's own jobs alone
+
+
+def test_what_one_tenant_asks_for_takes_no_turn_of_another(store: Store) -> None:
+    patient = insert(store, *[new_job("patient") for _ in range(20)])
+    insert(store, *[new_job("pushy", priority=100) for _ in range(40)])
+    insert(store, *[new_job("pushy", priority=number) for number in range(40)])
+    served = [job.tenant for job in claim(store, 20)]
+    assert 9 <= served.count("patient") <= 11
+    assert store.position(patient[19].id) is not None
+
+
+def test_raising_ones_jobs_takes_no_turn_of_another(store: Store) -> None:
+    insert(store, *[new_job("patient") for _ in range(20)])
+    pushy = insert(store, *[new_job("pushy") for _ in range(20)])
+    for number, job in enumerate(pushy):
+        store.set_priority(job.id, 1 + number, NOW)
+    served = claim(store, 20)
+    mine = [job.id for job in served if job.tenant == "pushy"]
+    assert 9 <= len(mine) <= 11
+    assert mine == ids(pushy)[::-1][: len(mine)]
+
+
+def test_a_tenants_own_jobs_go_by_priority_at_the_turns_that_it_has(store: Store) -> None:
+    others = insert(store, *[new_job("other") for _ in range(4)])
+    low, mid, high = insert(store, *[new_job("t", priority=priority) for priority in (-5, 0, 5)])
+    assert [present(store.get(job.id)).rank for job in (high, mid, low)] == pytest.approx([1.0, 2.0, 3.0])
+    order = [others[0], high, others[1], mid, others[2], low, others[3]]
+    assert ids(claim(store, 7)) == ids(order)
+
+
+def test_jobs_that_a_priority_goes_before_move_back_by_its_cost(store: Store) -> None:
+    first, second = insert(store, new_job(cost_s=1.0), new_job(cost_s=2.0))
+    urgent = insert_one(store, cost_s=5.0, priority=1)
+    assert [present(store.get(job.id)).rank for job in (urgent, first, second)] == pytest.approx([5.0, 6.0, 8.0])
+    assert insert_one(store, cost_s=1.0).rank == pytest.approx(9.0)
+
+
+def test_an_old_job_that_nobody_serves_saves_no_turn_for_urgent_ones(store: Store) -> None:
+    insert_one(store, tenant="sly", model="unserved", priority=-100)
+    insert(store, *[new_job("busy") for _ in range(100)])
+    claim(store, 50)
+    insert(store, *[new_job("sly", priority=100) for _ in range(20)])
+    served = [job.tenant for job in claim(store, 10)]
+    assert served.count("busy") >= 4
+
+
+def test_a_job_whose_id_is_taken_moves_nobody_back(store: Store) -> None:
+    taken = insert_one(store)
+    assert isinstance(store.insert([new_job(id=taken.id, priority=9)], NOW)[0], Conflict)
+    assert present(store.get(taken.id)).rank == taken.rank
+    assert insert_one(store).rank == pytest.approx(2.0)
 
 
 # Scheduled

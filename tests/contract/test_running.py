@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from darkroom.core import Job, JobState, Lease
 from darkroom.errors import LeaseLost
-from darkroom.jobs.store import Store
+from darkroom.jobs.store import StepDone, Store
 from tests.contract.making import (
     ERROR,
     LEASE_S,
@@ -136,6 +137,23 @@ def test_a_preview_follows_its_step(store: Store) -> None:
     progress, preview = store.events(job.id, 0)[-2:]
     assert progress.type == "progress"
     assert (preview.type, preview.data) == ("preview", {"step": 3, "image": "data:image/jpeg;base64,xx"})
+
+
+def test_steps_of_several_claims_are_told_at_once_and_lost_leases_are_named(store: Store) -> None:
+    jobs = [running(store) for _ in range(3)]
+    gone = Lease(jobs[1].id, jobs[1].fence + 1)
+    nobody = Lease("nobody", 1)
+    done = [
+        StepDone(lease(jobs[0]), 1, 4, NOW + 1, "data:image/jpeg;base64,xx"),
+        StepDone(gone, 2, 4, NOW + 1, "data:image/jpeg;base64,yy"),
+        StepDone(nobody, 2, 4, NOW + 1),
+        StepDone(lease(jobs[2]), 3, 4, NOW + 2),
+    ]
+    assert store.report_steps(done) == [gone, nobody]
+    assert store.report_steps([]) == []
+    assert [fetch(store, job).step for job in jobs] == [1, 0, 3]
+    told = [[(e.type, e.at) for e in store.events(job.id, 0) if e.type in ("progress", "preview")] for job in jobs]
+    assert told == [[("progress", NOW + 1), ("preview", NOW + 1)], [], [("progress", NOW + 2)]]
 
 
 def test_a_step_keeps_the_lease_and_the_fence(store: Store) -> None:
@@ -292,3 +310,30 @@ def test_a_marked_job_does_not_go_back_to_the_queue(store: Store, way: str) -> N
     assert fetch(store, job).state == JobState.CANCELLED
     assert types(store.events(job.id, 0))[-1] == "cancelled"
     assert store.queue().queued + store.queue().scheduled == 0
+
+
+# Warnings
+
+
+def test_warnings_are_added_to_those_that_there_are_each_once(store: Store, another: Callable[[], Store]) -> None:
+    job = running(store, warnings=("first",))
+    said = ["the model does not see: \"één\\ 'x'\"", "first", "third", "third"]
+    warned = store.add_warnings(lease(job), said)
+    assert warned.warnings == ("first", said[0], "third")
+    assert another().add_warnings(lease(job), said).warnings == warned.warnings
+    assert fetch(store, job) == replace(job, warnings=warned.warnings)
+    assert store.complete(lease(job), [], {}, NOW).warnings == warned.warnings
+
+
+def test_a_job_without_warnings_has_none_after_none_were_added(store: Store) -> None:
+    job = running(store)
+    assert store.add_warnings(lease(job), []).warnings == ()
+    assert store.add_warnings(lease(job), ["late"]).warnings == ("late",)
+
+
+def test_who_lost_the_lease_adds_no_warnings(store: Store) -> None:
+    job = running(store)
+    store.release([lease(job)], "drain", NOW)
+    with pytest.raises(LeaseLost):
+        store.add_warnings(lease(job), ["late"])
+    assert fetch(store, job).warnings == ()

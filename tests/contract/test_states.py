@@ -20,12 +20,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from darkroom.core import Allowance, Delivery, Lease, NewJob
+from darkroom.core import Allowance, Delivery, Lease, NewJob, class_step
 from darkroom.errors import IdempotencyConflict, JobNotFinal, LeaseLost, LimitExceeded
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import PATIENCE_S, Claimant, JobFilter, Store
 from tests.contract.conftest import BACKENDS, LIMITS, empty_redis
-from tests.contract.making import NOW, artifact, ids, new_job, report
+from tests.contract.making import HIGH, NOW, artifact, ids, new_job, report
 from tests.contract.model import Model, differences
 
 WORKERS = ("w1", "w2", "w3")
@@ -49,7 +49,7 @@ NEW_JOBS = st.fixed_dictionaries(
     {
         "tenant": st.sampled_from(["a", "b", "c"]),
         "model": st.sampled_from(MODELS),
-        "priority": st.sampled_from([0, 0, 0, 1]),
+        "priority": st.sampled_from([0, 0, 0, 1, HIGH]),
         "cost_s": st.sampled_from([0.5, 1.0, 4.0]),
         "weight": st.sampled_from([1.0, 2.0]),
         "max_attempts": st.integers(1, 3),
@@ -184,7 +184,8 @@ class StoreMachine(RuleBasedStateMachine):
         elif verb == "delete":
             do_the_same(lambda: model.delete(name), lambda: store.delete(name))
         else:
-            priority = data.draw(st.integers(-1, 1))
+            before = model.jobs[name].priority if name in model.jobs else 0
+            priority = class_step(before) + data.draw(st.integers(-1, 1))  # a class stays
             store.set_priority(name, priority, self.now)
             model.set_priority(name, priority)
 
@@ -250,6 +251,8 @@ class StoreMachine(RuleBasedStateMachine):
         for place, job in enumerate(line):
             assert store.position(job.new.id) == (place, ahead_s)
             ahead_s += job.new.cost_s
+        names = [job.new.id for job in line]
+        assert store.positions(names) == [store.position(name) for name in names]
         assert queue.ahead_s == ahead_s
         for worker in WORKERS:
             marked = [job.new.id for job in self.model.of_worker(worker) if job.is_cancelling]

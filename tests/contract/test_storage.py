@@ -59,6 +59,26 @@ def put(storage: Storage, key: str, data: bytes = b"bytes") -> None:
     storage.put(key, data, "image/png")
 
 
+def test_of_several_who_put_something_new_one_alone_comes_in(storage: Storage) -> None:
+    came, start = list[int](), threading.Barrier(4)
+
+    def put_new(number: int) -> None:
+        start.wait()
+        if storage.put_new(KEY, b"%d" % number, "image/png"):
+            came.append(number)
+
+    threads = [threading.Thread(target=put_new, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(came) == 1
+    assert storage.get(KEY) == b"%d" % came[0]
+    assert not storage.put_new(KEY, b"later", "image/png")
+    storage.delete([KEY])
+    assert storage.put_new(KEY, b"again", "image/png")
+
+
 @pytest.mark.parametrize("data", [b"", b"x", b"\0\xff\r\n" * 1000, LARGE], ids=["empty", "one", "binary", "6 MiB"])
 def test_the_bytes_that_went_in_come_out(storage: Storage, data: bytes) -> None:
     put(storage, KEY, data)

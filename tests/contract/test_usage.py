@@ -144,14 +144,31 @@ def test_a_released_job_stays_reserved_and_is_settled_once(store: Store) -> None
     assert used(store) == TAKEN
 
 
-def test_a_retried_job_is_settled_by_its_last_attempt(store: Store) -> None:
+def test_what_the_attempts_of_a_job_took_adds_up(store: Store) -> None:
     job = running(store, **COSTS)
-    store.fail(lease(job), ERROR, {"device_s": 9.0, "cost_usd": 9.0, "load_s": 1.0}, NOW, NOW + 1)
-    assert used(store) == (1, 2.0, 0.5)
-    store.stage_due(NOW + 1)
-    done = store.complete(lease(claim_one(store, NOW + 1)), [], SPENT, NOW + 1)
-    assert done.metrics == SPENT
-    assert used(store) == TAKEN
+    for number in (1, 2):
+        failed = store.fail(lease(job), ERROR, {"device_s": 9.0, "cost_usd": 4.0, "load_s": 1.0}, NOW, NOW)
+        assert failed.metrics == {"device_s": 9.0 * number, "cost_usd": 4.0 * number, "load_s": 1.0}
+        assert used(store) == (1, 2.0, 0.5)
+        store.stage_due(NOW)
+        job = claim_one(store)
+    done = store.complete(lease(job), [], SPENT, NOW)
+    assert done.metrics == {**SPENT, "device_s": 21.0, "cost_usd": 8.75}
+    assert used(store) == (0, 21.0, 8.75)
+
+
+def test_attempts_that_fail_do_not_get_past_a_budget(store: Store) -> None:
+    limited = {**COSTS, "allowance": Allowance(device_s_per_day=10.0)}
+    job = running(store, **limited, max_attempts=3)
+    for _ in range(2):
+        store.fail(lease(job), ERROR, {"device_s": 4.0}, NOW, NOW)
+        store.stage_due(NOW)
+        job = claim_one(store)
+    store.fail(lease(job), ERROR, {"device_s": 1.0}, NOW, NOW)
+    assert used(store)[1] == 9.0
+    (refused,) = store.insert([new_job(**limited)], NOW)
+    assert isinstance(refused, LimitExceeded)
+    assert refused.field == "device_s_per_day"
 
 
 def test_a_job_cancelled_between_attempts_has_used_what_the_last_one_took(store: Store) -> None:
@@ -161,12 +178,12 @@ def test_a_job_cancelled_between_attempts_has_used_what_the_last_one_took(store:
     assert used(store) == TAKEN
 
 
-def test_a_last_attempt_without_figures_has_used_nothing(store: Store) -> None:
+def test_a_last_attempt_without_figures_takes_none_of_the_earlier_ones_back(store: Store) -> None:
     job = running(store, **COSTS)
     store.fail(lease(job), ERROR, SPENT, NOW, NOW + 1)
     store.stage_due(NOW + 1)
     complete_without_figures(store, claim_one(store, NOW + 1))
-    assert used(store) == NONE
+    assert used(store) == TAKEN
 
 
 def test_a_deleted_job_leaves_its_usage(store: Store) -> None:

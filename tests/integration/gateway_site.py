@@ -26,6 +26,7 @@ from darkroom.gateway.parts import Gateway, Parts
 from darkroom.gateway.server import make_server
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import Claimant, Limits, Store
+from darkroom.model_settings import AdapterSettings
 from darkroom.models.catalogue import catalogue
 from darkroom.storage.objects import Storage, key_for_output, open_storage
 
@@ -103,10 +104,17 @@ class Site:
 
 @contextmanager
 def open_site(
-    home: Path, *, store: Store | None = None, parts: Mapping[str, Any] | None = None, at: int = 0, **serve: Any
+    home: Path,
+    *,
+    store: Store | None = None,
+    parts: Mapping[str, Any] | None = None,
+    at: int = 0,
+    adapters: Mapping[str, Path] | None = None,
+    **serve: Any,
 ) -> Iterator[Site]:
-    """A gateway whose `[serve]` says `serve`; everything is closed afterwards."""
-    settings = settings_in(home, **serve)
+    """A gateway whose `[serve]` says `serve`, and `[adapters]` these files; everything is closed afterwards."""
+    named = {name: AdapterSettings(path=path) for name, path in (adapters or {}).items()}
+    settings = settings_in(home, **serve).model_copy(update={"adapters": named})
     own = store or open_store(settings.store_url, Limits(settings.serve.lease_s))
     with closing(own):
         storage = open_storage(settings.storage_url)

@@ -214,6 +214,8 @@ def check_keys_agree(server: Server) -> int:
         for tenant in {job["tenant"] for job in jobs.values()}:
             mine = {job["born"] for job in jobs.values() if job["tenant"] == tenant}
             assert members(f"jobs:tenant:{tenant}") == mine
+            queued = {job_id for job_id in of("queued") if jobs[job_id]["tenant"] == tenant}
+            assert {member[48:] for member in members(f"line:{tenant}")} == queued
         due = {job_id for job_id in of("queued", "scheduled") if "deadline_at" in jobs[job_id]}
         assert members("deadlines") == due
         models = {job["model"] for job in jobs.values()}

@@ -20,6 +20,7 @@ from PIL import Image, PngImagePlugin
 
 from darkroom.cli import run
 from darkroom.models.catalogue import BUNDLED_FOLDER
+from tests.lora_files import lora, put
 
 QUICK = ["--steps", "2", "--size", "192x192"]  # what an image costs here is mostly its steps
 COMMAND = [sys.executable, "-c", "from darkroom.cli import main; main()"]
@@ -111,6 +112,37 @@ def test_like_finds_a_model_that_was_given_by_a_path(darkroom: Call, folder: Pat
     assert "origin" not in settings("c.png"), "a name says it all"
 
 
+@pytest.fixture
+def ink(folder: Path) -> Path:
+    """An adapter that darkroom.toml names."""
+    (folder / "darkroom.toml").write_text('[adapters.ink]\npath = "ink.safetensors"\n')
+    return put(folder / "ink.safetensors", lora(1))
+
+
+def test_an_adapter_changes_the_picture_and_like_uses_it_again(darkroom: Call, ink: Path) -> None:
+    asked = ("generate", "dawn over hills", "--seed", "7", *QUICK)
+    assert darkroom(*asked, "-o", "plain.png").code == 0
+    assert darkroom(*asked, "-o", "a.png", "--adapter", "ink=1").code == 0
+    assert pixels("a.png") != pixels("plain.png")
+    assert settings("a.png")["input"]["adapters"] == {"ink": 1.0}
+    said = darkroom("generate", "--like", "a.png", "-o", "b.png")
+    assert (said.code, "warning" in said.err) == (0, False)
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    assert darkroom("generate", "--like", "a.png", "--adapter", "ink=0", "-o", "c.png").code == 0
+    assert pixels("c.png") == pixels("plain.png")
+
+
+def test_like_says_which_adapter_has_changed_or_is_missing(darkroom: Call, ink: Path) -> None:
+    darkroom("generate", "dawn over hills", "-o", "a.png", "--adapter", "ink=1", *QUICK)
+    ink.write_bytes(lora(2))
+    said = darkroom("generate", "--like", "a.png", "-o", "b.png")
+    assert said.code == 0
+    assert "adapter ink was" in said.err
+    (ink.parent / "darkroom.toml").unlink()
+    said = darkroom("generate", "--like", "a.png", "-o", "c.png")
+    assert (said.code, "no adapter 'ink'" in said.err) == (2, True)
+
+
 def test_like_yields_to_what_is_said(darkroom: Call) -> None:
     darkroom("generate", "dawn over hills", "-o", "a.png", "--seed", "3", *QUICK)
     assert darkroom("generate", "--like", "a.png", "-o", "b.png", "--steps", "3").code == 0
@@ -157,7 +189,7 @@ def test_a_preset_sets_steps_guidance_and_solver(darkroom: Call) -> None:
     said = darkroom("models", "--json").json
     fast = next(model for model in said["models"] if model["name"] == "landscapes")["presets"]["fast"]
     darkroom("generate", "a lake", "--preset", "fast", "-o", "x.png", "--size", "192x192")
-    assert settings("x.png")["input"].items() >= {k: v for k, v in fast.items() if v is not None}.items()
+    assert settings("x.png")["input"].items() >= {k: v for k, v in fast.items() if v}.items()
 
 
 def test_pictures_to_start_from_and_masks(darkroom: Call) -> None:
@@ -255,7 +287,7 @@ REFUSED: dict[str, tuple[Arguments, str]] = {
     "steps 1001": (lambda: ["p", "--steps", "1001"], "not 1001 [--steps]"),
     "steps of words": (lambda: ["p", "--steps", "many"], "--steps"),
     "size no multiple": (lambda: ["p", "--size", "250x256"], "width must be a multiple of 16, not 250"),
-    "size not offered": (lambda: ["p", "--size", "512x512"], "it offers 256x256, 192x192, 320x192, 192x320 [--size]"),
+    "size not offered": (lambda: ["p", "--size", "512x512"], "it offers 256x256, 320x192, 192x320, 192x192 [--size]"),
     "size of words": (lambda: ["p", "--size", "large"], "size must be WIDTHxHEIGHT in pixels"),
     "NaN guidance": (lambda: ["p", "--guidance", "nan"], "a finite number from 0 to 50, not nan [--guidance]"),
     "infinite guidance": (lambda: ["p", "--guidance", "inf"], "[--guidance]"),
@@ -283,7 +315,10 @@ REFUSED: dict[str, tuple[Arguments, str]] = {
     "output in no folder": (lambda: ["p", "-o", a_file("f") + "/x.png"], "make the folder first"),
     "output no PNG": (lambda: ["p", "-o", "x.jpg"], "must end in .png"),
     "control image": (lambda: ["p", "--control-image", "c.png"], "do not exist yet"),
-    "adapter": (lambda: ["p", "--adapter", "ink=0.5"], "do not exist yet"),
+    "adapter unknown": (lambda: ["p", "--adapter", "ink=0.5"], "no adapter 'ink'"),
+    "adapter without weight": (lambda: ["p", "--adapter", "ink"], "must be NAME=WEIGHT"),
+    "adapter twice": (lambda: ["p", "--adapter", "a=1", "--adapter", "a=2"], "each adapter once"),
+    "adapter too heavy": (lambda: ["p", "--adapter", "ink=1e9"], "from -100 to 100"),
     "prompts file missing": (lambda: ["--prompts-file", "nope.txt"], "nope.txt cannot be read"),
     "prompts file empty": (lambda: ["--prompts-file", a_file("p.txt", b"\n\n")], "holds no prompt"),
     "prompts file no text": (lambda: ["--prompts-file", a_file("p.txt", b"\xff\xfe")], "is not UTF-8 text"),

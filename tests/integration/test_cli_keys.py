@@ -79,10 +79,10 @@ def test_what_a_key_may_is_said_by_flags(home: Path, capsys: Said) -> None:
 @pytest.mark.parametrize(
     ("words", "word"),
     [
-        (["create", "two words"], "[name]"),
-        (["create", ""], "[name]"),
-        (["create", "x", "--tenant", "a/b"], "[tenant]"),
-        (["create", "x", "--role", "king"], "--role"),
+        (["create", "two words"], "[NAME]"),
+        (["create", ""], "[NAME]"),
+        (["create", "x", "--tenant", "a/b"], "[--tenant]"),
+        (["create", "x", "--role", "king"], "'--role': 'king' is not one of"),
         (["create", "x", "--priority-class", "urgent"], "--priority-class"),
         (["create", "x", "--jobs-per-minute", "0"], "--jobs-per-minute"),
         (["create", "x", "--weight", "0"], "weight"),
@@ -96,6 +96,21 @@ def test_what_makes_no_key_is_refused(home: Path, capsys: Said, words: list[str]
     assert run(["keys", *words]) == 2
     assert word in capsys.readouterr().err
     assert listed(capsys) == []
+
+
+def test_a_living_keys_name_is_taken(home: Path, capsys: Said) -> None:
+    assert run(["keys", "create", "ann"]) == 0
+    assert run(["keys", "create", "ann"]) == 2
+    assert "has the name 'ann' already" in capsys.readouterr().err
+    [key] = listed(capsys)
+    assert run(["keys", "create", "ann2", "--tenant", "ann"]) == 0
+    assert run(["keys", "revoke", key["id"]]) == 0
+    assert run(["keys", "create", "ann"]) == 0
+
+
+def test_without_a_word_there_is_help(capsys: Said) -> None:
+    assert run(["keys"]) == 2
+    assert capsys.readouterr().err.startswith("Usage: darkroom keys")
 
 
 def test_a_leaked_key_can_be_revoked_by_itself(home: Path, capsys: Said) -> None:

@@ -54,6 +54,35 @@ def test_a_wrong_entry_is_refused_and_no_file_is_written(
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["poster", "--path", "nowhere"], "nowhere: there is no such folder [--path]"),
+        (["poster", "--path", "empty"], "[--path]"),
+        (["poster", "--file", "nowhere.safetensors"], "[--file]"),
+        (["b d", "--path", str(LANDSCAPES)], "not 'b d' [NAME]"),
+    ],
+)
+def test_what_is_not_there_is_not_added(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    (here / "empty").mkdir()
+    assert run(["models", "add", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (here / "darkroom.toml").exists()
+
+
+def test_a_hub_model_need_not_be_here(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "add", "big", "--hub", "a/b"]) == 0
+    assert "not downloaded yet" in capsys.readouterr().err
+    assert "a/b" in (here / "darkroom.toml").read_text()
+
+
+def test_pulling_what_is_not_named_says_what_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "pull", "nope"]) == 2
+    assert "there is no model 'nope'; there are: landscapes [NAME]" in capsys.readouterr().err
+
+
 def test_a_broken_file_stays_as_it_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "darkroom.toml").write_text("[models\n")
     assert run(["models", "add", "poster", "--path", str(LANDSCAPES)]) == 2

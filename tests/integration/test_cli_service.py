@@ -43,6 +43,19 @@ def test_submit_with_an_output_waits_and_writes_the_picture(here: Path, capsys: 
     assert str(here / "sea.png") in said
 
 
+@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".webp", "WEBP")])
+def test_a_picture_is_what_its_name_says(here: Path, suffix: str, kind: str) -> None:
+    assert run(["submit", "a calm sea", *QUICK, "-o", f"sea{suffix}"]) == 0
+    assert Image.open(here / f"sea{suffix}").format == kind
+
+
+def test_a_picture_of_the_service_made_again_may_differ(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["submit", "a calm sea", *QUICK, "-o", "sea.png"]) == 0
+    capsys.readouterr()
+    assert run(["generate", "--like", "sea.png", "-o", "again.png"]) == 0
+    assert "warning: it was made outside of reproducible mode" in capsys.readouterr().err
+
+
 def test_several_images_become_several_files(here: Path) -> None:
     assert run(["submit", "a calm sea", *QUICK, "--images", "2", "-o", "sea.png"]) == 0
     assert sorted(path.name for path in here.iterdir()) == ["sea-0.png", "sea-1.png"]
@@ -53,7 +66,7 @@ def test_a_job_is_listed_shown_and_told_of(here: Path, capsys: pytest.CaptureFix
     job = json.loads(capsys.readouterr().out)
     assert run(["jobs"]) == 0
     assert job["id"] in capsys.readouterr().out
-    assert run(["jobs", job["id"]]) == 0
+    assert run(["jobs", job["id"], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "succeeded"
     assert run(["logs", job["id"]]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -155,9 +168,9 @@ def test_a_bench_that_cannot_be_is_refused(
         (["submit", "x", "--size", "10x10"], "--size"),
         (["submit", "x", "--model", "nobody"], "--model"),
         (["submit", "x", "-o", "missing/x.png"], "--output"),
-        (["jobs", "no such id"], "job_id"),
-        (["logs", "job-0"], "job_id"),
-        (["jobs", "--state", "asleep"], "state"),
+        (["jobs", "no such id"], "JOB_ID"),
+        (["logs", "job-0"], "JOB_ID"),
+        (["jobs", "--state", "asleep"], "--state"),
     ],
 )
 def test_what_the_service_refuses_is_said_with_the_flag(
@@ -188,8 +201,23 @@ def test_a_port_that_is_taken_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert run(["serve", "--port", str(taken.getsockname()[1])]) == 2
-    assert "another --port" in capsys.readouterr().err
+        port = taken.getsockname()[1]
+        assert run(["serve", "--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert "another --port" in said
+    assert said.count(str(port)) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [(["--port", "99999"], "[--port]"), (["--host", "203.0.113.9", "--insecure"], "[--host]")],
+)
+def test_an_address_that_cannot_be_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], flag: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["serve", *words]) == 2
+    assert flag in capsys.readouterr().err
 
 
 def test_the_screen_says_where_everything_is(service: Service) -> None:

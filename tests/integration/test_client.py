@@ -273,7 +273,7 @@ def test_models_and_workers_are_told_of(client: Client, site: Site) -> None:
         ({"model": "nobody"}, errors.UnknownModel, "model"),
         ({"colour": "red"}, errors.UnknownArgument, "colour"),
         ({"image": b"no picture"}, errors.UnreadableImage, None),
-        ({"adapters": {"x": 1.0}}, errors.NotSupported, "adapters"),
+        ({"adapters": {"x": 1.0}}, errors.UnknownAdapter, "adapters"),
     ],
 )
 def test_a_refusal_is_the_named_error(

@@ -15,6 +15,7 @@ from darkroom.errors import InvalidConfig, Unavailable
 from darkroom.forward import chain
 from darkroom.forward.chain import PICTURES
 from darkroom.worker.events import AttemptEnded, ClockRead
+from tests.lora_files import lora
 
 from .forward_site import all_jobs, forward_process, forwarding, found, keep, open_front, settings_for, wait_for
 from .gateway_site import Site, open_site, picture, wait_until
@@ -49,6 +50,19 @@ def wait_for_work(backend: Site) -> tuple[Job, Lease]:
     return backend.claim()
 
 
+def test_adapters_of_the_backend_are_listed_and_passed_on(front: Site, backend: Site) -> None:
+    ink = backend.gateway.offers.registered.add("ink", "landscapes", lora(1)).facts()
+    [listed] = [each for each in front.http.get("/v1/adapters").json()["data"] if each["name"] == "ink"]
+    assert (listed["source"], listed["digest"], listed["problem"]) == ("remote", None, None)
+    with forwarding(front):
+        front.submit({"adapters": {"ink": 0.5}})
+        there, _ = wait_for_work(backend)
+    assert there.input["adapters"] == {"ink": 0.5}
+    assert there.input["adapter_digests"] == {"ink": ink.digest}
+    status, error = front.refused("POST", "/v1/jobs", json={"input": {"prompt": "x", "adapters": {"nosuch": 1}}})
+    assert (status, error["code"]) == (400, "unknown_adapter")
+
+
 def test_a_job_is_done_over_there_and_told_here(front: Site, backend: Site) -> None:
     with forwarding(front):
         trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -80,9 +94,20 @@ def test_the_request_over_there_is_the_one_that_was_settled_here(front: Site, ba
         there, _ = wait_for_work(backend)
         here = found(front, job_id)
         assert there.input == here.input
-        assert there.priority == here.priority == 3
+        assert (here.priority, there.priority) == (3, 0)
         assert there.deadline_at == pytest.approx(here.deadline_at, abs=20)
         assert there.input["reproducible"] is True
+
+
+def test_what_the_model_will_not_see_is_said_here_as_it_is_there(front: Site, backend: Site) -> None:
+    with forwarding(front):
+        job_id = front.submit({"prompt": "a lake, " + "fog and rain, " * 40})["id"]
+        there, lease = wait_for_work(backend)
+        assert there.warnings
+        assert "fog" in there.warnings[0]
+        wait_until(lambda: front.job(job_id)["warnings"] == list(there.warnings))
+        backend.complete(lease)
+        assert wait_for(front, job_id, "succeeded").warnings == there.warnings
 
 
 def test_pictures_go_there_first(front: Site, backend: Site) -> None:
@@ -142,7 +167,7 @@ def test_jobs_of_each_priority_class_are_taken_there(front: Site, backend: Site,
     front.store.set_priority(job_id, effective_priority(priority_class, 7), time.time())
     with forwarding(front):
         there, lease = wait_for_work(backend)
-        assert there.priority == 7
+        assert there.priority == {"low": -100, "normal": 0, "high": 100}[priority_class]
         backend.complete(lease)
         wait_for(front, job_id, "succeeded")
 

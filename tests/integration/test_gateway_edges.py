@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,10 +19,12 @@ from starlette.requests import HTTPConnection
 from websockets.exceptions import InvalidStatus
 
 from darkroom.config import ModelSettings, PresetSettings
-from darkroom.errors import DarkroomError, InvariantBroken, StoreCorrupt
+from darkroom.errors import DarkroomError, InvariantBroken, StoreCorrupt, StoreUnavailable
 from darkroom.gateway.access import Caller
 from darkroom.gateway.app import build_app
+from darkroom.gateway.keys import draw
 from darkroom.jobs.opening import open_store
+from darkroom.jobs.redis import RedisStore
 from darkroom.models.catalogue import BUNDLED_FOLDER, catalogue
 from darkroom.telemetry.metrics import GatewayMetrics
 
@@ -153,6 +156,58 @@ def test_a_fault_of_ours_says_nothing_of_its_inside_and_is_logged_once(
     assert SECRET not in str([record.__dict__ for record in caplog.records])
 
 
+FORM = {"files": {"image": ("a.png", b"x")}, "data": {"prompt": "a lake"}}
+BODIES: dict[str, Any] = {
+    "/v1/jobs": {"json": {"input": {"prompt": "a lake"}}},
+    "/v1/uploads": {"content": b"x"},
+    "/generate": {"json": {"prompt": "a lake"}},
+    "/v1/images/generations": {"json": {"prompt": "a lake"}},
+    "/v1/images/edits": FORM,
+}
+
+
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (RuntimeError(SECRET), 500, "internal"),
+        (ValueError(SECRET), 500, "internal"),
+        (StoreUnavailable("the store does not answer"), 503, "store_unavailable"),
+    ],
+)
+def test_a_fault_while_the_sender_is_looked_up_is_not_blamed_on_the_body(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, fault: Exception, status: int, code: str
+) -> None:
+    def broken(_: HTTPConnection) -> Caller:
+        raise fault
+
+    with open_site(tmp_path, parts={"identify": broken}) as site:
+        answer = site.http.post(path, **BODIES[path])
+    assert answer.status_code == status
+    if path == "/generate":
+        assert isinstance(answer.json()["detail"], str)
+    else:
+        assert answer.json()["error"]["code"] == code
+        assert ("type" in answer.json()["error"]) is path.startswith("/v1/images")
+    assert ("retry-after" in answer.headers) is (status == 503)
+    assert SECRET not in answer.text + str([record.__dict__ for record in caplog.records])
+    assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == (status == 500)
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_store_that_is_away_when_the_sender_is_looked_up_is_said(tmp_path: Path, path: str) -> None:
+    (tmp_path / "redis").mkdir()
+    server = RedisServer(tmp_path / "redis")
+    store = RedisStore(server.url, timeout_s=0.5)
+    server.process.kill()
+    server.process.wait()
+    with open_site(tmp_path, store=store, auth="keys") as site:
+        headers = {"Authorization": f"Bearer {draw().shown}"}
+        answer = site.http.post(path, headers=headers, **BODIES[path])
+    assert (answer.status_code, "store_unavailable" in answer.text) == (503, path != "/generate")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
 @pytest.mark.parametrize("fault", [StoreCorrupt, InvariantBroken])
 @pytest.mark.parametrize("path", ["/v1/jobs/x", "/jobs/x"])
 def test_where_our_files_lie_is_for_the_log_alone(
@@ -269,12 +324,6 @@ def test_with_several_models_one_must_be_named_and_one_without_files_says_so(tmp
     store.close()
 
 
-def test_adapters_are_an_empty_list_so_far(house: Site) -> None:
-    assert house.http.get("/v1/adapters").json() == {"object": "list", "data": []}
-    status, error = house.refused("POST", "/v1/adapters", json={"name": "ink"})
-    assert (status, error["code"]) == (501, "not_supported")
-
-
 @pytest.mark.slow
 def test_metrics_say_that_the_store_is_away(tmp_path: Path) -> None:
     server, registry = RedisServer(tmp_path), CollectorRegistry()
@@ -313,12 +362,13 @@ def test_the_description_has_every_route_and_no_422(house: Site) -> None:
         ("/v1/jobs/{job_id}", "delete"), ("/v1/jobs/{job_id}/cancel", "post"), ("/v1/jobs/{job_id}/events", "get"),
         ("/v1/uploads", "post"), ("/v1/artifacts/{artifact_id}", "get"), ("/v1/artifacts/{artifact_id}", "delete"),
         ("/v1/models", "get"), ("/v1/models/{model}", "get"), ("/v1/adapters", "get"), ("/v1/adapters", "post"),
+        ("/v1/adapters/{name}", "delete"),
         ("/v1/workers", "get"), ("/v1/workers/{worker_id}/drain", "post"), ("/healthz", "get"), ("/readyz", "get"),
         ("/metrics", "get"), ("/generate", "post"), ("/jobs/{job_id}", "get"), ("/jobs/{job_id}", "delete"),
         ("/v1/tokens", "post"), ("/v1/usage", "get"), ("/auth/login", "get"), ("/auth/callback", "get"),
         ("/auth/logout", "post"), ("/auth/me", "get"),
         ("/v1/jobs/{job_id}/webhooks", "get"), ("/v1/jobs/{job_id}/webhooks/{delivery_id}/retry", "post"),
-        ("/v1/webhooks/default/secret", "get"),
+        ("/v1/webhooks/default/secret", "get"), ("/v1/webhooks/default/secret/rotate", "post"),
         ("/v1/images/generations", "post"), ("/v1/images/edits", "post"), ("/v1/images/variations", "post"),
     }  # fmt: skip
     text = json.dumps(schema)

@@ -172,7 +172,7 @@ REFUSED: list[tuple[Mapping[str, Any], int, str, str]] = [
     ({"input": {**PROMPT, "image": "https://x/" + "a" * 5000}}, 400, "bad_input", "image"),
     ({"input": {**PROMPT, "image": data_url(picture(100, 100))}}, 400, "size_not_offered", "width"),
     ({"input": {**PROMPT, "control_image": "art-1"}}, 501, "not_supported", "control_image"),
-    ({"input": {**PROMPT, "adapters": {"ink": 1}}}, 501, "not_supported", "adapters"),
+    ({"input": {**PROMPT, "adapters": {"ink": 1}}}, 400, "unknown_adapter", "adapters"),
     ({"input": PROMPT, "model": "nonesuch"}, 404, "unknown_model", "model"),
     ({"input": PROMPT, "model": "/etc"}, 404, "unknown_model", "model"),
     ({"input": PROMPT, "model": 7}, 400, "bad_input", "model"),

@@ -31,6 +31,7 @@ OPEN = {"/healthz", "/readyz", "/auth/login", "/auth/callback", "/auth/logout"}
 # What a worker's key opens beside those.
 FOR_ANY_KEY = {("GET", "/v1/models"), ("GET", "/v1/models/{}"), ("GET", "/auth/me")}
 FOR_OPERATORS = {("GET", "/v1/workers"), ("POST", "/v1/workers/{}/drain"), ("GET", "/metrics")}
+FOR_OPERATORS |= {("DELETE", "/v1/adapters/{}")}
 
 
 def routes() -> list[tuple[str, str]]:

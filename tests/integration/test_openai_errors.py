@@ -89,7 +89,7 @@ def test_an_unknown_model_is_a_not_found_error_that_says_which_there_are(client:
 
 
 def test_an_adapter_is_refused_by_name(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.InternalServerError, match="adapters do not exist yet") as caught:
+    with pytest.raises(openai.InternalServerError, match="named by what they are registered as") as caught:
         client.images.generate(prompt=PROMPT, extra_body={"lora": "ink:0.8"})
     assert (caught.value.status_code, caught.value.code, caught.value.param) == (501, "not_supported", "lora")
 

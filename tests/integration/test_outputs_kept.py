@@ -13,9 +13,11 @@ import pytest
 
 from darkroom.config import ServeSettings
 from darkroom.jobs.keeper import PRUNE_S, Keeper
+from darkroom.jobs.opening import open_store
 
 from .gateway_site import Site, open_site, picture, wait_until
 from .openai_site import client_of, worker
+from .redis_server import RedisServer
 from .s3_server import SECRETS, s3_server
 
 
@@ -83,8 +85,15 @@ def test_a_folders_url_is_ours_and_a_stranger_can_fetch_it(tmp_path: Path) -> No
         assert fetched(output["url"]).content == picture()
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "s3", "redis"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    if request.param == "redis":
+        (tmp_path / "redis").mkdir()
+        server = RedisServer(tmp_path / "redis")
+        with open_site(tmp_path, store=open_store(server.url)) as found:
+            yield found
+        server.kill()
+        return
     storage = None if request.param == "folder" else f"{request.getfixturevalue('bucket')}".replace("/made", "/kept")
     with open_site(tmp_path, storage=storage) as found:
         yield found

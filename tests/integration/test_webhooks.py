@@ -7,19 +7,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from darkroom.core import JobState
 from darkroom.gateway.deliveries import FAULT, HOST_THREADS
+from darkroom.gateway.webhooks import OVERLAP_S
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import Limits
 from darkroom.telemetry.metrics import GatewayMetrics
+from tests.integration.callers import add_key
 from tests.integration.gateway_site import PATIENCE_S, Site, open_site, wait_until
 from tests.integration.redis_server import RedisServer
 
@@ -401,3 +404,61 @@ def test_a_job_without_a_webhook_owes_nothing(tmp_path: Path) -> None:
         assert job.webhook is None
         assert site.complete(lease).state == JobState.SUCCEEDED
         assert deliveries(site, job_id) == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_a_rotated_secret_and_the_one_before_it_both_verify_for_a_day(
+    tmp_path: Path, receiver: Receiver, kind: str
+) -> None:
+    shift = [0.0]
+    (tmp_path / "redis").mkdir()
+    server = RedisServer(tmp_path / "redis") if kind == "redis" else None
+    store = open_store(server.url, Limits()) if server else None
+    with open_site(tmp_path, store=store, parts={"clock": lambda: time.time() + shift[0]}, **PRIVATE) as site:
+        path = "/v1/webhooks/default/secret"
+        first = site.http.get(path).json()
+        rotated = site.http.post(f"{path}/rotate").json()
+        assert first["previous_until"] is None
+        assert rotated["key"] != first["key"]
+        assert site.http.get(path).json() == rotated
+        settled(site, end(site, receiver.url()))
+        [(_, headers, body)] = receiver.calls
+        assert len(headers["webhook-signature"].split(" ")) == 2
+        for key in (first["key"], rotated["key"]):
+            Webhook(key).verify(body, headers)
+        shift[0] = OVERLAP_S + 1
+        assert site.http.get(path).json() == {"key": rotated["key"], "previous_until": None}
+        settled(site, end(site, receiver.url()))
+        _, headers, body = receiver.calls[-1]
+        assert len(headers["webhook-signature"].split(" ")) == 1
+        with pytest.raises(WebhookVerificationError):  # of its time as well: the day is only played
+            Webhook(first["key"]).verify(body, headers)
+        third = site.http.post(f"{path}/rotate").json()
+        fourth = site.http.post(f"{path}/rotate").json()
+        settled(site, end(site, receiver.url()))
+        _, headers, body = receiver.calls[-1]
+        signatures = headers["webhook-signature"].split(" ")
+        at = int(headers["webhook-timestamp"])
+        made = [signature_of(said["key"], headers["webhook-id"], at, body) for said in (fourth, third, rotated)]
+        assert signatures == made[:2]  # who rotates twice is rid of a secret at once
+    if server:
+        server.kill()
+
+
+def signature_of(key: str, delivery_id: str, at: int, body: bytes) -> str:
+    """As the official library makes it."""
+    return Webhook(key).sign(delivery_id, datetime.fromtimestamp(at, UTC), body.decode())
+
+
+def test_rotating_changes_the_secret_of_ones_own_tenant_alone(tmp_path: Path) -> None:
+    with open_site(tmp_path, auth="keys") as site:
+        ann, eve = add_key(site.store, "ann"), add_key(site.store, "eve")
+        for holder in (ann, eve):
+            wait_until(lambda holder=holder: site.http.get("/auth/me", headers=holder.headers).status_code == 200)
+        path = "/v1/webhooks/default/secret"
+        before = [site.http.get(path, headers=holder.headers).json()["key"] for holder in (ann, eve)]
+        assert site.http.post(f"{path}/rotate").status_code == 401
+        site.http.post(f"{path}/rotate", headers=ann.headers)
+        after = [site.http.get(path, headers=holder.headers).json()["key"] for holder in (ann, eve)]
+    assert after[0] != before[0]
+    assert after[1] == before[1]

@@ -2,7 +2,9 @@
 
 A run submits jobs all the while, kills a worker, the gateway, the supervisor or Redis at random moments, and at the end
 waits for every accepted job: each must have succeeded once, with its picture. Runs alternate between SQLite and Redis;
-each fifth uses the bundled model, the others one that is as small as a diffusers pipeline gets.
+each fifth uses the bundled model, the others one that is as small as a diffusers pipeline gets. Each tenth starts its
+processes as an operator does; the others fork them (`forked.py`). A run that fails leaves its folder, with what the
+service said, beside the record, and is done anew by the next call.
 """
 
 from __future__ import annotations
@@ -11,171 +13,119 @@ import argparse
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..integration.redis_server import RedisServer
-from ..integration.service import QUICK, Service, check_each_ended_once, served, wait_until
-from .tiny import save_tiny
+from ..integration.service import QUICK, Service, check_each_ended_once
+from . import record
+from .forked import ForkedService, Mother
+from .kills import Batter
+from .load import IN_FLIGHT, Load
 
-SETTINGS = "lease_s = 2.0\nheartbeat_s = 0.4\nmax_attempts = 100\nmax_queued = 5000\ndrain_s = 1.0\nretry_s = 0.2\n"
-IN_FLIGHT = 12
+SETTINGS = "lease_s = 3.0\nheartbeat_s = 0.5\nmax_attempts = 100\nmax_queued = 5000\ndrain_s = 1.0\nretry_s = 0.2\n"
 BUNDLED_EVERY = 5
+STARTED_EVERY = 10
 PATIENCE_S = 900.0
-
-
-@dataclass
-class Load:
-    """Jobs submitted all the while, so that about `IN_FLIGHT` are under way; what goes wrong is raised at the end."""
-
-    service: Service
-    inputs: dict[str, Any]
-    ids: list[str] = field(default_factory=list)
-    ended: int = 0
-
-    def __post_init__(self) -> None:
-        self._stopping = threading.Event()
-        self._fault: BaseException | None = None
-        self._thread = threading.Thread(target=self._keep_going)
-
-    def _keep_going(self) -> None:
-        try:
-            self._run()
-        except BaseException as error:  # else the run would pass on the jobs that there were until then
-            self._fault = error
-
-    def _run(self) -> None:
-        while not self._stopping.wait(0.02):
-            if len(self.ids) - self.ended < IN_FLIGHT:
-                self.ids.append(self.service.submit(f"key-{len(self.ids)}", **self.inputs, seed=len(self.ids)))
-            else:
-                self.ended += sum(self.service.job(i)["state"] == "succeeded" for i in self.ids[self.ended :][:1])
-
-    def __enter__(self) -> Load:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-        if self._fault is not None:
-            raise self._fault
+LOOKED_AT = 150  # jobs of a run whose events and pictures are fetched; of all, the final state and the stored picture
+TINY_INPUTS = {"width": 64, "height": 64}
 
 
 def main() -> int:
-    """Do the runs that are not on record yet; 1 where one failed."""
+    """Do the runs that are not on record; 1 where together they are not what is promised, raises where one fails."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--kills", type=int, default=50, help="in each run")
+    parser.add_argument("--runs", type=int, default=record.RUNS)
+    parser.add_argument("--kills", type=int, default=57, help="in a run with the tiny model")
+    parser.add_argument("--bundled-kills", type=int, default=26, help="in a run with the bundled model")
     parser.add_argument("--record", type=Path, default=Path("~/.cache/darkroom/soak.json").expanduser())
+    parser.add_argument("--only", type=int, nargs="+", help="these runs alone, so that several may go on side by side")
     asked = parser.parse_args()
-    records = json.loads(asked.record.read_text()) if asked.record.exists() else []
-    for number in range(len(records), asked.runs):
-        records.append(run(number, asked.kills))
-        asked.record.parent.mkdir(parents=True, exist_ok=True)
-        asked.record.write_text(json.dumps(records, indent=1))
-        print(json.dumps(records[-1]), flush=True)
-    kills = sum(sum(record["kills"].values()) for record in records)
-    bundled = sum(sum(record["kills"].values()) for record in records if record["model"] == "landscapes")
-    jobs = sum(record["jobs"] for record in records)
-    print(f"{len(records)} runs, {kills} kills ({bundled} with the bundled model), {jobs} jobs, each ended once")
-    return 0
+    wanted = asked.only or range(asked.runs)
+    with Mother() as mother:
+        while left := record.left(asked.record, wanted):
+            kills = asked.bundled_kills if left[0] % BUNDLED_EVERY == 0 else asked.kills
+            done = run(left[0], kills, asked.record.parent / f"soak-{left[0]}", mother)
+            record.add(asked.record, done)
+            print(json.dumps(done), flush=True)
+    records = record.read(asked.record)
+    missing = record.missing(records)
+    print(record.summary(records) + "".join(f"\nmissing: {what}" for what in missing))
+    return 1 if missing else 0
 
 
-def run(number: int, kills: int) -> dict[str, Any]:
+def run(number: int, kills: int, home: Path, mother: Mother) -> record.Record:
     """One run; raises where a job was lost, doubled or failed."""
     rng, began = random.Random(number), time.monotonic()
-    model = "landscapes" if number % BUNDLED_EVERY == 0 else "tiny"
-    store = "redis" if number % 2 else "sqlite"
-    with tempfile.TemporaryDirectory() as folder, redis_if(store == "redis") as redis:
-        home = Path(folder)
-        write_settings(home, model)
+    is_bundled, is_forked = number % BUNDLED_EVERY == 0, number % STARTED_EVERY != 0
+    model, store = record.BUNDLED if is_bundled else "tiny", "redis" if number % 2 else "sqlite"
+    inputs = {**QUICK, **({} if is_bundled else TINY_INPUTS)}
+    workers = 1 if is_bundled else 2
+    write_settings(home, model, workers)
+    with redis_if(store == "redis") as redis:
         environment = {"DARKROOM_STORE": redis.url} if redis else {}
-        with served(home, "--model", model, **environment) as service:
-            inputs = {"num_inference_steps": 2, **({} if model == "landscapes" else {"width": 64, "height": 64})}
-            with Load(service, inputs) as load:
-                killed = batter(service, redis, rng, kills)
+        asked = (home, environment, ("--model", model))
+        with ready(ForkedService(*asked, mother) if is_forked else Service(*asked)) as service:
+            with Load(service, inputs, (1, 8) if is_bundled else (1, 20)) as load:
+                batter = Batter(service, redis, rng, load)
+                batter.run(kills)
             jobs = service.wait_all(load.ids, PATIENCE_S)
-            assert len(jobs) >= min(kills, IN_FLIGHT), f"{len(jobs)} jobs for {kills} kills are no load"
-            size = (inputs["width"], inputs["height"]) if "width" in inputs else (QUICK["width"], QUICK["height"])
-            check_each_ended_once(service, load.ids, jobs, size, every=1)
-            check_stored(jobs, home)
+            check(service, load.ids, jobs, (inputs["width"], inputs["height"]))
+    shutil.rmtree(home)
     return {
         "run": number,
         "model": model,
         "store": store,
+        "workers": workers,
+        "forked": is_forked,
         "jobs": len(jobs),
-        "kills": killed,
+        "kills": dict(batter.killed),
+        "at_work": batter.at_work,
         "attempts": sum(job["attempt"] for job in jobs),
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
-def batter(service: Service, redis: RedisServer | None, rng: random.Random, kills: int) -> dict[str, int]:
-    """So many kills, each after a random pause, of something that was alive."""
-    ways: dict[str, Callable[[], bool]] = {
-        "worker": lambda: kill_child(service, "worker"),
-        "gateway": lambda: kill_child(service, "gateway"),
-        "supervisor": lambda: kill_supervisor(service),
-    }
-    if redis is not None:
-        ways["redis"] = lambda: kill_redis(redis, rng)
-    killed: Counter[str] = Counter()
-    while sum(killed.values()) < kills:
-        time.sleep(rng.expovariate(1 / 1.5))
-        way = rng.choices([*ways], [6, 3, 1, 2][: len(ways)])[0]
-        killed[way] += ways[way]()
-    return dict(killed)
-
-
-def kill_child(service: Service, kind: str) -> bool:
-    """Whether there was one to kill."""
-    is_there = bool(service.processes(kind))
-    service.kill(kind)
-    return is_there
-
-
-def kill_supervisor(service: Service) -> bool:
-    """Its children notice; then somebody starts it again."""
-    children = service.processes("gateway") + service.processes("worker")
-    port = service.port
-    service.process.kill()
-    service.process.wait()
-    wait_until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
-    service.start(port)
-    return True
-
-
-def kill_redis(redis: RedisServer, rng: random.Random) -> bool:
-    """For less or more than a lease."""
-    redis.kill()
-    time.sleep(rng.choice((0.1, 0.5, 3.0)))
-    redis.start()
-    return True
-
-
-def check_stored(jobs: list[dict[str, Any]], home: Path) -> None:
-    """The picture of each lies there."""
-    stored = {path.parent.name for path in (home / "artifacts" / "outputs").rglob("*.png")}
+def check(service: Service, ids: list[str], jobs: list[dict[str, Any]], size: tuple[int, int]) -> None:
+    """Each accepted job succeeded once, and its picture lies there; and they were a load."""
+    assert len(jobs) > IN_FLIGHT, f"{len(jobs)} jobs are no load"
+    check_each_ended_once(service, ids, jobs, size, every=-(-len(jobs) // LOOKED_AT))
+    stored = {path.parent.name for path in (service.home / "artifacts" / "outputs").rglob("*.png")}
     missing = {job["id"] for job in jobs} - stored
     assert not missing, missing
+    # A worker that is killed alone with a job has that attempt charged; none would mean that no kill met work.
+    assert sum(job["attempt"] for job in jobs) > len(jobs), "no kill cut an attempt short"
 
 
-def write_settings(home: Path, model: str) -> None:
-    """darkroom.toml, and the tiny model where it is used."""
-    text = f"[serve]\n{SETTINGS}"
+def write_settings(home: Path, model: str, workers: int) -> None:
+    """A fresh folder with darkroom.toml, and the tiny model where it is used."""
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    text = f"[serve]\n{SETTINGS}workers = {workers}\n"
     if model == "tiny":
+        from .tiny import save_tiny
+
         save_tiny(home / "tiny")
         text += '[models.tiny]\npath = "tiny"\nsizes = [[64, 64]]\ndefault_size = [64, 64]\n'
     (home / "darkroom.toml").write_text(text)
+
+
+@contextmanager
+def ready(service: Service) -> Iterator[Service]:
+    """A service that is ready, and gone afterwards; where that fails, what it said is kept in its folder."""
+    try:
+        service.wait_ready()
+        yield service
+    except BaseException:
+        (service.home / "said.log").write_text("".join(service.said))
+        raise
+    finally:
+        service.abandon()
 
 
 @contextmanager

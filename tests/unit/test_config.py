@@ -71,6 +71,8 @@ def test_the_hubs_own_offline_switches_count(
 MODEL = '[models.a]\npath = "m"\n'
 WRONG = {
     "colour = 3": ("colour", "no such key; allowed: home, offline"),
+    "offlin = true": ("offlin", "no such key (did you mean offline?); allowed: home, offline"),
+    "[serve]\nprot = 1": ("serve.prot", "did you mean port?"),
     'offline = "yes"': ("offline", "valid boolean"),
     "threads = 3": ("threads", "power of two"),
     "models = 3": ("models", "not 3"),

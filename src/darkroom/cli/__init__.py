@@ -8,10 +8,13 @@ from typing import Annotated
 
 import typer
 from typer import TyperException
+from typer.main import get_command
 
 from .. import __version__
 from ..errors import BadInput, DarkroomError
-from . import bench, doctor, generate, jobs, keys, models, processes, say, serve
+from ..wording import plain
+from . import adapters, bench, doctor, generate, jobs, keys, models, processes, say, serve
+from .flags import command_in, flag_of, wants_json
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -45,6 +48,7 @@ def root(
 
 app.command("generate")(generate.generate)
 app.add_typer(models.app, name="models")
+app.add_typer(adapters.app, name="adapters")
 app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)
@@ -68,11 +72,17 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(app(args=list(arguments), prog_name="darkroom", standalone_mode=False) or 0)
     except DarkroomError as error:
-        say.refusal(error, as_json="--json" in arguments)
-        return error.exit_code
+        return _refuse(error, arguments)
     except TyperException as error:
-        say.refusal(BadInput(error.format_message()), as_json="--json" in arguments)
-        return error.exit_code
+        refused = BadInput(plain(error.format_message()))
+        refused.exit_code = error.exit_code
+        return _refuse(refused, arguments)
     except (KeyboardInterrupt, typer.Abort):
         say.problem("interrupted")
         return INTERRUPTED
+
+
+def _refuse(error: DarkroomError, arguments: Sequence[str]) -> int:
+    command = command_in(get_command(app), arguments)
+    say.refusal(error, flag_of(command, error), as_json=wants_json(command, arguments))
+    return error.exit_code

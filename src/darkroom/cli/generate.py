@@ -54,7 +54,9 @@ def generate(
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="White where it is to be redrawn.", show_default=False)] = None,
     control_image: Annotated[Path | None, typer.Option(help="Not built yet.", show_default=False)] = None,
-    adapter: Annotated[list[str] | None, typer.Option(help="NAME=WEIGHT; not built yet.", show_default=False)] = None,
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="NAME=WEIGHT of a LoRA; may be given again.", show_default=False)
+    ] = None,
     like: Annotated[
         Path | None, typer.Option(help="Repeat this PNG; other flags override.", show_default=False)
     ] = None,
@@ -63,7 +65,7 @@ def generate(
     config: ConfigOption = None,
 ) -> None:
     """Make images from words, the same pixels for the same settings and seed."""
-    _refuse_unbuilt(control_image, adapter)
+    _refuse_unbuilt(control_image)
     inputs = {
         "negative_prompt": negative,
         "num_inference_steps": steps,
@@ -72,6 +74,7 @@ def generate(
         "solver": solver,
         "preset": preset,
         "strength": strength,
+        "adapters": parse_adapters(adapter),
         **parse_size(size),
     }
     given = {name: value for name, value in inputs.items() if value is not None}
@@ -85,11 +88,24 @@ def generate(
     make(ready, as_json=as_json)
 
 
-def _refuse_unbuilt(control_image: Path | None, adapter: list[str] | None) -> None:
+def _refuse_unbuilt(control_image: Path | None) -> None:
     if control_image is not None:
         raise NotSupported("control images do not exist yet; leave it out", field="control_image")
-    if adapter:
-        raise NotSupported("adapters do not exist yet; leave it out", field="adapters")
+
+
+def parse_adapters(words: list[str] | None) -> dict[str, float] | None:
+    """`NAME=WEIGHT` words as weights by name; None where nothing was said."""
+    weights: dict[str, float] = {}
+    for word in words or ():
+        name, _, said = word.partition("=")
+        try:
+            weight = float(said)
+        except ValueError:
+            raise BadInput(f"adapter must be NAME=WEIGHT, such as neon=0.8, not {word!r}", field="adapters") from None
+        if not name or name in weights:
+            raise BadInput(f"adapter must name each adapter once, not {word!r}", field="adapters")
+        weights[name] = weight
+    return weights or None
 
 
 def parse_size(text: str | None) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ from ..client.blocking import Client
 from ..client.nouns import Job, JobEvent
 from ..storage import files
 from . import say
+from .card import card, line
+from .formats import PictureFormat, format_of
 from .remote import connect
 from .start import JsonOption
 
@@ -31,14 +34,20 @@ def submit(
     seed: Annotated[int | None, typer.Option(help="Drawn if left out.", show_default=False)] = None,
     solver: Annotated[str | None, typer.Option(help="How the noise is solved for.", show_default=False)] = None,
     preset: Annotated[str | None, typer.Option(help="fast, quality or another one.", show_default=False)] = None,
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="NAME=WEIGHT of a LoRA; may be given again.", show_default=False)
+    ] = None,
     images: Annotated[int, typer.Option(help="Images, 1 to 16; image k has seed + k.")] = 1,
-    priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
+    picture_format: Annotated[
+        PictureFormat | None, typer.Option("--format", help="Of the pictures.", show_default="as -o says, else png")
+    ] = None,
+    priority: Annotated[int, typer.Option(help="Of your own jobs, higher goes first.")] = 0,
     deadline: Annotated[float | None, typer.Option(help="Seconds until it is of no use.", show_default=False)] = None,
     is_waited_for: Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Hand a job to a running service; says its id, or with `-o` waits and writes the image."""
-    from .generate import parse_size
+    from .generate import parse_adapters, parse_size
 
     said: dict[str, Any] = {
         "model": model,
@@ -50,9 +59,12 @@ def submit(
         "seed": seed,
         "solver": solver,
         "preset": preset,
+        "adapters": parse_adapters(adapter),
         "num_images_per_prompt": images,
         **parse_size(size),
     }
+    wanted = format_of(output, picture_format)
+    said["output"] = None if wanted is None else {"format": wanted}
     paths = _checked_paths(output, images)
     with connect() as client:
         job = client.submit(prompt, **said)
@@ -75,21 +87,29 @@ def jobs(
     """List the jobs of a running service, or show one."""
     with connect() as client:
         if job_id is not None:
-            say.result(client.get(job_id).raw)
+            _show(client.get(job_id), card, as_json=as_json)
             return
         page = client.page(state=state, model=model, limit=limit)
+        served = [] if page.jobs or model is None else [each.id for each in client.models()]
+    for job in () if as_json else page.jobs:
+        typer.echo(line(job))
+    if not page.jobs:
+        say.note(_none_there(state, model, served))
     if as_json:
         say.result(page.raw)
-        return
-    for job in page.jobs:
-        typer.echo(_line(job))
 
 
 def cancel(job_id: JobId, as_json: JsonOption = False) -> None:
-    """Cancel a job; a running one ends within one step."""
+    """Cancel a job; a running one ends within one step. One that has ended stays as it is."""
     with connect() as client:
-        job = client.cancel(job_id)
-    _tell(job, [], as_json=as_json)
+        before = client.get(job_id)
+        job = before if before.is_final else client.cancel(job_id)
+    _show(job, line, as_json=as_json)
+    if before.is_final:
+        verb = "was" if before.state == "cancelled" else "has"
+        say.note(f"it {verb} {before.state} already")
+    elif not job.is_final:
+        say.note("it ends within one step")
 
 
 def logs(job_id: JobId, as_json: JsonOption = False) -> None:
@@ -102,6 +122,14 @@ def logs(job_id: JobId, as_json: JsonOption = False) -> None:
                 say.result({"seq": event.seq, "at": event.at, "type": event.type, **event.data})
             else:
                 typer.echo(_event_line(event))
+
+
+def _none_there(state: str | None, model: str | None, served: Sequence[str]) -> str:
+    """Why the list is empty; `served` are the models that there are, where one was named."""
+    if model is not None and model not in served:
+        return f"there is no model {model!r}, and no job of it; there are: {', '.join(served)}"
+    of_model, in_state = f" of {model}" if model else "", f" in the state {state}" if state else ""
+    return f"there are no jobs{of_model}{in_state}"
 
 
 def _checked_paths(output: Path | None, images: int) -> list[Path]:
@@ -125,13 +153,17 @@ def _wait(client: Client, job: Job, *, is_quiet: bool) -> Job:
     return ended
 
 
-def _tell(job: Job, paths: list[Path], *, as_json: bool) -> None:
+def _show(job: Job, words: Callable[[Job], str], *, as_json: bool) -> None:
     if as_json:
         say.result(job.raw)
     else:
-        typer.echo(_line(job))
-        for path in paths[: len(job.outputs)]:
-            typer.echo(str(path.absolute()))
+        typer.echo(words(job))
+
+
+def _tell(job: Job, paths: list[Path], *, as_json: bool) -> None:
+    _show(job, line, as_json=as_json)
+    for path in () if as_json else paths[: len(job.outputs)]:
+        typer.echo(str(path.absolute()))
     for text in job.warnings:
         say.warning(text)
     if job.state == "cancelled":
@@ -139,12 +171,6 @@ def _tell(job: Job, paths: list[Path], *, as_json: bool) -> None:
     if job.state == "failed":
         say.problem((job.error or {"message": "it failed"})["message"])
         raise typer.Exit(1)
-
-
-def _line(job: Job) -> str:
-    place = f" place {job.queue_position}" if job.queue_position is not None else ""
-    said = " ".join(str(job.input.get("prompt", "")).split())
-    return f"{job.id}  {job.state:9}{place}  {job.progress:4.0%}  {job.model}  {said[:60]}"
 
 
 def _event_line(event: JobEvent) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any
@@ -48,7 +48,15 @@ class PriorityClass(StrEnum):
     HIGH = "high"
 
 
-app = typer.Typer(help="API keys: who may call the service, and how much.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="API keys: who may call the service, and how much.", rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def keys(context: typer.Context) -> None:
+    """API keys: who may call the service, and how much."""
+    if context.invoked_subcommand is None:
+        say.note(context.get_help())
+        raise typer.Exit(2)
 
 
 @app.command("create")
@@ -86,6 +94,7 @@ def create(
         expires_at=None if expires_days is None else now + expires_days * DAY_S,
     )
     with _opened(settings) as opened:
+        _check_new(key, opened.keys(), now)
         opened.add_key(key)
     _tell_made(key, drawn.shown, settings, as_json=as_json)
 
@@ -95,8 +104,8 @@ def list_keys(as_json: JsonOption = False, store: StoreOption = None, config: Co
     """List the keys, with what each has used today."""
     now = time.time()
     with _opened(with_places(load(config), store, None)) as opened:
-        keys = opened.keys()
-        found = [(key, opened.usage(key.id, now)) for key in keys]
+        known = opened.keys()
+        found = [(key, opened.usage(key.id, now)) for key in known]
     if as_json:
         say.result({"keys": [{**_told(key, now), "used": _used(used)} for key, used in found]})
         return
@@ -118,7 +127,7 @@ def revoke(
     with _opened(with_places(load(config), store, None)) as opened:
         key = opened.revoke_key(wanted, time.time())
     if key is None:
-        raise BadInput(f"there is no key {wanted!r}; `darkroom keys list` says which there are", field="ID")
+        raise BadInput(f"there is no key {wanted!r}; `darkroom keys list` says which there are", field="key_id")
     if as_json:
         say.result(_told(key, time.time()))
     else:
@@ -135,6 +144,13 @@ def _opened(settings: Settings) -> Iterator[Store]:
 def _check_name(said: str, field: str) -> None:
     if NAME.fullmatch(said) is None:
         raise BadInput(f"{field} must have {NAME_SAID}, not {said[:110]!r}", field=field)
+
+
+def _check_new(key: ApiKey, others: Iterable[ApiKey], now: float) -> None:
+    same = next((each for each in others if each.name == key.name and is_alive(each, now)), None)
+    if same is not None:
+        said = f"the key {same.id} has the name {key.name!r} already: take another name (with --tenant {same.tenant}"
+        raise BadInput(f"{said} it sees the same jobs), or revoke that one first", field="name")
 
 
 def _tell_made(key: ApiKey, shown: str, settings: Settings, *, as_json: bool) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ class Plan:
     conditions: dict[str, Any]
     warnings: tuple[str, ...]
     is_checked: bool = False  # a safety checker looks at its pictures
+    adapters: Mapping[str, Path] = field(default_factory=dict)  # their files
 
 
 def plan(wish: Wish) -> Plan:
@@ -130,7 +132,8 @@ def _ready(
     conditions = conditions_of(loaded, rows, fix_threads(settings.threads, rows), origin=origin)
     changed = recalled.differences(record(first, pipe, conditions)) if recalled else []
     is_checked = settings.safety.check_images and loaded.has_checker
-    return Plan(shots, loaded, pipe, conditions, (*changed, *_lost_words(shots, loaded)), is_checked)
+    files = {name: offer.adapters[name].file for name in first.adapters}
+    return Plan(shots, loaded, pipe, conditions, (*changed, *_lost_words(shots, loaded)), is_checked, files)
 
 
 def _lost_words(shots: tuple[Shot, ...], loaded: Loaded) -> dict[str, None]:

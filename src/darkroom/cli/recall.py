@@ -13,20 +13,23 @@ from ..config import PowerOfTwo, PresetSettings
 from ..errors import BadInput, UnreadableImage
 from ..models.revision import short
 from ..storage import images
+from ..wording import problem_said
 
-KEPT = ("prompt", "negative_prompt", "width", "height", "seed", "strength")
+KEPT = ("prompt", "negative_prompt", "width", "height", "seed", "strength", "adapters")
 BASE = ("num_inference_steps", "guidance_scale", "solver")
 # What must be the same for the same pixels, and what to call it.
 CONDITIONS = {
     "revision": "model revision",
     "device": "device",
-    "device_name": "device",
+    "device_name": "device's name",
     "dtype": "dtype",
     "threads": "thread count",
     "fixed_rows": "fixed rows",
     "image_sha256": "picture to start from",
     "mask_sha256": "mask",
 }
+
+IN_COMPANY = "it was made outside of reproducible mode, as a service does unless asked: the pixels may differ slightly"
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,11 @@ class Recalled:
         changed = {what: (then.get(name), now.get(name)) for name, what in CONDITIONS.items()}
         versions = now["versions"]
         for name in ("torch", "diffusers"):
-            changed[name] = (_versions(then).get(name), versions[name])
-        return [
+            changed[name] = (_mapping(then, "versions").get(name), versions[name])
+        was, is_ = _mapping(then, "adapter_digests"), _mapping(now, "adapter_digests")
+        changed |= {f"adapter {name}": (was[name], is_[name]) for name in was if name in is_}
+        company = [] if then.get("reproducible", True) else [IN_COMPANY]
+        return company + [
             f"{what} was {_brief(before)} and is {_brief(after)}: the pixels may differ"
             for what, (before, after) in changed.items()
             if before != after
@@ -72,14 +78,16 @@ def recall(path: Path, *, has_image: bool, has_mask: bool) -> Recalled:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "fixed_rows"
-        raise UnreadableImage(f"{path}: its settings are damaged: {place}: {first['msg']}", field="like") from error
+        raise UnreadableImage(
+            f"{path}: its settings are damaged: {place}: {problem_said(first)}", field="like"
+        ) from error
     inputs = {name: asked[name] for name in KEPT if name in asked}
     return Recalled(str(said.get("model")), inputs, base, rows, said)
 
 
-def _versions(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    versions = settings.get("versions")
-    return versions if isinstance(versions, dict) else {}
+def _mapping(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    said = settings.get(name)
+    return said if isinstance(said, dict) else {}
 
 
 def _brief(value: Any) -> str:

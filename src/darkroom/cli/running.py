@@ -61,8 +61,13 @@ def _run(ready: Plan) -> Iterator[tuple[int, dict[str, Any]]]:
     calls = [call_of(ready.pipe, shot.request) for shot in ready.shots]
     steps = [shot.request.steps_to_run for shot in ready.shots]
     with Engine(ready.pipe, reproducible=True, fixed_rows=ready.conditions["fixed_rows"]) as engine, _stopping(engine):
-        seeds = [shot.request.seed for shot in ready.shots]
-        waiting = {n: engine.submit(seed=seeds[n], **call) for n, call in enumerate(calls)}
+        for name, file in ready.adapters.items():
+            engine.add_adapter(name, file)
+        asked = [shot.request for shot in ready.shots]
+        waiting = {
+            n: engine.submit(seed=asked[n].seed, adapters=dict(asked[n].adapters), **call)
+            for n, call in enumerate(calls)
+        }
         for number, handle in watch(waiting, steps):
             yield number, _finish(ready, ready.shots[number], handle)
 

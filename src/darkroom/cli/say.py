@@ -9,25 +9,6 @@ import typer
 
 from ..errors import DarkroomError
 
-# The flag under which the command line takes an input, where the names differ.
-FLAGS = {
-    "prompt": "PROMPT",
-    "negative_prompt": "--negative",
-    "num_inference_steps": "--steps",
-    "guidance_scale": "--guidance",
-    "width": "--size",
-    "height": "--size",
-    "num_images_per_prompt": "--images",
-    "image": "--init-image",
-    "mask_image": "--mask",
-    "control_image": "--control-image",
-    "adapters": "--adapter",
-    "output": "--output",
-    **{name: f"--{name}" for name in ("model", "seed", "solver", "preset", "strength", "like", "config", "size")},
-    "prompts_file": "--prompts-file",
-    "url": "--url",
-}
-
 
 def note(text: str) -> None:
     """Something worth knowing."""
@@ -44,9 +25,8 @@ def problem(text: str) -> None:
     typer.echo(f"darkroom: {text}", err=True)
 
 
-def refusal(error: DarkroomError, *, as_json: bool = False) -> None:
+def refusal(error: DarkroomError, flag: str | None = None, *, as_json: bool = False) -> None:
     """An expected error: one line, with the flag to blame; for programs also as JSON on stdout."""
-    flag = FLAGS.get(error.field or "", error.field)
     said = f"{error.message} [{flag}]" if flag else error.message
     problem(" ".join([said, *(f"({note})" for note in getattr(error, "__notes__", ()))]))
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -32,6 +33,7 @@ from .reach import asks_for_keys, check_reach, said_of_callers
 from .start import ConfigOption, start, with_host
 
 DARKROOM = (sys.executable, "-m", "darkroom")
+MAX_PORT = 65535
 BACKLOG = 2048  # connections that wait while the gateway restarts
 STOP_MARGIN_S = 20.0  # beyond drain_s, before a worker that does not end is killed
 GATEWAY_STOP_S = 20.0  # requests under way have 10 s (gateway/server.py); then what they stand on ends
@@ -227,12 +229,20 @@ def accelerators() -> list[str]:
 def listen_at(settings: Settings, host: str | None, port: int | None) -> socket.socket:
     """A listening socket at the address that was said or set; raises `BadInput` where that cannot be."""
     host, port = host or settings.serve.host, settings.serve.port if port is None else port
+    if port not in range(MAX_PORT + 1):
+        raise BadInput(f"port must be a number from 0 to {MAX_PORT}, not {port}", field="port")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        said = f"{host}:{port} cannot be listened on: {error.strerror}; take another --port, or 0 for a free one"
-        raise BadInput(said, field="port") from error
+        if error.errno == errno.EADDRINUSE:
+            said = f"port {port} of {host} is taken: give another --port, or 0 for a free one"
+            raise BadInput(said, field="port") from error
+        if isinstance(error, socket.gaierror):
+            raise BadInput(f"{host} is no address of this machine: {error.strerror}", field="host") from error
+        why = os.strerror(error.errno or 0)  # the error's own text says the address once more
+        field = "host" if error.errno == errno.EADDRNOTAVAIL else "port"
+        raise BadInput(f"{host}:{port} cannot be listened on: {why}; give another --{field}", field=field) from error
 
 
 def make_home(home: Path) -> None:

@@ -143,14 +143,16 @@ def asking_of(url: str | None, api_key: str | None, hands: Hands, timeout_s: flo
     place = said.url if url is None and said is not None else url
     key = said.api_key if api_key is None and said is not None else api_key
     if not isinstance(place, str) or not URL.fullmatch(place):
-        raise errors.BadInput(f"url must begin with http:// or https:// and name a host, not {place!r}", field="url")
+        name, refusal = ("DARKROOM_URL", errors.InvalidConfig) if url is None else ("url", errors.BadInput)
+        raise refusal(f"{name} must begin with http:// or https:// and name a host, not {place!r}", field=name)
     if key and not KEY.fullmatch(key):
         raise errors.BadInput("the API key must have visible ASCII characters alone", field="api_key")
     if timeout_s <= 0:
         raise errors.BadInput(f"timeout_s must be above 0, not {timeout_s}", field="timeout_s")
     if retries < 0:
         raise errors.BadInput(f"retries must be 0 or more, not {retries}", field="retries")
-    return Asking(place.rstrip("/"), key, hands, Retries(retries), timeout_s)
+    root = place.rstrip("/").removesuffix(API)  # as OpenAI's package and our own screen name it
+    return Asking(root.rstrip("/"), key, hands, Retries(retries), timeout_s)
 
 
 def part(name: str) -> str:

@@ -58,6 +58,7 @@ class Wish(TypedDict, total=False):
     preset: str
     solver: str
     adapters: Mapping[str, float]
+    adapter_digests: Mapping[str, str]
     reproducible: bool
 
 

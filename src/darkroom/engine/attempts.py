@@ -20,11 +20,12 @@ from .memory import Budget
 from .request import Request
 from .runner import Outcome, Runner, is_finite
 from .specs import Kind
+from .urgency import Patience, in_order
 
 log = logging.getLogger(__name__)
 
 MAX_THROWS = 100  # a fiber that swallows its cancellation so often is given up
-STARVE_S = 10.0  # a request that waited so long to start is no longer overtaken
+STARVE_S = 10.0  # a request that urgency kept waiting so long gets one start in four
 Move = Callable[[], Any]
 
 
@@ -32,6 +33,7 @@ class Host(Protocol):
     """What the engine does for its attempts from another thread."""
 
     def to_pool(self, work: HostCall, then: Callable[[Future[Any]], None]) -> None: ...
+    def then(self, awaited: Future[Any], what: Callable[[], None]) -> None: ...
 
 
 class Attempts:
@@ -47,28 +49,45 @@ class Attempts:
         self._abandoned: list[Fiber] = []  # fibers that cannot be ended; dropping one would throw into it once more
         self.rows_in = self.rows_out = self._on_host = 0
         self._host, self._runner, self._cache, self._budget = host, runner, cache, budget
-        self._batching = batching
+        self._batching, self._patience = batching, Patience(STARVE_S)
 
     def enqueue(self, request: Request) -> None:
         """Take a submitted request in."""
+        request.forecast(self._runner.profile)
         request.handle.emit("queued")
         self.queue.append(request)
+        for loading in request.loan.waiting if request.loan else ():
+            self._host.then(loading, functools.partial(self._adapter_came, request))
+
+    def _adapter_came(self, request: Request) -> None:
+        """One that it waits for was read, or could not be."""
+        error = request.loan.error if request.loan else None
+        if error is not None:
+            self.stop(request, error)
 
     def can_admit(self) -> bool:
         """Whether one more fiber may start."""
-        return bool(self.queue) and self._budget.admits([request.served.name for request in self.running])
+        return any(request.is_ready for request in self.queue) and self._budget.admits(
+            [request.served.name for request in self.running]
+        )
 
     def admit(self) -> bool:
         """Start as many fibers as predicted bytes allow, the urgent first; whether any started."""
         admitted = False
         while self.can_admit():
-            request = max(self.queue, key=_urgency)  # max keeps the first of equals
+            request = self._next_to_start()
             self._leave_queue(request)
             self.running[request] = None
             request.handle.emit("started")
             self._start(request)
             admitted = True
         return admitted
+
+    def _next_to_start(self) -> Request:
+        """The most urgent; what runs besides is not known here, so only what is late by itself is given up."""
+        now = time.monotonic()
+        order = in_order([request for request in self.queue if request.is_ready], now, lambda _: 0.0)
+        return self._patience.first(order, now, lambda request: request.submitted_at)
 
     def take(self, batch: Iterable[Call]) -> None:
         """These calls run now and no longer wait."""
@@ -81,12 +100,10 @@ class Attempts:
             call, request = outcome.call, cast(Request, outcome.call.owner)
             self.rows_out += call.rows
             request.answered(call, self._batching and self._runner.can_batch(call))
-            fiber = _fiber_of(request)
-            if outcome.error is not None:
-                self._go_on(request, functools.partial(fiber.throw_in, outcome.error))
-            else:
+            if outcome.error is None:
+                request.recording.record(call, outcome.output)
                 self._cache.put(call, outcome.output)
-                self._go_on(request, functools.partial(fiber.resume, outcome.output))
+            self._go_on(request, _going_on(_fiber_of(request), outcome))
 
     def stop(self, request: Request, why: BaseException) -> None:
         """End a request at its call; one that works on the host ends when that comes back."""
@@ -160,6 +177,10 @@ class Attempts:
             self._host.to_pool(parked, functools.partial(self._answer, request, parked))
             return None
         call = cast(Call, parked)
+        if (taped := request.replayed(call)) is not None:
+            request.answered(call, self._batching and self._runner.can_batch(call))
+            return _going_on(_fiber_of(request), taped)
+        call.mix = request.mix_for(call)
         self._runner.stats_of(call).calls += 1
         if call.kind == Kind.DECODE and not is_finite(call):
             return functools.partial(_fiber_of(request).throw_in, _not_finite())
@@ -172,8 +193,10 @@ class Attempts:
     def _wait_in_line(self, request: Request, call: Call) -> None:
         call.owner, call.parked_at = request, time.monotonic()
         call.deadline, call.priority, call.follows_control = request.deadline, request.priority, request.ran_control
+        request.forecast(self._runner.profile)
+        call.due, call.remaining_s, call.is_begun = request.due, request.remaining_s, request.trip.step > 0
         request.call = call
-        self._budget.learn(request.served.name, call)
+        self._budget.learn(request.served.name, call, request.recording.held_bytes)
         self.rows_in += call.rows
         self.waiting[call] = None
 
@@ -229,18 +252,20 @@ class Attempts:
             request.served.pace.finished(request.label, request.trip, time.monotonic())
         if request.own_pipe is not None:
             request.served.give_back(request.own_pipe)
+        if request.loan is not None:
+            request.loan.give_back()
         self.finished += 1
         request.handle.finish(kind, result=result, error=error)
 
 
-def _urgency(request: Request) -> tuple[bool, int]:
-    """By priority, unless it has waited so long that everybody's turn comes before anybody's rank."""
-    is_starved = time.monotonic() - request.submitted_at >= STARVE_S
-    return (is_starved, 0 if is_starved else request.priority)
-
-
 def _throw(request: Request) -> Move:
     return functools.partial(_fiber_of(request).throw_in, Cancelled())
+
+
+def _going_on(fiber: Fiber, outcome: Outcome) -> Move:
+    if outcome.error is not None:
+        return functools.partial(fiber.throw_in, outcome.error)
+    return functools.partial(fiber.resume, outcome.output)
 
 
 def _fiber_of(request: Request) -> Fiber:

@@ -51,4 +51,4 @@ class EncoderCache:
 def _key(call: Call) -> Hashable | None:
     if call.digest is None:
         return None
-    return (call.key.hook, call.digest, call.state, call.key.fixed_rows)
+    return (call.key.hook, call.digest, call.state, call.key.fixed_rows, call.mix)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .adapters import Mix
 from .fiber import AUTOCAST_DEVICES
 from .specs import CallSpec, Kind
 
@@ -46,7 +47,11 @@ class Call:
     parked_at: float = 0.0
     deadline: float | None = None
     priority: int = 0
+    due: float = 0.0  # when its request would be done if it had run alone since it came
+    remaining_s: float = 0.0  # what its request still takes alone, asked of those with a deadline only
+    is_begun: bool = False  # its request has done a step
     follows_control: bool = False
+    mix: Mix = ()  # what its request's adapters add in each of its rows
     owner: Any = field(default=None, repr=False)
     wall_s: float = 0.0  # of the forwards it took part in
     device_s: float = 0.0  # its share of them

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import errors
 from . import view
+from .adapters import AdapterPool
 from .attempts import Attempts
 from .batcher import Batcher, Waiting
 from .cache import EncoderCache
@@ -24,15 +26,18 @@ from .curve_file import CurveFile
 from .guard import guard
 from .handle import Handle
 from .loop import Loop
+from .lora_file import read_adapter
 from .memory import Budget
 from .options import Options as Options
 from .options import Tick as Tick
 from .outlook import Outlook, Room
 from .profile import Profile
-from .request import Request, as_they_are_now, check_own_keywords, check_room, check_rows, deadline_of
+from .request import Request, as_they_are_now, check_own_keywords, check_room, check_rows, deadline_of, scaled
+from .resuming import recorded, resumed
 from .runner import Outcome, Runner
 from .served import Served, settled_stand_in
 from .specs import Kind
+from .tape import Tape
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +70,15 @@ class Engine:
             check_room(fixed_rows, max_batch_rows or fixed_rows)
         options = options or Options()
         self._reproducible, self._fixed_rows, self._preview_every = reproducible, fixed_rows, preview_every
-        self._max_batch_rows = max_batch_rows
+        self._max_batch_rows, self._tapes = max_batch_rows, options.tapes
         self.profile = Profile(max_batch_rows or 32)
         self._curve_file = CurveFile(options.profile_path)
         self._runner = Runner(self.profile, check=options.shadow_check)
         self._cache = EncoderCache(options.encoder_cache_bytes)
         self._budget = Budget(options.memory_bytes)
         self._attempts = Attempts(self, self._runner, self._cache, self._budget, batching)
-        self._batcher, self._encoders = Batcher(self._cap, batching), Batcher(self._cap, batching)
+        self._batcher = Batcher(self._cap, batching, self._runner.forecast)
+        self._encoders = Batcher(self._cap, batching)
         self._models: dict[str, Served] = {}
         self._outlook = Outlook(self._attempts, self._models, self._budget, self.profile)
         self._settled: dict[int, torch.nn.Module] = {}
@@ -81,6 +87,7 @@ class Engine:
         self._loop = Loop(self._attempts, self.tick, self._break, self._detach)
         self._is_detached, self._busy_s, self._ticks, self._on_tick = False, 0.0, 0, options.on_tick
         self._pool = ThreadPoolExecutor(options.host_threads, "darkroom-host")
+        self._adapters = AdapterPool(options.adapter_bytes, self._pool.submit)
         if pipe is not None:
             self.add(pipe)
         guard.enter()
@@ -135,6 +142,7 @@ class Engine:
         kept = {module for other in self._models.values() for module in other.guarded()}
         gone = {module for module in served.guarded() if module not in kept}
         self._attempts.guarded.difference_update(gone)
+        self._adapters.forget(gone)
         self._settled = {original: module for original, module in self._settled.items() if original not in gone}
         self._labels.update({label: 0 for label, module in self._labels.items() if module in gone})
         self._do_there(self._cache.clear)
@@ -165,23 +173,28 @@ class Engine:
         served = self._model(model)
         served.check_keywords(set(call))
         check_own_keywords(seed, call, deadline_s, priority)
-        if adapters:
-            raise errors.NotSupported("adapters do not exist yet; leave them out", field="adapters")
         is_reproducible = self._reproducible if reproducible is None else reproducible
         fixed_rows = (served.fixed_rows or self._fixed_rows) if is_reproducible else 0
         check_room(fixed_rows, self._max_batch_rows or fixed_rows)
         handle = Handle(self._loop.is_own_thread)
+        arguments = as_they_are_now(call)
+        weights = scaled(adapters or {}, arguments)
         request = Request(
             served=served,
-            arguments=as_they_are_now(call),
+            arguments=arguments,
             seed=seed,
             fixed_rows=fixed_rows,
             priority=priority,
             deadline=deadline_of(deadline_s),
             handle=handle,
             preview_every=self._preview_every,
+            loan=self._adapters.lend(weights, served.modules) if weights else None,
         )
-        handle.on_cancel(lambda: self._loop.ask(lambda: self._attempts.stop(request, errors.JobCancelled("cancelled"))))
+        return self._take_in(recorded(request, is_on=self._tapes))
+
+    def _take_in(self, request: Request) -> Handle:
+        handle, why = request.handle, errors.JobCancelled("cancelled")
+        handle.on_cancel(lambda: self._loop.ask(lambda: self._attempts.stop(request, why)))
         joining = functools.partial(self._join, request)
         self._loop.ask(lambda: self._attempts.enqueue(request), joining=joining)
         return handle
@@ -193,17 +206,37 @@ class Engine:
                 raise errors.UnknownModel(f"model {request.served.name!r} was removed", field="model")
             self._attempts.open[request] = None
 
-    def resume(self, tape: Any) -> Handle:
-        """Go on from a tape; not built yet."""
-        raise errors.NotSupported("tapes do not exist yet: nothing can be resumed", field="tape")
+    def resume(
+        self, tape: Tape, *, model: str | None = None, priority: int = 0, deadline_s: float | None = None
+    ) -> Handle:
+        """A new request that goes on where the tape ends; `model` where its name is another one here.
 
-    def add_adapter(self, name: str, path: Any) -> None:
-        """Serve an adapter; not built yet."""
-        raise errors.NotSupported("adapters do not exist yet", field="adapters")
+        Raises `TapeRefused` for a tape of something else, and so does the handle where that shows on the way.
+        """
+        asked = tape.asked
+        served = self._model(model or (asked.model if asked.model in self._models else None))
+        check_own_keywords(None, {}, deadline_s, priority)
+        fixed_rows = (served.fixed_rows or self._fixed_rows) if asked.fixed_rows else 0
+        check_room(fixed_rows, self._max_batch_rows or fixed_rows)
+        loan = self._adapters.lend(asked.adapters, served.modules) if asked.adapters else None
+        mine = {"priority": priority, "deadline": deadline_of(deadline_s), "preview_every": self._preview_every}
+        handle = Handle(self._loop.is_own_thread)
+        return self._take_in(resumed(tape, served, fixed_rows, loan, is_on=self._tapes, handle=handle, **mine))
+
+    def add_adapter(self, name: str, path: str | Path, *, model: str | None = None) -> None:
+        """Read a LoRA file (diffusers', peft's or kohya's names) for a model, and for all that share its modules.
+
+        Reads in the calling thread, while requests go on. Raises `BadInput` for a file of another model or a name that
+        is taken, `MissingWeights`, `CorruptWeights`, `UnsafeWeights`, `NotSupported`, `UnknownModel`.
+        """
+        with self._lock:
+            served = self._model(model)
+        modules = served.modules
+        self._adapters.add(name, functools.partial(read_adapter, served.pipe, path, modules), modules)
 
     def remove_adapter(self, name: str) -> None:
-        """Forget an adapter; not built yet."""
-        raise errors.NotSupported("adapters do not exist yet", field="adapters")
+        """Take it from nobody who runs with it, and give it to nobody any more. Raises `UnknownAdapter`."""
+        self._adapters.remove(name)
 
     def stats(self) -> dict[str, Any]:
         """Counters since the start; seconds are wall-clock seconds of the engine's thread."""
@@ -335,6 +368,10 @@ class Engine:
     def to_pool(self, work: HostCall, then: Callable[[Future[Any]], None]) -> None:
         """Run host work in the thread pool and come back to the engine's thread with it."""
         self._pool.submit(work.run).add_done_callback(lambda done: self._loop.ask(lambda: then(done)))
+
+    def then(self, awaited: Future[Any], what: Callable[[], None]) -> None:
+        """Come back to the engine's thread once that is done."""
+        awaited.add_done_callback(lambda _: self._loop.ask(what))
 
     def _model(self, name: str | None) -> Served:
         names = ", ".join(sorted(self._models)) or "none"

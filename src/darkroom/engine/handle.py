@@ -8,11 +8,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import FINAL_EVENTS, Event
-from ..errors import Conflict, NotSupported
+from ..errors import Conflict
 from . import fiber
+
+if TYPE_CHECKING:
+    from .tape import Tape
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,7 @@ class Handle:
     def __init__(self, is_engines: Callable[[], bool] = lambda: False) -> None:
         self._is_engines = is_engines
         self._request_cancel: Callable[[], None] = lambda: None
+        self._make_tape: Callable[[], Tape] = _ended
         self._changed = threading.Condition()
         self._events: list[Event] = []
         self._result: Any = None
@@ -61,6 +65,11 @@ class Handle:
     def done(self) -> bool:
         """Whether it has ended, however."""
         return self._is_done
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it ended by that is no result; None while it runs."""
+        return self._error
 
     @property
     def progress(self) -> float:
@@ -101,9 +110,12 @@ class Handle:
             if all(_tell(listener, event) for event in self._events):
                 self._told.append(listener)
 
-    def checkpoint(self) -> Any:
-        """The tape to resume from; not built yet."""
-        raise NotSupported("tapes do not exist yet: a request cannot be checkpointed", field="checkpoint")
+    def checkpoint(self) -> Tape:
+        """What `Engine.resume` goes on from, as far as it has come; an empty tape before its first step.
+
+        Raises `Conflict` where it has ended, for its tape ends with it, or where its engine records none.
+        """
+        return self._make_tape()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._wait().__await__()
@@ -148,6 +160,14 @@ class Handle:
         """What `cancel` asks of the engine."""
         self._request_cancel = request_cancel
 
+    def on_checkpoint(self, make_tape: Callable[[], Tape]) -> None:
+        """What `checkpoint` asks of the engine."""
+        self._make_tape = make_tape
+
+    def continue_from(self, progress: float) -> None:
+        """It is resumed: so much was done before, and is not told again."""
+        self._progress = progress
+
     def emit(self, kind: str, **data: Any) -> None:
         """Tell what happened; steps also move `progress`."""
         with self._changed:
@@ -174,6 +194,7 @@ class Handle:
             listeners, self._listeners = self._listeners, []
             told, self._told = self._told, []
             self._request_cancel = lambda: None  # it holds the request, and with it inputs and views
+            self._make_tape = _ended
             self._changed.notify_all()
         for tell in told:
             _tell(tell, event)
@@ -188,6 +209,10 @@ class Handle:
         event = Event(self._seq, time.time(), kind, data)
         self._events.append(event)
         return event
+
+
+def _ended() -> Tape:
+    raise Conflict("the request has ended: there is nothing to resume")
 
 
 def _tell(listener: Callable[[Event], None], event: Event) -> bool:

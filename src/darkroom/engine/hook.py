@@ -24,6 +24,7 @@ class HookedMethod:
 
     def __init__(self, module: torch.nn.Module, method: str, spec: CallSpec | None, name: str) -> None:
         self.uid = next(_uids)
+        self.module = module
         self.name = name
         self.method = method
         # tells what its forwards cost, in this process and in the next one: the same code over as many weights

@@ -25,13 +25,16 @@ class Options:
     """Less common settings of an engine.
 
     `shadow_check` compares the first batch of each shape with single calls. `encoder_cache_bytes` 0 switches the
-    cache off. `memory_bytes` bounds what requests in flight may hold (None: a quarter of what is free). `on_tick` is
-    called after each batch, in the engine's thread. `profile_path`: a file that keeps the measured curves.
+    cache off. `adapter_bytes` bounds the adapters in memory, but for those in use. `memory_bytes` bounds what requests
+    in flight may hold (None: a quarter of what is free). `on_tick` is called after each batch, in the engine's thread.
+    `profile_path`: a file that keeps the measured curves. `tapes=False` records nothing to resume a request from.
     """
 
     shadow_check: bool = True
     encoder_cache_bytes: int = 256 * 2**20
+    adapter_bytes: int = 2**30
     host_threads: int = 2
     memory_bytes: int | None = None
     on_tick: Callable[[Tick], None] | None = None
     profile_path: Path | None = None
+    tapes: bool = True

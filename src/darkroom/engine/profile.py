@@ -26,16 +26,22 @@ class Curve:
     seconds: dict[int, deque[float]] = field(default_factory=dict)
     limit: int | None = None
     asked: int = 0
+    medians: dict[int, float] | None = None  # until the next forward
 
     def add(self, rows: int, seconds: float) -> None:
         if rows not in self.seconds:  # the first forward of a shape is cold
             self.seconds[rows] = deque(maxlen=SAMPLES)
             return
         self.seconds[rows].append(seconds)
+        self.medians = None
 
     def trusted(self) -> dict[int, float]:
         """Median seconds of each row count seen often enough."""
-        return {rows: median(s) for rows, s in sorted(self.seconds.items()) if len(s) >= TRUSTED}
+        known = self.medians
+        if known is None:
+            known = {rows: median(s) for rows, s in sorted(self.seconds.items()) if len(s) >= TRUSTED}
+            self.medians = known
+        return known
 
 
 class Profile:

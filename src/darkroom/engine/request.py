@@ -13,18 +13,23 @@ import torch
 
 from ..errors import BadInput
 from . import preview
+from .adapters import Loan, Mix
 from .call import Call
 from .fiber import Fiber
-from .forecast import Work, left, one_step
+from .forecast import Work, left, one_step, seconds_of
 from .guard import versions_of
 from .handle import Handle
 from .pace import Seen, Trip
+from .profile import Profile
+from .recording import Recording
+from .runner import Outcome
 from .served import Served
 from .specs import Kind
-from .view import make_view, pipelines_of
+from .view import make_view, named_modules_of, pipelines_of
 
 MOST_SECONDS = 1e8  # three years
 SIZES = ("prompt", "height", "width", "num_frames", "num_images_per_prompt", "num_videos_per_prompt", "batch_size")
+ATTENTION_KEYWORDS = ("cross_attention_kwargs", "joint_attention_kwargs", "attention_kwargs")
 CHARGED_TO: dict[str, str] = {
     Kind.ENCODE: "encode_s",
     Kind.DENOISE: "denoise_s",
@@ -45,6 +50,7 @@ class Request:
     deadline: float | None  # on time.monotonic's clock
     handle: Handle
     preview_every: int
+    loan: Loan | None = None  # of its adapters
     guarded: frozenset[int] | set[int] = frozenset()
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     fiber: Fiber | None = None
@@ -53,15 +59,20 @@ class Request:
     wants_own: bool = False  # it writes on modules
     own_pipe: Any = None  # a borrowed module view
     submitted_at: float = field(default_factory=time.monotonic)
+    solo_s: float = 0.0  # the whole of it alone, as forecast when something like it was first known
+    remaining_s: float = 0.0  # what is left of it alone, as forecast
     stop: BaseException | None = None  # why it must end: JobCancelled, DeadlineExceeded, EngineClosed
     throws: int = 0
     versions: int = 0  # of the weights when it started
     trip: Trip = field(default_factory=lambda: Trip(time.monotonic()))
+    recording: Recording = field(default_factory=lambda: Recording(by_content=False, is_on=False))
+    drawn: int = field(default_factory=lambda: secrets.randbits(63))  # seeds the default generators in a seed's stead
 
     def start(self, shared: set[int]) -> Fiber:
         """A fresh fiber from the beginning; only on a borrowed module view may it write on modules."""
         self.guarded, self.versions = shared, versions_of(self.served.weights)
         self.trip = Trip(time.monotonic())
+        self.recording.rewind()
         if self.wants_own and self.own_pipe is None:
             self.own_pipe = self.served.borrow()
         view = make_view(
@@ -71,9 +82,22 @@ class Request:
         for each in pipelines_of(view):
             each.__dict__["progress_bar"] = progress.open
         arguments = self._run_arguments()
-        seed = secrets.randbits(63) if self.seed is None else self.seed
+        seed = self.drawn if self.seed is None else self.seed
         self.fiber = Fiber(lambda: view(**arguments), seed=seed, owner=self, context=self.context.copy())
         return self.fiber
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its adapters are in memory."""
+        return self.loan is None or self.loan.is_ready
+
+    def mix_for(self, call: Call) -> Mix:
+        """What its adapters add to the forward of this call."""
+        if self.loan is None:
+            return ()
+        components = named_modules_of(self.own_pipe or self.served.pipe)
+        mine = (name for name, module in components if module is call.hook.module)
+        return self.loan.mix_for(next(mine, None))
 
     def answered(self, call: Call, is_shared: bool) -> None:
         """Its call has run, alone or in company: what that took is charged here and nowhere else."""
@@ -85,10 +109,26 @@ class Request:
         seen.calls += 1
         seen.seconds += call.device_s
 
+    def replayed(self, call: Call) -> Outcome | None:
+        """What its tape has of the call, if anything."""
+        return self.recording.replay(call, self.served.roles.get(call.hook, call.hook.name))
+
     def work_left(self) -> Iterator[Work]:
         """What it still asks of the device, as far as anything like it was seen."""
         steps = self.trip.steps if self.trip.steps is not None else self._asked_steps()
         return left(self.trip, self._known(), steps)
+
+    def forecast(self, profile: Profile) -> None:
+        """Note what it still takes alone; without a deadline nobody asks again."""
+        if self.solo_s and self.deadline is None:
+            return
+        self.remaining_s = seconds_of(self.work_left(), profile)
+        self.solo_s = self.solo_s or self.remaining_s
+
+    @property
+    def due(self) -> float:
+        """When it would be done if it had run alone since it was submitted."""
+        return self.submitted_at + self.solo_s
 
     def next_step(self) -> Iterator[Work]:
         """What its next step asks of the device."""
@@ -119,6 +159,8 @@ class Request:
 
     def _stepped(self, step: int, steps: int) -> None:
         self.trip.stepped(step, steps, time.monotonic())
+        if self.recording.stepped(step, steps):
+            return
         self.handle.emit("progress", step=step, steps=steps, progress=min(1.0, step / max(1, steps)))
 
     def _run_arguments(self) -> dict[str, Any]:
@@ -127,9 +169,31 @@ class Request:
             arguments["generator"] = image_generators(self.seed, count_images(arguments))
         elif arguments.get("generator") is not None:
             arguments["generator"] = _clone_generators(arguments["generator"])
+        self.recording.listen(arguments)
         if self.preview_every:
-            preview.listen(self.served, arguments, self.handle, self.preview_every)
+            is_silent = lambda: self.recording.is_replaying  # noqa: E731
+            preview.listen(self.served, arguments, self.handle, self.preview_every, is_silent)
         return arguments
+
+
+def scaled(adapters: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Adapters' weights times the `scale` of diffusers' attention keywords, which is taken out of the `arguments`.
+
+    As a number of its own it would keep requests out of each other's batches.
+    """
+    if not isinstance(adapters, dict):
+        raise BadInput(f"adapters must be {{name: weight}}, not {adapters!r}", field="adapters")
+    for name in ATTENTION_KEYWORDS if adapters else ():
+        given = arguments.get(name)
+        if isinstance(given, dict) and isinstance(given.get("scale"), int | float):
+            rest = {key: value for key, value in given.items() if key != "scale"}
+            arguments[name] = rest or None
+            adapters = {each: _times(weight, given["scale"]) for each, weight in adapters.items()}
+    return adapters
+
+
+def _times(weight: Any, scale: float) -> Any:
+    return weight * scale if isinstance(weight, int | float) and not isinstance(weight, bool) else weight
 
 
 def _plain(value: Any) -> Any:

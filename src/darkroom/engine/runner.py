@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from . import rows
+from . import lora, rows
+from .batcher import Waiting
 from .call import Call, in_state
 from .fiber import forget_frames
 from .hook import HookedMethod
@@ -77,6 +78,13 @@ class Runner:
     def can_batch(self, call: Call) -> bool:
         """Whether calls like this one may share a forward."""
         return call.is_stackable and self._known_of(call).unbatched is None
+
+    def forecast(self, call: Waiting, count: int) -> float | None:
+        """Seconds of a forward of `count` rows like this call's; reproducible ones come at their own row count only."""
+        assert isinstance(call, Call)
+        fixed = call.key.fixed_rows
+        seconds = self.profile.seconds(call.shape_key, fixed or count)
+        return seconds * -(-count // fixed) if fixed and seconds is not None else seconds
 
     def _known_of(self, call: Call) -> _Known:
         return self._known.setdefault(call.hook, _Known())
@@ -148,7 +156,7 @@ class Runner:
         counts, arguments = [call.rows for call in calls], rows.stack(calls)
         chunks = [self._run_chunk(calls, arguments, start) for start in range(0, sum(counts), fixed)]
         if _regime(first) not in steady:
-            steady[_regime(first)] = self._is_steady(first, arguments, chunks[0], sum(counts))
+            steady[_regime(first)] = self._is_steady(calls, arguments, chunks[0])
             if not steady[_regime(first)]:
                 return self._run_fixed(calls)
         return _joined(calls, chunks)
@@ -162,8 +170,9 @@ class Runner:
         output = self._forward(shares, fixed - used, lambda: first.hook.original(**chunk))
         return rows.split(output, [used, fixed - used], is_listed=_is_listed(first))[0]
 
-    def _is_steady(self, first: Call, arguments: dict[str, Any], output: Any, total: int) -> bool:
+    def _is_steady(self, calls: Sequence[Call], arguments: dict[str, Any], output: Any) -> bool:
         """Once for each shape: R copies of the last row must all come out as it did in its company."""
+        first, total = calls[0], sum(call.rows for call in calls)
         spec, fixed = first.hook.spec, first.key.fixed_rows
         assert spec is not None
         if fixed == 1:
@@ -172,7 +181,8 @@ class Runner:
         last, is_listed = min(fixed, total) - 1, _is_listed(first)
         alike = rows.take(spec, rows.take(spec, arguments, last, last + 1, total), 0, fixed, 1)
         with self._uncounted():
-            made = self._forward([(first, fixed)], 0, lambda: first.hook.original(**alike))
+            owner = _within(calls, last, last + 1)[0][0]  # with its adapters
+            made = self._forward([(owner, fixed)], 0, lambda: first.hook.original(**alike))
         copies = rows.split(made, [1] * fixed, is_listed=is_listed)
         original = rows.split(output, [last, 1], is_listed=is_listed)[1]
         is_steady = all(rows.largest_difference(copy, original) == 0.0 for copy in copies)
@@ -220,7 +230,7 @@ class Runner:
     def _forward(self, shares: Sequence[tuple[Call, int]], padded: int, function: Callable[[], Any]) -> Any:
         """One forward that holds so many rows of each call; its seconds are theirs."""
         call, started = shares[0][0], time.perf_counter()
-        with in_state(call.state):
+        with in_state(call.state), _adapted(shares, padded):
             output = function()
         _wait_for(call.key.state[1])
         self._count(shares, padded, time.perf_counter() - started)
@@ -244,6 +254,15 @@ class Runner:
     def stats_of(self, call: Call) -> ModuleStats:
         """The counters of the method it calls."""
         return self.modules.setdefault(call.hook.name, ModuleStats())
+
+
+def _adapted(shares: Sequence[tuple[Call, int]], padded: int) -> contextlib.AbstractContextManager[None]:
+    """The forward's adapters, row by row; what is padded repeats the last row."""
+    if not any(call.mix for call, _ in shares):
+        return contextlib.nullcontext()
+    mixes = [call.mix for call, count in shares for _ in range(count)]
+    call = shares[0][0]
+    return lora.adapted(call.hook.module, [*mixes, *mixes[-1:] * padded], by_row=bool(call.key.fixed_rows))
 
 
 def _outcomes(calls: Sequence[Call], parts: list[Any]) -> list[Outcome]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import torch
 from ..errors import ModelNotServable, UnknownArgument
 from . import exclusive, frozen, hook, view
 from .pace import Pace
+from .revision import Revision
 from .spec_table import CONTAINERS, find, heavy_part_of
 from .specs import CallSpec
 
@@ -39,6 +41,8 @@ class Served:
         self.fixed_rows = fixed_rows
         self.parameters = _call_parameters(type(pipe))
         self.pace = Pace()
+        self.revision = Revision(pipe)
+        self.roles: weakref.WeakKeyDictionary[hook.HookedMethod, str] = weakref.WeakKeyDictionary()
         self._hooked: list[tuple[torch.nn.Module, str]] = []
         self._frozen: list[torch.nn.Module] = []
         self._tokenizers: list[Any] = []
@@ -81,6 +85,11 @@ class Served:
         """Identities of every module that a request must not write on."""
         for module in (*view.modules_of(self.pipe), *self.settled.values()):
             yield from (id(inner) for inner in module.modules())
+
+    @property
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """Its components that are modules, by name."""
+        return dict(view.named_modules_of(self.pipe))
 
     def check_keywords(self, keywords: set[str]) -> None:
         """Raise `UnknownArgument` for what the pipeline's `__call__` does not take."""
@@ -143,7 +152,8 @@ class Served:
         for method, spec in _methods_of(module):
             label = self._label_of(component)
             label = label if method == "forward" else f"{label}.{method}"
-            hook.attach(module, method, spec, label)
+            # other than the label, the same in every engine
+            self.roles[hook.attach(module, method, spec, label)] = f"{component}.{method}"
             self._hooked.append((module, method))
 
 

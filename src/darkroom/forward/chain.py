@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from ..client.nouns import JobEvent, Output
-from ..core import Artifact, Job, asked_priority
+from ..core import Artifact, Job, priority_class_of
 from ..errors import (
     DarkroomError,
     Forbidden,
@@ -48,6 +48,7 @@ CANCEL_S = 10.0  # how long it is asked to cancel, and waited for, before the jo
 LOOK_S = 0.2  # between two looks whether it has ended there
 PICTURES = ("image", "mask_image")
 SUFFIXES = dict(FORMATS.values())
+MOST_WARNINGS, MOST_WARNING = 16, 4096  # of what another server says; characters of one
 MOST_PREVIEW = 4 * 2**20  # characters of a data URL
 
 
@@ -100,7 +101,10 @@ class Chain:
         """Hand it over, under a key by which it is known when it comes again."""
         job, client = attempt.job, attempt.backend.client
         names: dict[str, Any] = {"request_id": job.request_id or None, "traceparent": job.traceparent or None}
-        attempt.remote_id = self._patiently(attempt, lambda: client.submit(**attempt.wish, **names)).id
+        there = self._patiently(attempt, lambda: client.submit(**attempt.wish, **names))
+        attempt.remote_id = there.id
+        if there.warnings:
+            self._warn(attempt, there.warnings)
 
     def follow(self, attempt: Attempt) -> None:
         """Tell here what happens there, until it has ended."""
@@ -183,6 +187,14 @@ class Chain:
         except StoreUnavailable:
             self._tell(StoreFailed("reporting a step"))
 
+    def _warn(self, attempt: Attempt, warnings: Sequence[str]) -> None:
+        """Say here what was said there: only there does anybody know the model's window."""
+        kept = [attempt.backend.masked(fair_text(said)[:MOST_WARNING]) for said in warnings[:MOST_WARNINGS]]
+        try:
+            self._store.add_warnings(attempt.lease, kept)
+        except StoreUnavailable:
+            self._tell(StoreFailed("adding warnings"))
+
     def _upload(self, attempt: Attempt) -> dict[str, str]:
         """The pictures that it starts from, as the other Darkroom knows them."""
         return {name: self._upload_one(attempt, name) for name in PICTURES if attempt.job.input.get(name) is not None}
@@ -221,19 +233,29 @@ class Chain:
             delay_s = min(2 * delay_s, longest_s)
 
 
+# Over there all of ours are one tenant's, whose jobs go by priority: so our classes do, and what our tenants ask for
+# does not, or one could go before the others.
+PRIORITY_THERE = {"low": -100, "normal": 0, "high": 100}
+
+
 def wish_of(job: Job, model: str, offer: Offer) -> dict[str, Any]:
     """The request to make over there, as keywords of `Client.submit`, without its pictures."""
     inputs = {name: value for name, value in job.input.items() if value is not None and name not in PICTURES}
     about = {
         "model": model,
         "task": job.task,
-        "priority": asked_priority(job.priority),
+        "priority": PRIORITY_THERE[priority_class_of(job.priority)],
         "output": {name: value for name, value in job.output.items() if value is not None},
         "deadline_s": None if job.deadline_at is None else max(1.0, job.deadline_at - time.time()),
         "metadata": {"forwarded_for": job.id},
         "idempotency_key": f"forward-{job.id}-{job.fence}",
     }
-    return {**about, **inputs, **_preset(job, offer)}
+    return {**about, **inputs, **_adapters(job, offer), **_preset(job, offer)}
+
+
+def fair_text(said: str) -> str:
+    """A text that every store can write: half a surrogate pair, which JSON can carry, is none."""
+    return said.encode("utf-8", "replace").decode()
 
 
 def _preset(job: Job, offer: Offer) -> dict[str, str]:
@@ -241,7 +263,15 @@ def _preset(job: Job, offer: Offer) -> dict[str, str]:
     fill them in; so a preset is named that leaves them open, too, as the one did that our door took it by."""
     open_ = [name for name in ("guidance_scale", "solver") if job.input.get(name) is None]
     fit = [name for name, preset in offer.presets.items() if all(getattr(preset, key) is None for key in open_)]
+    fit.sort(key=lambda name: len(offer.presets[name].adapters))  # best without: they are taken out one by one
     return {"preset": fit[0]} if open_ and fit else {}
+
+
+def _adapters(job: Job, offer: Offer) -> dict[str, dict[str, float]]:
+    """The job's own, and at weight 0 those that the preset which fills it up over there would add."""
+    preset = offer.preset(_preset(job, offer).get("preset"))
+    weights = {**dict.fromkeys(preset.adapters, 0.0), **(job.input.get("adapters") or {})}
+    return {"adapters": weights} if weights else {}
 
 
 def _artifact_of(job: Job, key: str, output: Output) -> Artifact:

@@ -92,17 +92,20 @@ def told(error: BaseException, attempt: Attempt) -> Mapping[str, Any]:
 
 
 def metrics_of(attempt: Attempt, price_per_hour_usd: float) -> Mapping[str, float]:
-    """What it took over there at our price, and the ways there and back; nothing where it is not known to have ended
-    there."""
+    """What it took over there at our price, beyond what was told before, and the ways there and back; nothing where it
+    is not known to have ended there."""
     ended = attempt.ended
     if ended is None:
         return {}
     there = {name: value for name, value in ended.metrics.items() if isinstance(value, int | float)}
     times = attempt.job.times
     waited_s = max(0.0, times.get("started", 0.0) - times.get("queued", times.get("started", 0.0)))
+    # An earlier attempt may have told of the same job over there, and the store adds up what attempts took.
+    device_s = max(0.0, there.get("device_s", 0.0) - attempt.job.metrics.get("device_s", 0.0))
     return {
         **there,
+        "device_s": device_s,
         "queued_s": waited_s + there.get("queued_s", 0.0),
         "upload_s": attempt.fetch_s + there.get("upload_s", 0.0),
-        "cost_usd": there.get("device_s", 0.0) * price_per_hour_usd / HOUR_S,
+        "cost_usd": device_s * price_per_hour_usd / HOUR_S,
     }

@@ -26,8 +26,17 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 USER, OPERATOR, WORKER = "user", "operator", "worker"
 LOCAL_TENANT = "local"
 CORS_METHODS = "GET, POST, PATCH, DELETE"
-CORS_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, X-Request-Id"
-CORS_SHOWN = "ETag, Location, Preference-Applied, Retry-After, X-Request-Id"
+CORS_HEADERS = (
+    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, OpenAI-Beta, OpenAI-Organization, OpenAI-Project, "
+    "Prefer, Traceparent, User-Agent, X-Request-Id"
+)
+# OpenAI's client for JavaScript tells of itself in these, which become more with its releases. We read none of them.
+CORS_HEADER_TOO = re.compile(r"x-stainless-[a-z0-9-]{1,40}")
+CORS_SHOWN = (
+    "ETag, Idempotency-Replayed, Location, Preference-Applied, Retry-After, WWW-Authenticate, X-Job-Id, X-Request-Id, "
+    "X-Should-Retry"
+)
+MOST_HEADERS = 64
 CORS_AGE_S = 600
 
 
@@ -43,6 +52,11 @@ class Caller:
     priority_class: str = "normal"
     email: str = ""  # of a person who signed in
     is_token: bool = False  # it came with a URL, which others may have seen
+
+    @property
+    def account(self) -> str:
+        """What its use is counted with: the key, or the person who signed in; "": nothing is counted."""
+        return self.key_id or (f"person:{self.email}" if self.email else "")
 
     @property
     def is_operator(self) -> bool:
@@ -146,7 +160,8 @@ class AccessWall:
         if origin is None or scope["type"] == "websocket":
             await self.app(scope, receive, send)
         elif scope["method"] == "OPTIONS":
-            await Response(status_code=204, headers=_preflight(origin))(scope, receive, send)
+            asked = Headers(scope=scope).get("access-control-request-headers", "")
+            await Response(status_code=204, headers=_preflight(origin, asked))(scope, receive, send)
         else:
             await self.app(scope, receive, _telling(send, origin))
 
@@ -183,11 +198,13 @@ def _telling(send: Send, origin: str) -> Send:
     return told
 
 
-def _preflight(origin: str) -> dict[str, str]:
+def _preflight(origin: str, asked: str) -> dict[str, str]:
+    names = [name.strip().lower() for name in asked.split(",", MOST_HEADERS)]
+    too = [name for name in names[:MOST_HEADERS] if CORS_HEADER_TOO.fullmatch(name)]
     return {
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Allow-Methods": CORS_METHODS,
-        "Access-Control-Allow-Headers": CORS_HEADERS,
+        "Access-Control-Allow-Headers": ", ".join([CORS_HEADERS, *too]),
         "Access-Control-Max-Age": str(CORS_AGE_S),
-        "Vary": "Origin",
+        "Vary": "Origin, Access-Control-Request-Headers",
     }

@@ -7,16 +7,18 @@ commits alone at once, and those that arrive while it waits make up the next com
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..core import Job, JobState, NewJob
-from ..errors import QueueFull, StoreUnavailable
-from ..jobs.store import FETCH_LIMIT, Store
+from ..errors import LimitExceeded, QueueFull, StoreUnavailable
+from ..jobs.allowances import room_after
+from ..jobs.store import FETCH_LIMIT, JobFilter, Store
 from .forecast import Forecast, Place
 from .threads import Threads
 
 LONGEST_RETRY_S = 3600.0  # what is scheduled for next week may be cancelled today
+LOOKED_AT = 32  # of a key's live jobs, for when the first of them ends
 GROUP = min(128, FETCH_LIMIT)  # jobs in one commit: more would make the first of them wait for the last
 
 
@@ -59,11 +61,35 @@ class Intake:
             self._committing = asyncio.create_task(self._commit_all())
         try:
             return await future
+        except LimitExceeded as error:
+            if error.field == "live_jobs":
+                raise room_after(error, job.allowance, await self._first_end_s(job)) from None
+            raise
         except QueueFull as error:
             is_for_later = error.field == "run_at"
             free_in_s = error.retry_after_s if is_for_later else (await self._forecast.now()).retry_after_s()
             error.retry_after_s = min(free_in_s, LONGEST_RETRY_S)
             raise
+
+    async def _first_end_s(self, job: NewJob) -> float | None:
+        """How long until the first of the live jobs that it came beside is expected to end; None where nobody knows."""
+        outlook = await self._forecast.now()
+        try:
+            live = await self._threads.store(self._live_beside, job)
+        except StoreUnavailable:
+            return None
+        etas = [outlook.eta_s(one, place, self._clock()) for one, place in live]
+        return min((eta for eta in etas if eta is not None), default=None)
+
+    def _live_beside(self, job: NewJob) -> list[tuple[Job, Place]]:
+        """The running jobs of its key, with how far they are; where none runs, some of those that wait."""
+        for state in (JobState.RUNNING, JobState.QUEUED):
+            found = self._store.list_jobs(JobFilter(tenant=job.tenant, state=state, limit=LOOKED_AT)).jobs
+            mine = [one for one in found if one.key_id == job.key_id]
+            if mine:
+                places = self._places(mine)
+                return [(one, places.get(one.id)) for one in mine]
+        return []
 
     async def known(self, tenant: str, key: str, digest: str) -> Accepted | None:
         """What this key was accepted as; raises `IdempotencyConflict` or `StoreUnavailable`."""
@@ -71,7 +97,7 @@ class Intake:
 
     def _known(self, tenant: str, key: str, digest: str) -> Accepted | None:
         job = self._store.known(tenant, key, digest, self._clock())
-        return None if job is None else Accepted(job, self._place(job), is_repeat=True)
+        return None if job is None else Accepted(job, self._places([job]).get(job.id), is_repeat=True)
 
     async def _commit_all(self) -> None:
         while self._waiting:
@@ -82,18 +108,21 @@ class Intake:
 
     def _commit(self, jobs: Sequence[NewJob]) -> list[Accepted | Exception]:
         answers = self._store.insert(jobs, self._clock(), self._bounds.max_queued, self._bounds.max_scheduled)
-        return [self._placed(new, answer) for new, answer in zip(jobs, answers, strict=True)]
+        places = self._places([answer for answer in answers if isinstance(answer, Job)])
+        return [_accepted(new, answer, places) for new, answer in zip(jobs, answers, strict=True)]
 
-    def _placed(self, new: NewJob, answer: Job | Exception) -> Accepted | Exception:
-        if isinstance(answer, Exception):
-            return answer
-        return Accepted(answer, self._place(answer), is_repeat=answer.id != new.id)
-
-    def _place(self, job: Job) -> Place:
+    def _places(self, jobs: Sequence[Job]) -> Mapping[str, Place]:
+        queued = [job.id for job in jobs if job.state == JobState.QUEUED]
         try:
-            return self._store.position(job.id) if job.state == JobState.QUEUED else None
+            return dict(zip(queued, self._store.positions(queued), strict=True)) if queued else {}
         except StoreUnavailable:
-            return None  # the job is durable by now, and that is what must be answered
+            return {}  # the jobs are durable by now, and that is what must be answered
+
+
+def _accepted(new: NewJob, answer: Job | Exception, places: Mapping[str, Place]) -> Accepted | Exception:
+    if isinstance(answer, Exception):
+        return answer
+    return Accepted(answer, places.get(answer.id), is_repeat=answer.id != new.id)
 
 
 def _settle(group: Sequence[Waiting], outcome: list[Accepted | Exception] | BaseException) -> None:

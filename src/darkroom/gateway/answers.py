@@ -16,7 +16,7 @@ from .moments import rfc3339
 from .signing import VALID_S, Signer
 
 STAMPS = ("created", "scheduled", "queued", "started", "succeeded", "failed", "cancelled")
-METRICS = ("queued_s", "load_s", "denoise_s", "decode_s", "upload_s", "device_s", "cost_usd")
+METRICS = ("queued_s", "load_s", "denoise_s", "decode_s", "upload_s", "device_s", "cost_usd", "resumed_from_step")
 SECURE = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 PLAIN = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 

@@ -25,10 +25,19 @@ from .limits import MIB, BodyLimit, RequestName
 from .network import Networks, NetworkWall
 from .parts import Gateway, Parts
 from .reception import UnreadBody
-from .routes import artifacts, health, jobs, models, sign_in, tokens, uploads, webhooks, workers
+from .routes import adapters, artifacts, health, jobs, models, sign_in, tokens, uploads, webhooks, workers
 
 ROUTERS = (
-    *(jobs.router, webhooks.router, uploads.router, artifacts.router, models.router, workers.router, health.router),
+    *(
+        jobs.router,
+        webhooks.router,
+        uploads.router,
+        artifacts.router,
+        models.router,
+        adapters.router,
+        workers.router,
+        health.router,
+    ),
     *(tokens.router, sign_in.router, course.router, openai.router),
 )
 SHAPES = {openai.router.prefix: openai_answers.refused}  # of errors, by path

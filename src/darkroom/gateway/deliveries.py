@@ -31,7 +31,7 @@ from ..jobs.keeper import Loop
 from ..jobs.store import Store
 from ..storage.guard import NotReached, host_of, parse
 from .signing import Signer
-from .webhooks import FINAL, STARTED, Outcome, Post, body_of, signed
+from .webhooks import FINAL, STARTED, Outcome, Post, body_of, keys_at, signed
 
 TOLD = frozenset({STARTED, *FINAL})
 LOOK_S = 1.0  # between looks at the store, where no event says that there is something
@@ -223,7 +223,8 @@ class Sender:
             return Outcome(None, FAULT)
 
     def _headers_of(self, delivery: Delivery, job: Job, at: float, body: bytes) -> dict[str, str]:
-        return signed(self._signer.webhook_key(job.tenant), delivery.id, at, body)
+        secret = self._store.webhook_secret(job.tenant)
+        return signed(keys_at(self._signer, job.tenant, secret, at), delivery.id, at, body)
 
 
 def next_at_of(outcome: Outcome, attempts: int, now: float, serve: ServeSettings, chance: float) -> float | None:

@@ -35,6 +35,7 @@ HOUR_S = 3600.0
 DRAWN_SEEDS = 2**53 - MAX_IMAGES  # JavaScript keeps whole numbers up to 2^53
 CLOCK_SKEW_S = 60.0  # a client's "now" may be that far behind ours
 FURTHEST_S = 366 * 24 * 3600.0
+MAPS = ("adapters", "adapter_digests")  # inputs that are more than one value
 INPUT_NAMES = tuple(name for name in INPUTS if name != "task")
 
 
@@ -93,7 +94,7 @@ class Door:
         if wish.webhook is not None:
             check_url(wish.webhook, allow_private=self.settings.serve.allow_private_webhooks)
         inputs, is_reproducible = _check_inputs(wish.inputs)
-        offered = await self._offered(self.offers.choose(wish.model))
+        offered = await self._offered(self.offers.choose(wish.model), inputs.get("adapters"))
         if offered.entry.is_remote:
             self.rules.check_remote(offered.entry.name, caller.tenant)
         pictures = await self._pictures(inputs, caller)
@@ -104,12 +105,17 @@ class Door:
         self.rules.check_texts(texts, offered.entry.name, caller.tenant)
         kept = await self.threads.files(self.pictures.keep_all, pictures, caller, now) if pictures else {}
         stored = {**request.settings(), "num_images_per_prompt": request.num_images_per_prompt, **kept}
+        if request.adapter_digests:  # a worker then takes these files and no others
+            stored["adapter_digests"] = dict(request.adapter_digests)
         job = self._job(wish, caller, request_id, request, offered, {**stored, "reproducible": is_reproducible})
         return Admitted(job, tuple(kept[name] for name in kept if pictures[name].artifact_id is None))
 
-    async def _offered(self, model: str) -> Offered:
+    async def _offered(self, model: str, adapters: Any) -> Offered:
+        """What the model offers; what was registered is listed only where none of the others is meant."""
         known = self.offers.known(model)
-        return known if known is not None else await self.threads.files(self.offers.read, model)
+        offered = known if known is not None else await self.threads.files(self.offers.read, model)
+        is_known = not isinstance(adapters, dict) or adapters.keys() <= offered.offer.adapters.keys()
+        return offered if is_known else await self.threads.files(self.offers.with_registered, model)
 
     async def _pictures(self, inputs: Mapping[str, Any], caller: Caller) -> dict[str, Given]:
         if not any(inputs.get(name) is not None for name in FIELDS):
@@ -151,7 +157,7 @@ class Door:
             idempotency_key=wish.idempotency_key,
             digest=wish.digest,
             request_id=request_id,
-            key_id=caller.key_id,
+            key_id=caller.account,
             allowance=caller.allowance,
             cost_usd=cost_s * self.settings.serve.price_per_hour_usd / HOUR_S,
         )
@@ -181,7 +187,7 @@ def _check_inputs(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     if not isinstance(is_reproducible, bool | None):
         raise BadInput("reproducible must be true or false", field="reproducible")
     for name, value in kept.items():
-        if isinstance(value, dict | list) and name in INPUT_NAMES:
+        if isinstance(value, dict | list) and name in INPUT_NAMES and name not in MAPS:
             raise BadInput(
                 f"{name} must be one value, not {'a list' if isinstance(value, list) else 'an object'}", field=name
             )

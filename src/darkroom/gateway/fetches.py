@@ -55,10 +55,10 @@ class Fetches:
 
     async def _check(self, caller: Caller) -> None:
         """Look at what the key has left; what a job may take of it is decided when that is inserted."""
-        if not caller.key_id:
+        if not caller.account:
             return
         now = self._clock()
-        used = await self._threads.store(self._store.usage, caller.key_id, now)
+        used = await self._threads.store(self._store.usage, caller.account, now)
         error = exceeded(caller.allowance, used, LEAST_S, 0.0, now)
         if error is not None:
             raise error

@@ -25,7 +25,11 @@ from .threads import Threads
 KEY = re.compile(r"dk_([0-9a-f]{12})_([0-9a-f]{64})")
 ID_BYTES, SECRET_BYTES = 6, 32
 FRESH_S = 1.0
-NOT_A_KEY = "this key opens nothing here: it is unknown, revoked or expired"
+HOW = (
+    "`darkroom keys create NAME`, where the service runs, makes one: ask whoever runs it. Send it as "
+    "`Authorization: Bearer dk_…`; for commands and darkroom.Client set DARKROOM_API_KEY"
+)
+NOT_A_KEY = f"this key opens nothing here: it is unknown, revoked or expired. {HOW}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Keyring:
         """The living key that somebody shows; raises `Unauthorised`."""
         parts = KEY.fullmatch(shown)
         if parts is None:
-            raise Unauthorised("that is no API key of ours: one looks like dk_…_…, and is sent whole")
+            raise Unauthorised(f"that is no API key of ours: one looks like dk_…_…, and is sent whole. {HOW}")
         key = self.living(parts[1])
         # A hash is compared in any case: the time must not tell whether an id exists.
         is_right = hmac.compare_digest(hash_of(parts[2]), key.secret_hash if key else hash_of(""))

@@ -59,17 +59,10 @@ class RequestName:
             try:
                 await self.app(scope, receive, spoken)
             except Exception as error:  # budget: a request's outermost loop; a stranger must not see a stack trace
-                self._log_fault(scope, error)
+                fault = told_of(scope, error, log_prompts=self.log_prompts)
                 if spoken.status is None:
-                    fault = InvariantBroken(f"something went wrong here; its log line has the id {request_id}")
                     await refusal_of(scope, fault)(scope, receive, spoken)
             _log_request(scope, spoken.status, time.perf_counter() - started)
-
-    def _log_fault(self, scope: Scope, error: Exception) -> None:
-        # The message of somebody else's exception may quote what was sent; frames hold no values.
-        said = str(error) if self.log_prompts or isinstance(error, DarkroomError) else None
-        facts = {"path": scope["path"], "error": type(error).__name__, "said": said, "frames": frames(error)}
-        log.error("request_failed", extra=facts)
 
 
 class _Spoken:
@@ -174,6 +167,15 @@ class Later(Response):
         scope["state"][BODY_IS_DONE]()
         answer = await self._make()
         await answer(scope, receive, send)
+
+
+def told_of(scope: Scope, error: Exception, *, log_prompts: bool) -> InvariantBroken:
+    """Log a fault of ours; what its caller is told of it."""
+    # The message of somebody else's exception may quote what was sent; frames hold no values.
+    said = str(error) if log_prompts or isinstance(error, DarkroomError) else None
+    facts = {"path": scope["path"], "error": type(error).__name__, "said": said, "frames": frames(error)}
+    log.error("request_failed", extra=facts)
+    return InvariantBroken(f"something went wrong here; its log line has the id {scope['state']['request_id']}")
 
 
 def request_id_of(said: str | None) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..config import Settings
-from ..errors import BadInput, DarkroomError, Unavailable, UnknownModel
+from ..errors import BadInput, DarkroomError, StorageUnavailable, Unavailable, UnknownModel
+from ..models.adapters import Adapter, by_name
 from ..models.catalogue import Catalogue, Entry
 from ..models.layout import read_layout
 from ..models.offer import Offer, offer_of
+from ..models.registered import Registered
 from ..models.remote import Described, Remote
 from ..models.window import Window, warnings_for, windows_of_folder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,12 @@ class Offered:
 class Offers:
     """The models of `[serve] models`, or all; each is read once, when somebody first asks for it."""
 
-    def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
+    def __init__(self, catalogue: Catalogue, settings: Settings, registered: Registered) -> None:
         wanted = settings.serve.models or tuple(catalogue.entries)
         found = [catalogue.find(name) for name in wanted]
         self.entries: Mapping[str, Entry] = {entry.name: entry for entry in found}
         self._remotes = {entry.name: Remote(entry) for entry in found if entry.is_remote}
-        self._default = catalogue.default
+        self._default, self.registered = catalogue.default, registered
         self._known: dict[str, Offered] = {}
         self._reading = threading.Lock()
 
@@ -84,6 +89,26 @@ class Offers:
                 self._known[name] = _read(entry)
             return self._known[name]
 
+    def with_registered(self, name: str) -> Offered:
+        """What it offers, with the adapters that were registered for it; blocks. What ships or is set stands above."""
+        offered = self.read(name)
+        registered = {} if offered.entry.is_remote else self.registered.for_model(name)
+        adapters = by_name({**registered, **offered.offer.adapters}.values())
+        return replace(offered, offer=replace(offered.offer, adapters=adapters))
+
+    def listed(self, name: str) -> Offer:
+        """The same to look at: while the storage is away, without what was registered."""
+        try:
+            return self.with_registered(name).offer
+        except StorageUnavailable as error:
+            log.warning("registered adapters are not listed: %s", error)
+            return self.read(name).offer
+
+    def adapters(self) -> list[Adapter]:
+        """Every adapter of every model that says what it offers, by name; blocks."""
+        found = [self.listed(name) for name in self.entries if self.problem(name) is None]
+        return sorted((each for offer in found for each in offer.adapters.values()), key=lambda each: each.name)
+
     def problem(self, name: str) -> str | None:
         """Why no jobs can be made for it, in words; None where they can."""
         try:
@@ -120,7 +145,11 @@ def _read(entry: Entry) -> Offered:
             f"single file name a `config` folder in darkroom.toml",
             field="model",
         )
-    return Offered(entry, offer_of(entry, read_layout(folder)), windows_of_folder(folder))
+    offer = offer_of(entry, read_layout(folder))
+    for adapter in offer.adapters.values():
+        if adapter.problem is not None:  # asked for here, where hashing may take its time
+            log.warning("adapter %s cannot be used: %s", adapter.name, adapter.problem)
+    return Offered(entry, offer, windows_of_folder(folder))
 
 
 def _configuration_of(entry: Entry) -> Path | None:

@@ -19,6 +19,7 @@ from ..core import Job, JobState
 from ..errors import NotFound
 from ..jobs.store import Store
 from ..models.catalogue import Catalogue
+from ..models.registered import Registered
 from ..safety import read_rules
 from ..storage.guard import Resolver, resolve
 from ..storage.objects import Storage
@@ -76,7 +77,7 @@ class Gateway:
         self.reception = Reception(parts.settings, self.keyring, self.signer, parts.clock, parts.is_insecure)
         oidc = parts.settings.oidc
         self.sign_in = None if oidc is None else SignIn(parts.settings, oidc, self.signer, parts.clock)
-        self.offers = Offers(parts.catalogue, parts.settings)
+        self.offers = Offers(parts.catalogue, parts.settings, Registered(parts.storage))
         self.pictures = Pictures(parts.store, parts.storage, serve)
         self.forecast = Forecast(parts.store, self.threads, parts.clock, heard_within_s=serve.lease_s)
         self.rules = read_rules(parts.settings.safety)
@@ -146,7 +147,10 @@ class Visit:
 
     async def places(self, jobs: Sequence[Job]) -> list[Place]:
         """The place in the queue of each."""
-        return await self.gateway.threads.store(lambda: [self._place(job) for job in jobs])
+        queued = [job.id for job in jobs if job.state == JobState.QUEUED]
+        found = await self.gateway.threads.store(self.gateway.store.positions, queued) if queued else []
+        by_id = dict(zip(queued, found, strict=True))
+        return [by_id.get(job.id) for job in jobs]
 
     def _place(self, job: Job) -> Place:
         return self.gateway.store.position(job.id) if job.state == JobState.QUEUED else None
@@ -180,6 +184,13 @@ async def visit_of(connection: HTTPConnection) -> Visit:
     return visit
 
 
+async def operator_visit_of(connection: HTTPConnection) -> Visit:
+    """For routes of operators alone: others are refused whatever their body says."""
+    visit = await visit_of(connection)
+    visit.caller.check_operator()
+    return visit
+
+
 async def any_visit_of(connection: HTTPConnection) -> Visit:
     """For routes of everybody who has some key."""
     gateway = await gateway_of(connection)
@@ -196,5 +207,6 @@ def visit_by(caller: Caller, connection: HTTPConnection) -> Visit:
 
 
 Here = Annotated[Visit, Depends(visit_of)]
+OperatorHere = Annotated[Visit, Depends(operator_visit_of)]
 AnyHere = Annotated[Visit, Depends(any_visit_of)]
 At = Annotated[Gateway, Depends(gateway_of)]

@@ -18,12 +18,14 @@ from ..core import Artifact
 from ..errors import BadInput, LimitExceeded, NotFound, Unavailable
 from ..jobs.ledger import UPLOAD_BYTES
 from ..jobs.store import Store
+from ..models.adapters import check_lora, looks_like_safetensors, refuse_pickle
 from ..storage.incoming import PictureLimits, Received, decode_data_url, fetch_url, read_transparent, receive
 from ..storage.objects import Storage, key_for_upload
 from .access import Caller
 from .ids import is_id
 
 FIELDS = ("image", "mask_image")
+ADAPTER_FILE = ("application/octet-stream", ".safetensors")
 MIB = 1024 * 1024
 URL_LENGTH = 4096
 LARGEST_SHARE = 0.25  # of `keep_gb`: the uploads of one tenant must not push out the pictures of all others
@@ -64,8 +66,28 @@ class Pictures:
         return any(isinstance(said, str) and not said.startswith("data:") and not is_id(said) for said in given)
 
     def receive(self, data: bytes, caller: Caller, now: float) -> Artifact:
-        """Store an upload; raises `UnreadableImage`, `TooLarge`, or `LimitExceeded` where the tenant has no room."""
+        """Store an upload, a picture or an operator's adapter.
+
+        Raises `UnreadableImage` or `TooLarge`, for other weights `BadInput` or one of its kind, `Forbidden`, and
+        `LimitExceeded` where the tenant has no room.
+        """
+        if looks_like_safetensors(data):
+            caller.check_operator()
+            check_lora(data)
+            return self._keep(Received(data, *ADAPTER_FILE, None, None), caller, now)
+        refuse_pickle(data)
         return self._keep(receive(data, "body", self._limits), caller, now)
+
+    def adapter_file(self, artifact_id: str, caller: Caller) -> bytes:
+        """The bytes of an adapter that was uploaded; raises `BadInput`."""
+        artifact = self._store.artifact(artifact_id) if is_id(artifact_id) else None
+        if artifact is None or not caller.owns(artifact.tenant):
+            said = f"there is no artifact {artifact_id[:64]!r}; POST /v1/uploads makes one"
+            raise BadInput(f"artifact_id: {said}", field="artifact_id")
+        if not artifact.key.endswith(ADAPTER_FILE[1]):
+            said = f"artifact {artifact_id!r} is no adapter: upload its safetensors file"
+            raise BadInput(f"artifact_id: {said}", field="artifact_id")
+        return self._bytes_of(artifact, "artifact_id")
 
     def keep_all(self, pictures: Mapping[str, Given], caller: Caller, now: float) -> dict[str, str]:
         """Artifact ids by field name; what came with the request is stored now, all of it or nothing."""
@@ -119,13 +141,15 @@ class Pictures:
         return Given(size, received=self._read(artifact, field, size))
 
     def _read(self, artifact: Artifact, field: str, size: tuple[int, int]) -> Received:
-        try:
-            data = self._storage.get(artifact.key)
-        except NotFound as error:
-            raise BadInput(
-                f"{field}: the bytes of artifact {artifact.id!r} are no longer stored", field=field
-            ) from error
+        data = self._bytes_of(artifact, field)
         return Received(data, artifact.content_type, PurePosixPath(artifact.key).suffix, *size)
+
+    def _bytes_of(self, artifact: Artifact, field: str) -> bytes:
+        try:
+            return self._storage.get(artifact.key)
+        except NotFound as error:
+            said = f"{field}: the bytes of artifact {artifact.id!r} are no longer stored"
+            raise BadInput(said, field=field) from error
 
     def _id_of(self, picture: Given, caller: Caller, now: float) -> str:
         if picture.artifact_id is not None:
@@ -169,4 +193,6 @@ def most_uploaded(serve: ServeSettings) -> float:
 
 
 def _fresh(received: Received) -> Given:
+    assert received.width is not None, "it was decoded"
+    assert received.height is not None
     return Given((received.width, received.height), received=received)

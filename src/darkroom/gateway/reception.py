@@ -14,20 +14,19 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..access_settings import PersonLimits
 from ..config import Settings
 from ..core import ApiKey
 from ..errors import DarkroomError, Forbidden, StoreUnavailable, Unauthorised
 from . import sessions, tokens
-from .access import EVERYONE, USER, Caller
+from .access import EVERYONE, OPERATOR, USER, Caller
 from .answers import Addresses
-from .keys import Keyring
+from .keys import HOW, Keyring
+from .limits import told_of
 from .network import is_from_here
 from .signing import Signer
 
-WANTED = (
-    "an API key is needed: send `Authorization: Bearer dk_…`, or set DARKROOM_API_KEY for commands; "
-    "`darkroom keys create NAME` makes one"
-)
+WANTED = f"an API key is needed. {HOW}"
 NOTHING_MORE: Message = {"type": "http.request", "body": b"", "more_body": False}
 LOOKING = ("GET", "HEAD", "OPTIONS")
 
@@ -98,7 +97,15 @@ class Reception:
         roles = sessions.Guests(oidc).roles_of(email) if oidc is not None else None
         if roles is None:
             raise Unauthorised(f"{email} may no longer sign in here")
-        return Caller(email, roles, email=email)
+        limits = PersonLimits() if oidc is None or OPERATOR in roles else oidc.limits
+        return Caller(
+            tenant=email,
+            roles=roles,
+            allowance=limits.allowance,
+            weight=limits.weight,
+            priority_class=limits.priority_class,
+            email=email,
+        )
 
 
 class UnreadBody:
@@ -118,6 +125,8 @@ class UnreadBody:
                     await self.look(HTTPConnection(scope))
                 except DarkroomError:
                     return NOTHING_MORE
+                except Exception as fault:  # budget: whoever reads the body would blame the body for it
+                    raise told_of(scope, fault, log_prompts=False) from None
             return await receive()
 
         await self.app(scope, receive_of_known if scope["type"] == "http" else receive, send)
@@ -128,7 +137,7 @@ def bearer_of(headers: Headers) -> str:
     [said, *others] = headers.getlist("authorization")
     scheme, _, shown = said.partition(" ")
     if scheme.lower() != "bearer" or others:
-        raise Unauthorised("the Authorization header must be `Bearer` and an API key, and there must be one of them")
+        raise Unauthorised(f"the Authorization header must be one alone, `Bearer` and an API key. {HOW}")
     return shown.strip()
 
 

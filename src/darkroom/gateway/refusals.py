@@ -32,6 +32,7 @@ from ..errors import (
     UnknownArgument,
     WrongMethod,
 )
+from ..wording import problem_said
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ def error_of_validation(problems: Any) -> DarkroomError:
         return UnknownArgument(f"there is no field {field!r} here; /docs lists those that there are", field=field)
     if source == "body" and not place:  # nothing, no object, or bytes that no header calls JSON
         return BadInput("a JSON object is needed, sent with Content-Type: application/json", field="body")
-    return BadInput(f"{field}: {_problem(first)}", field=field)
+    return BadInput(_problem(field, first), field=field)
 
 
 def shown(value: Any) -> str:
@@ -156,10 +157,10 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
-def _problem(first: Any) -> str:
-    text = str(first["msg"]).removeprefix("Value error, ")
-    text = text[:1].lower() + text[1:]
-    return text if first["type"] in ("missing", "value_error") else f"{text}, not {shown(first.get('input'))}"
+def _problem(field: str, first: Any) -> str:
+    text = problem_said(first)
+    said = f"{field} {text}" if text.startswith(("must ", "is ")) else f"{field}: {text}"
+    return said if first["type"] in ("missing", "value_error") else f"{said}, not {shown(first.get('input'))}"
 
 
 def refusals(*errors: type[DarkroomError]) -> dict[int | str, dict[str, Any]]:

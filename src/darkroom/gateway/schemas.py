@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from ..model_settings import MAX_ADAPTERS, MAX_WEIGHT
 from ..models.request import MAX_GUIDANCE, MAX_IMAGES, MAX_PROMPT, MAX_SEED
 from .webhooks import FINAL, MAX_URL, Told
 
@@ -44,6 +45,17 @@ INPUT_SCHEMA: dict[str, Any] = {
         "image": {"type": "string", "description": f"a picture to start from: {PICTURE}"},
         "mask_image": {"type": "string", "description": f"white is painted anew: {PICTURE}"},
         "strength": {"type": "number", "minimum": 0, "maximum": 1},
+        "adapters": {
+            "type": "object",
+            "maxProperties": MAX_ADAPTERS,
+            "additionalProperties": {"type": "number", "minimum": -MAX_WEIGHT, "maximum": MAX_WEIGHT},
+            "description": "LoRAs by name, each with its weight: GET /v1/adapters",
+        },
+        "adapter_digests": {
+            "type": "object",
+            "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+            "description": "which files are meant, by SHA-256; a job's own input tells them",
+        },
         "reproducible": {"type": "boolean", "default": False, "description": "the same pixels in any company"},
     },
     "examples": [EXAMPLE_INPUT],
@@ -106,7 +118,12 @@ class JobBody(_Body):
     input: Input
     model: str | None = Field(default=None, max_length=200, description="may be left out where one is served")
     task: str | None = Field(default=None, max_length=64, description="what the input implies, unless said")
-    priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY, description="higher goes first")
+    priority: int = Field(
+        default=0,
+        ge=-MAX_PRIORITY,
+        le=MAX_PRIORITY,
+        description="orders a tenant's own jobs of one class: higher goes first",
+    )
     deadline_s: float | None = Field(
         default=None, gt=0, le=MAX_DEADLINE_S, allow_inf_nan=False, description="seconds from acceptance"
     )
@@ -153,6 +170,7 @@ class WebhookSecret(BaseModel):
     """What your webhooks are signed with, as the Standard Webhooks libraries take it."""
 
     key: str = Field(examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"])
+    previous_until: str | None = Field(description="until then calls are signed with the secret before it, too")
 
 
 class PriorityBody(_Body):
@@ -185,7 +203,7 @@ class UploadAnswer(BaseModel):
 
 
 class Metrics(BaseModel):
-    """Seconds and US dollars; null until known."""
+    """Seconds and US dollars; null until known. `resumed_from_step`: where the last attempt went on from a tape."""
 
     queued_s: float | None
     load_s: float | None
@@ -194,6 +212,7 @@ class Metrics(BaseModel):
     upload_s: float | None
     device_s: float | None
     cost_usd: float | None
+    resumed_from_step: float | None
 
 
 class Links(BaseModel):
@@ -259,6 +278,7 @@ class PresetAnswer(BaseModel):
     num_inference_steps: int
     guidance_scale: float | None
     solver: str | None
+    adapters: dict[str, float]
 
 
 class ModelAnswer(BaseModel):
@@ -296,11 +316,34 @@ class ModelList(BaseModel):
     data: list[ModelAnswer]
 
 
+class AdapterBody(_Body):
+    """An adapter to register: `artifact_id` is that of an upload of its safetensors file."""
+
+    name: str = Field(max_length=64, examples=["ink"], description="lower-case letters, digits, '.', '_' and '-'")
+    artifact_id: str = Field(max_length=200)
+    model: str | None = Field(default=None, max_length=200, description="may be left out where one is served")
+
+
+class AdapterAnswer(BaseModel):
+    """An adapter of a model; `digest` is the SHA-256 of its file, `size` in bytes: null where they are not known here.
+
+    `problem` says in words why no job can use it.
+    """
+
+    name: str
+    object: Literal["adapter"]
+    model: str
+    source: Literal["bundled", "folder", "registered", "remote"]
+    digest: str | None
+    size: int | None
+    problem: str | None
+
+
 class AdapterList(BaseModel):
-    """Empty until there are adapters."""
+    """The adapters of all models, by name."""
 
     object: Literal["list"]
-    data: list[dict[str, Any]]
+    data: list[AdapterAnswer]
 
 
 class WorkerAnswer(BaseModel):

@@ -65,9 +65,10 @@ class Signer:
         said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         return said if now < said["expires_at"] else None
 
-    def webhook_key(self, tenant: str) -> bytes:
-        """What a tenant's webhooks are signed with: 32 bytes, always the same ones."""
-        return hmac.new(self._secret, f"webhooks\n{tenant}".encode("utf-8", "replace"), hashlib.sha256).digest()
+    def webhook_key(self, tenant: str, number: int = 0) -> bytes:
+        """What a tenant's webhooks are signed with, after that many rotations: 32 bytes, always the same ones."""
+        purpose = f"webhooks.{number}" if number else "webhooks"
+        return hmac.new(self._secret, f"{purpose}\n{tenant}".encode("utf-8", "replace"), hashlib.sha256).digest()
 
     def _signature(self, artifact_id: str, expires: int) -> str:
         return self._digest("artifact", f"{artifact_id}\n{expires}")

@@ -13,21 +13,23 @@ import hmac
 import json
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpcore
 
-from ..core import Delivery, Job
+from ..core import Delivery, Job, WebhookSecret
 from ..errors import BadInput, retry_after_s
-from ..storage.guard import AGENT, Guard, NotReached, Resolver, check_literal, resolve
+from ..storage.guard import AGENT, Guard, NotPublic, NotReached, Resolver, check_literal, resolve
 from .moments import rfc3339
+from .signing import Signer
 
 Told = Literal["started", "succeeded", "failed", "cancelled"]
 STARTED: Told = "started"
 FINAL: tuple[Told, ...] = ("succeeded", "failed", "cancelled")
 SECRET_PREFIX = "whsec_"
+OVERLAP_S = 24 * 3600.0  # for receivers to take over a new secret; all attempts at a call but the last come within it
 MAX_URL = 2048  # characters
 FOLLOWED = frozenset({307, 308})  # those that keep method and content (RFC 9110, 15.4); others count as failures
 GONE = 410
@@ -72,7 +74,7 @@ class Post:
         try:
             return guard.send("POST", url, said, _outcome_of, content=body, follows=FOLLOWED)
         except NotReached as error:
-            return Outcome(None, str(error))
+            return Outcome(None, _said(error))
 
 
 def check_url(url: str, *, allow_private: bool) -> None:
@@ -82,7 +84,7 @@ def check_url(url: str, *, allow_private: bool) -> None:
     try:
         check_literal(url, allow_private=allow_private)
     except NotReached as error:
-        raise BadInput(f"webhook: {error}", field="webhook") from error
+        raise BadInput(f"webhook: {_said(error)}", field="webhook") from error
 
 
 def shown_secret(key: bytes) -> str:
@@ -90,11 +92,24 @@ def shown_secret(key: bytes) -> str:
     return SECRET_PREFIX + base64.b64encode(key).decode()
 
 
-def signed(key: bytes, delivery_id: str, at: float, body: bytes) -> dict[str, str]:
-    """The headers of an attempt made `at` seconds since the epoch."""
+def previous_until(secret: WebhookSecret) -> float | None:
+    """Until when the secret before it is signed with as well; None where there is none."""
+    return None if secret.rotated_at is None else secret.rotated_at + OVERLAP_S
+
+
+def keys_at(signer: Signer, tenant: str, secret: WebhookSecret, at: float) -> list[bytes]:
+    """What to sign with at that time: the present key, and the one before it for a while."""
+    until = previous_until(secret)
+    numbers = [secret.number] if until is None or at >= until else [secret.number, secret.number - 1]
+    return [signer.webhook_key(tenant, number) for number in numbers]
+
+
+def signed(keys: Sequence[bytes], delivery_id: str, at: float, body: bytes) -> dict[str, str]:
+    """The headers of an attempt made `at` seconds since the epoch; a signature with each key."""
     said = f"{delivery_id}.{int(at)}.".encode() + body
-    digest = base64.b64encode(hmac.new(key, said, hashlib.sha256).digest()).decode()
-    return {"webhook-id": delivery_id, "webhook-timestamp": str(int(at)), "webhook-signature": f"v1,{digest}"}
+    digests = [base64.b64encode(hmac.new(key, said, hashlib.sha256).digest()).decode() for key in keys]
+    signatures = " ".join(f"v1,{digest}" for digest in digests)
+    return {"webhook-id": delivery_id, "webhook-timestamp": str(int(at)), "webhook-signature": signatures}
 
 
 def body_of(delivery: Delivery, job: Job, tell: Callable[[Job], dict[str, Any]]) -> bytes:
@@ -123,6 +138,10 @@ def told(delivery: Delivery) -> dict[str, Any]:
 def wait_asked(said: str, now: float) -> float:
     """Seconds that a Retry-After header asks for, a day at most; 0 for what cannot be read."""
     return min(retry_after_s(said, now) or 0.0, LONGEST_WAIT_S)
+
+
+def _said(error: NotReached) -> str:
+    return f"{error}; see allow_private_webhooks" if isinstance(error, NotPublic) else str(error)
 
 
 def _outcome_of(response: httpcore.Response, host: str) -> Outcome:

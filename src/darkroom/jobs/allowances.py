@@ -8,6 +8,7 @@ arrive if all of them kept their distance. On Redis, lua/insert.lua and lua/comm
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from ..core import Allowance, Usage
 from ..errors import LimitExceeded, QueueFull
@@ -16,6 +17,14 @@ DAY_S = 86400.0  # of UTC: the epoch began at midnight
 USAGE_KEPT_DAYS = 3  # a job that ends later changes no day's usage
 BUCKET_S = 60.0
 SLACK_S = 1e-3  # more than the rounding of a minute's arrivals, less than anybody notices
+SPENT = ("device_s", "cost_usd")  # metrics that are paid for, whichever attempt took them; also in lua/
+LONGEST_WAIT_S = 120.0  # for a live job to end: predictions err, and any of them may be cancelled
+FREES = {
+    "jobs_per_minute": "",
+    "live_jobs": "the next frees when one of them ends; ",
+    "device_s_per_day": "it frees at midnight; ",
+    "usd_per_day": "it frees at midnight; ",
+}
 MOST = 9e6  # of one job, in seconds or dollars: a wild figure must not overflow a sum
 
 
@@ -27,6 +36,12 @@ def day_of(at: float) -> int:
 def billionths(value: float) -> int:
     """Seconds or dollars as they are summed; what is no such number counts as none."""
     return round(min(max(value, 0.0), MOST) * 1e9) if math.isfinite(value) else 0
+
+
+def added_up(before: Mapping[str, float], metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics of a job after one more attempt: the attempt's own, and of what is paid for the sum of all."""
+    sums = {name: before[name] + metrics.get(name, 0.0) for name in SPENT if name in before}
+    return {**metrics, **sums}
 
 
 def interval_s(jobs_per_minute: int) -> float:
@@ -68,14 +83,21 @@ def limit_exceeded(allowance: Allowance, field: str, retry_after_s: float) -> Li
     """The refusal that names that limit."""
     most = getattr(allowance, field)
     said = {
-        "jobs_per_minute": f"this key may send {most} jobs a minute",
-        "live_jobs": f"this key may have {most} jobs waiting or running at once",
-        "device_s_per_day": f"this job would take the key past its {most:g} device seconds a day (UTC)",
-        "usd_per_day": f"this job would take the key past its {most:g} US dollars a day (UTC)",
+        "jobs_per_minute": f"you may send {most} jobs a minute",
+        "live_jobs": f"you may have {most} jobs waiting or running at once",
+        "device_s_per_day": f"this job would take you past your {most:g} device seconds a day (UTC)",
+        "usd_per_day": f"this job would take you past your {most:g} US dollars a day (UTC)",
     }
-    error = LimitExceeded(f"{said[field]}: try again in {math.ceil(retry_after_s)} s", field=field)
+    error = LimitExceeded(f"{said[field]}: {FREES[field]}try again in {math.ceil(retry_after_s)} s", field=field)
     error.retry_after_s = retry_after_s
     return error
+
+
+def room_after(refused: LimitExceeded, allowance: Allowance, first_ends_in_s: float | None) -> LimitExceeded:
+    """The refusal for want of room among live jobs, with what is predicted of the first that ends (None: nothing)."""
+    if first_ends_in_s is None:
+        return refused
+    return limit_exceeded(allowance, "live_jobs", min(LONGEST_WAIT_S, max(1.0, first_ends_in_s)))
 
 
 def schedule_full(free_in_s: float) -> QueueFull:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..core import ApiKey, Artifact, Delivery, Usage
+from ..core import ApiKey, Artifact, Delivery, Usage, WebhookSecret
 
 UPLOAD_BYTES = 4096  # the block of a disk that the smallest takes; also in sql/ and lua/
 UNUSED_S = 3600.0  # an upload is for a job that comes soon
@@ -39,7 +39,8 @@ class Ledger(Protocol):
         """What the key has used by now: its live jobs, and today's device seconds and dollars.
 
         A day is one of UTC. A job's prediction (`cost_s`, `cost_usd`) is reserved on the day of its insert and, at its
-        end, replaced there by what its metrics say (device_s, cost_usd); a job that ended without them used none.
+        end, replaced there by what its metrics say (device_s, cost_usd: of all its attempts); a job that ended without
+        them used none.
         """
 
     # Webhooks.
@@ -57,6 +58,15 @@ class Ledger(Protocol):
 
     def deliveries(self, job_id: str) -> list[Delivery]:
         """A job's deliveries with their attempts, the oldest first; they are forgotten with it."""
+
+    def webhook_secret(self, tenant: str) -> WebhookSecret:
+        """Which of its secrets the tenant's webhooks are signed with now."""
+
+    def rotate_webhook_secret(self, tenant: str, known: int, now: float) -> WebhookSecret:
+        """Go on to the next one after number `known`; where somebody else has done so meanwhile, nothing changes.
+
+        Returns which it is then.
+        """
 
     # Room.
 

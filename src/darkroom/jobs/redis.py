@@ -19,8 +19,8 @@ from .allowances import limit_exceeded, schedule_full
 from .redis_ledger import RedisLedger
 from .redis_link import Link, token
 from .redis_rows import by_name, job_of
-from .rows import dump, dump_report, progress_data, report_of
-from .store import FETCH_LIMIT, PATIENCE_S, Claimant, JobFilter, Limits, Noted, Page, Queue
+from .rows import dump, dump_report, report_of
+from .store import FETCH_LIMIT, PATIENCE_S, Claimant, JobFilter, Limits, Noted, Page, Queue, StepDone
 
 # What a script does in one go: Redis serves nobody else meanwhile, and a millisecond or two is nothing.
 BATCH = 100  # rows forgotten
@@ -91,10 +91,18 @@ class RedisStore(RedisLedger):
 
     def report_step(self, lease: Lease, step: int, steps: int, now: float, preview: str | None = None) -> None:
         """See `Store`."""
-        done = dump(progress_data(step, steps))
-        shown = "" if preview is None else dump({"step": step, "image": preview})
-        if not self._link.run("report_step", now, *_lease_words([lease]), step, steps, done, shown):
+        if self.report_steps([StepDone(lease, step, steps, now, preview)]):
             raise _lost(lease)
+
+    def report_steps(self, done: Sequence[StepDone]) -> list[Lease]:
+        """See `Store`."""
+        words = [word for one in done for word in redis_rows.step_words(one)]
+        lost = self._link.run("report_steps", *words) if done else []
+        return [done[int(number) - 1].lease for number in lost]
+
+    def add_warnings(self, lease: Lease, warnings: Sequence[str]) -> Job:
+        """See `Store`."""
+        return _held(lease, self._link.run("add_warnings", *_lease_words([lease]), *warnings))
 
     def complete(self, lease: Lease, outputs: Sequence[Artifact], metrics: Mapping[str, float], now: float) -> Job:
         """See `Store`."""
@@ -160,8 +168,13 @@ class RedisStore(RedisLedger):
 
     def position(self, job_id: str) -> tuple[int, float] | None:
         """See `Store`."""
-        ahead = self._link.run("position", job_id)
-        return None if ahead is None else (int(ahead[0]), int(ahead[1]) / 1e6)
+        [ahead] = self.positions([job_id])
+        return ahead
+
+    def positions(self, job_ids: Sequence[str]) -> list[tuple[int, float] | None]:
+        """See `Store`."""
+        found = self._link.run("positions", *job_ids) if job_ids else []
+        return [(int(ahead[0]), int(ahead[1]) / 1e6) if ahead else None for ahead in found]
 
     # Artifacts.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core import ApiKey, Artifact, Delivery, Usage
+from ..core import ApiKey, Artifact, Delivery, Usage, WebhookSecret
 from ..errors import Conflict
 from . import redis_rows
 from .allowances import day_of, wait_s
@@ -73,6 +73,15 @@ class RedisLedger:
         """See `Ledger`."""
         return [redis_rows.delivery_of(row) for row in self._link.run("deliveries", job_id)]
 
+    def webhook_secret(self, tenant: str) -> WebhookSecret:
+        """See `Ledger`."""
+        key = self._link.key("webhook_secret", tenant)
+        return _secret_of(self._link.call("HMGET", key, "number", "rotated_at"))
+
+    def rotate_webhook_secret(self, tenant: str, known: int, now: float) -> WebhookSecret:
+        """See `Ledger`."""
+        return _secret_of(self._link.run("rotate_webhook_secret", tenant, known, now))
+
     # Room.
 
     def stored_bytes(self) -> int:
@@ -104,3 +113,8 @@ class RedisLedger:
             lines += removed
             passed += kept
         return lines
+
+
+def _secret_of(values: Sequence[str | None]) -> WebhookSecret:
+    number, rotated_at = values
+    return WebhookSecret(int(number or 0), None if rotated_at is None else float(rotated_at))

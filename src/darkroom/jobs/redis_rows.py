@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..core import ApiKey, Artifact, Delivery, Event, Job, JobState, NewJob
-from .rows import dump, made_key, output_data, words_of
-from .store import Noted
+from .rows import dump, made_key, output_data, progress_data, words_of
+from .store import Noted, StepDone
 
 OPTIONAL_NUMBERS = ("lease_until", "deadline_at", "run_at")
 OPTIONAL_TEXTS = ("worker", "webhook", "idempotency_key")
@@ -156,6 +156,13 @@ def delivery_of(flat: Sequence[str]) -> Delivery:
     texts = {name: row.get(name, "") for name in ("id", "job_id", "url", "event", "state", "tenant")}
     said: dict[str, Any] = {**texts, **times, "attempts": attempts}
     return Delivery(**said)
+
+
+def step_words(done: StepDone) -> tuple[str | float, ...]:
+    """A step as the script `report_steps` takes it: when, whose, how far, and the data of its events ("": none)."""
+    shown = "" if done.preview is None else dump({"step": done.step, "image": done.preview})
+    said = dump(progress_data(done.step, done.steps))
+    return (done.at, done.lease.job_id, done.lease.fence, done.step, done.steps, said, shown)
 
 
 def output_words(artifact: Artifact) -> tuple[str, str, str]:

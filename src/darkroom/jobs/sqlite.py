@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import FINAL_STATES, Artifact, Event, Job, JobState, Lease, NewJob, WorkerReport
-from ..errors import IdempotencyConflict, JobNotFinal
+from ..errors import IdempotencyConflict, JobNotFinal, LeaseLost
+from . import sqlite_fair as fair
 from . import sqlite_transitions as transitions
 from .allowances import USAGE_KEPT_DAYS, day_of
 from .rows import Row, artifact_of, dump, dump_report, job_of, output_data, read_cursor, report_of, write_cursor
@@ -19,10 +20,10 @@ from .sqlite_events import POLL_S
 from .sqlite_files import place_risks
 from .sqlite_intake import Room, known
 from .sqlite_ledger import SqliteLedger
-from .sqlite_line import choose
+from .sqlite_line import choose, positions
 from .sqlite_statements import first, run, statements
 from .sqlite_transitions import End
-from .store import FETCH_LIMIT, Claimant, JobFilter, Limits, Noted, Page, Queue
+from .store import FETCH_LIMIT, Claimant, JobFilter, Limits, Noted, Page, Queue, StepDone
 
 KEEP_REPORTS_S = 24 * 3600.0  # of workers that went without a word
 
@@ -91,7 +92,15 @@ class SqliteStore(SqliteLedger):
             return [row["id"] for row in run(db, "marked", worker=worker)]
 
     def report_step(self, lease: Lease, step: int, steps: int, now: float, preview: str | None = None) -> None:
-        self._events.report_step(lease, step, steps, now, preview)
+        if self.report_steps([StepDone(lease, step, steps, now, preview)]):
+            raise LeaseLost(f"job {lease.job_id}: this claim no longer holds it")
+
+    def report_steps(self, done: Sequence[StepDone]) -> list[Lease]:
+        return self._events.report_steps(done) if done else []
+
+    def add_warnings(self, lease: Lease, warnings: Sequence[str]) -> Job:
+        with self._changing() as db:
+            return job_of(transitions.warn(db, transitions.held(db, lease), warnings))
 
     def complete(self, lease: Lease, outputs: Sequence[Artifact], metrics: Mapping[str, float], now: float) -> Job:
         left = self._left(lease, metrics)
@@ -181,6 +190,9 @@ class SqliteStore(SqliteLedger):
 
     def set_priority(self, job_id: str, priority: int, now: float) -> Job | None:
         with self._changing() as db:
+            row = first(db, "get", id=job_id)
+            if row is not None and row["state"] == JobState.QUEUED and row["priority"] != priority:
+                fair.move(db, row, priority)
             run(db, "set_priority", id=job_id, priority=priority)
         return self.get(job_id)
 
@@ -197,13 +209,13 @@ class SqliteStore(SqliteLedger):
         return made
 
     def position(self, job_id: str) -> tuple[int, float] | None:
+        [ahead] = self.positions([job_id])
+        return ahead
+
+    def positions(self, job_ids: Sequence[str]) -> list[tuple[int, float] | None]:
         with self._jobs.snapshot() as db:
-            row = first(db, "get", id=job_id)
-            if row is None or row["state"] != JobState.QUEUED:
-                return None
-            place = {name: row[name] for name in ("priority", "rank", "ins")}
-            found = run(db, "position", **place)[0]
-            return int(found["ahead"]), float(found["ahead_s"])
+            ahead = dict(positions(db, job_ids))
+        return [ahead.get(job_id) for job_id in job_ids]
 
     # Artifacts.
 

@@ -6,6 +6,7 @@ loses none: whoever comes next takes over what was left. Steps are written here 
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,12 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..core import Event, Lease
-from ..errors import LeaseLost, StoreCorrupt, StoreUnavailable
+from ..errors import StoreCorrupt, StoreUnavailable
 from .rows import Row, dump, event_of, progress_data
 from .sqlite_database import Database, data_version
 from .sqlite_files import open_events
 from .sqlite_statements import first, run
-from .store import FETCH_LIMIT, Noted
+from .store import FETCH_LIMIT, Noted, StepDone
 
 POLL_S = 0.005  # between two looks at the data version, which cost microseconds
 KEEP_FLEETING_S = 3600.0  # progress and previews are for those who watch
@@ -58,28 +59,24 @@ class Events:
                 run(db, "set_delivered", id=seen)
             return int(seen)
 
-    def report_step(self, lease: Lease, step: int, steps: int, now: float, preview: str | None) -> None:
-        """Note a step of a claim that holds; `LeaseLost` otherwise."""
-        events = [("progress", progress_data(step, steps))]
-        if preview is not None:
-            events.append(("preview", {"step": step, "image": preview}))
+    def report_steps(self, done: Sequence[StepDone]) -> list[Lease]:
+        """Note steps of claims that hold; those that do not."""
 
-        def note(database: Database) -> None:
+        def note(database: Database) -> list[Lease]:
             with database.writing() as db:
-                # Under the lock: the events of a transition that ends the claim can only come after these.
-                self._check_held(lease)
-                run(db, "set_progress", job_id=lease.job_id, fence=lease.fence, step=step, steps=steps)
-                if preview is not None:
-                    run(db, "forget_preview", job_id=lease.job_id)
-                for kind, data in events:
-                    run(db, "add_event", job_id=lease.job_id, at=now, type=kind, data=dump(data))
+                # Under the lock: the events of a transition that ends a claim can only come after these.
+                held = self._held([one.lease for one in done])
+                for one in done:
+                    if one.lease in held:
+                        _note_step(db, one)
+            return [one.lease for one in done if one.lease not in held]
 
-        self._do(note)
+        return self._do(note)
 
-    def _check_held(self, lease: Lease) -> None:
+    def _held(self, leases: Sequence[Lease]) -> set[Lease]:
         with self._jobs.reading() as jobs:
-            if first(jobs, "held", id=lease.job_id, fence=lease.fence) is None:
-                raise LeaseLost(f"job {lease.job_id}: this claim no longer holds it")
+            found = run(jobs, "fences", ids=dump([lease.job_id for lease in leases]))
+        return {Lease(row["id"], row["fence"]) for row in found} & set(leases)
 
     def progress(self, job_ids: Sequence[str]) -> dict[str, Row]:
         """The latest reported step of each job that has one."""
@@ -167,6 +164,17 @@ class Events:
                 old.close()
                 self._database = open_events(self._path, self._jobs)
             return self._database
+
+
+def _note_step(db: sqlite3.Connection, done: StepDone) -> None:
+    job_id = done.lease.job_id
+    run(db, "set_progress", job_id=job_id, fence=done.lease.fence, step=done.step, steps=done.steps)
+    progress = dump(progress_data(done.step, done.steps))
+    run(db, "add_event", job_id=job_id, at=done.at, type="progress", data=progress)
+    if done.preview is not None:
+        run(db, "forget_preview", job_id=job_id)
+        shown = dump({"step": done.step, "image": done.preview})
+        run(db, "add_event", job_id=job_id, at=done.at, type="preview", data=shown)
 
 
 def _reached(database: Database) -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..core import ApiKey, Artifact, Delivery, Usage
+from ..core import ApiKey, Artifact, Delivery, Usage, WebhookSecret
 from ..errors import Conflict
 from . import sqlite_dues as dues
 from . import sqlite_transitions as transitions
@@ -93,6 +93,16 @@ class SqliteLedger:
         with self._jobs.reading() as db:
             return [delivery_of(row) for row in run(db, "deliveries", job_id=job_id)]
 
+    def webhook_secret(self, tenant: str) -> WebhookSecret:
+        with self._jobs.reading() as db:
+            return _secret_of(db, tenant)
+
+    def rotate_webhook_secret(self, tenant: str, known: int, now: float) -> WebhookSecret:
+        with self._jobs.writing() as db:
+            if _secret_of(db, tenant).number == known:
+                run(db, "rotate_webhook_secret", tenant=tenant, number=known + 1, now=now)
+            return _secret_of(db, tenant)
+
     # Room.
 
     def stored_bytes(self) -> int:
@@ -118,6 +128,11 @@ class SqliteLedger:
                 transitions.forget(db, row)
         self._events.forget(forgotten)
         return gone
+
+
+def _secret_of(db: sqlite3.Connection, tenant: str) -> WebhookSecret:
+    row = first(db, "webhook_secret", tenant=tenant)
+    return WebhookSecret() if row is None else WebhookSecret(row["number"], row["rotated_at"])
 
 
 def _unused_uploads_gone(db: sqlite3.Connection, most_bytes: int, now: float) -> list[Artifact]:

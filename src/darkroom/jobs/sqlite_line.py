@@ -1,11 +1,14 @@
-"""Who is next: the choice of queued jobs for a claimant; reads only, so that it can look before it locks."""
+"""Who is next: the choice of queued jobs for a claimant, and how many go before one; reads only.
+
+So a choice can be looked at before anything is locked for it.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from .rows import Row
+from .rows import Row, dump
 from .sqlite_statements import first, run
 from .store import PATIENCE_S, Claimant
 
@@ -16,6 +19,21 @@ def choose(db: sqlite3.Connection, claimant: Claimant, limit: int, now: float) -
         return []
     heads = sorted(_heads(db, claimant, limit, now), key=_order)[:limit]
     return [head["ins"] for head in _keep_apart(heads, claimant.is_idle)]
+
+
+def positions(db: sqlite3.Connection, job_ids: Sequence[str]) -> Iterator[tuple[str, tuple[int, float]]]:
+    """How many go before each that is queued, and their seconds: each is counted on from the one before it."""
+    before: Row | None = None
+    count, ahead_s = 0, 0.0
+    for place in sorted(run(db, "places", ids=dump(list(job_ids))), key=_place):
+        at = {"level": place["level"], "rank": place["rank"], "ins": place["ins"]}
+        if before is None or before["level"] != place["level"]:
+            count, ahead_s = 0, 0.0
+            [found] = run(db, "position", **at)
+        else:
+            [found] = run(db, "between", **at, from_rank=before["rank"], from_ins=before["ins"])
+        count, ahead_s, before = count + int(found["ahead"]), ahead_s + float(found["ahead_s"]), place
+        yield place["id"], (count, ahead_s)
 
 
 def _heads(db: sqlite3.Connection, claimant: Claimant, limit: int, now: float) -> Iterator[Row]:
@@ -29,8 +47,12 @@ def _heads(db: sqlite3.Connection, claimant: Claimant, limit: int, now: float) -
             yield from run(db, "line_of_fresh", model=model, now=now, limit=limit, waited=waited)
 
 
+def _place(row: Row) -> tuple[int, float, int]:
+    return -row["level"], row["rank"], row["ins"]
+
+
 def _order(head: Row) -> tuple[int, int, float, int]:
-    return -head["priority"], head["tier"], head["rank"], head["ins"]
+    return -head["level"], head["tier"], head["rank"], head["ins"]
 
 
 def _keep_apart(heads: Sequence[Row], is_idle: bool) -> Sequence[Row]:

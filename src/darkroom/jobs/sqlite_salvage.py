@@ -16,7 +16,7 @@ from ..errors import DarkroomError, StoreUnavailable
 from .sqlite_files import open_jobs
 
 NUMBERED = ("job", "artifact")  # rows have numbers: each can be asked for by itself, past those that are lost
-SCANNED = ("idempotency", "tenant", "worker", "outbox", "api_key", "usage", "rate", "delivery")
+SCANNED = ("idempotency", "tenant", "worker", "outbox", "api_key", "usage", "rate", "delivery", "webhook_secret")
 WAYS = ("SELECT ins FROM {0} ORDER BY ins DESC LIMIT 1", "SELECT max(ins) FROM {0} WHERE id > ''")  # one may be broken
 GAP = 10_000  # numbers without a row after which there is no more, where no way to the highest is left
 
@@ -65,12 +65,12 @@ def _as_far_as_it_goes(old: sqlite3.Connection, table: str) -> Iterator[sqlite3.
 
 
 def _copy(db: sqlite3.Connection, table: str, rows: Iterator[sqlite3.Row]) -> int:
-    count = 0
+    count, columns = 0, {column["name"] for column in db.execute(f"PRAGMA table_info({table})")}  # not generated ones
     for row in rows:
-        names = ", ".join(row.keys())
-        marks = ", ".join("?" * len(row))
+        values = {name: row[name] for name in row.keys() if name in columns}  # noqa: SIM118  # a row is no mapping
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
         with suppress(sqlite3.IntegrityError):  # a row that contradicts itself is a lost one
-            count += db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row)).rowcount
+            count += db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values())).rowcount
     return count
 
 

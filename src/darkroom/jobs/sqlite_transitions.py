@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..core import Artifact, Job, JobState, Lease, NewJob
 from ..errors import Conflict, InvariantBroken, LeaseLost
 from . import sqlite_dues as dues
+from . import sqlite_fair as fair
+from .allowances import added_up
 from .rows import ARTIFACT, Row, dump, errors_of, job_of_new, values_of_new
 from .sqlite_statements import first, run
 
@@ -21,6 +24,10 @@ class End:
     metrics: Mapping[str, float] | None = None  # None keeps what is there
     error: Mapping[str, Any] | None = None
     progress: Row | None = None  # of the event database
+
+    def metrics_of(self, row: Row) -> dict[str, float]:
+        """The job's metrics with this attempt's."""
+        return added_up(json.loads(row["metrics"]), self.metrics or {})
 
     def step_of(self, row: Row) -> dict[str, int | None]:
         """The last step, where it is of this claim."""
@@ -45,12 +52,6 @@ def held(db: sqlite3.Connection, lease: Lease) -> Row:
 # Coming in
 
 
-def rank(db: sqlite3.Connection, tenant: str, model: str, priority: int, share: float) -> float:
-    """The place of the tenant's next job in the line."""
-    start: float = run(db, "start_tag", tenant=tenant, model=model, priority=priority)[0][0]
-    return start + share
-
-
 def is_later(job: NewJob, now: float) -> bool:
     """Whether it is to be scheduled."""
     return job.run_at is not None and job.run_at > now
@@ -58,16 +59,16 @@ def is_later(job: NewJob, now: float) -> bool:
 
 def admit(db: sqlite3.Connection, job: NewJob, now: float) -> Job:
     """-> queued, or -> scheduled where its time is to come; raises `Conflict` where the id is taken."""
+    if first(db, "is_known", id=job.id) is not None:
+        raise Conflict(f"there is a job {job.id} already", field="id")
     values = values_of_new(job)
     later = is_later(job, now)
-    place = 0.0 if later else rank(db, job.tenant, job.model, job.priority, values["share"])
+    place = 0.0 if later else fair.join(db, fair.Turn(job.tenant, job.model, job.priority, values["share"]))
     state = JobState.SCHEDULED if later else JobState.QUEUED
     times = {"now": now, "scheduled_at": now if later else None, "queued_at": None if later else now}
-    if first(db, "add_job", **values, **times, state=state, rank=place) is None:
-        raise Conflict(f"there is a job {job.id} already", field="id")
+    run(db, "add_job", **values, **times, state=state, rank=place)
     dues.reserve(db, job, now)
     if not later:
-        run(db, "set_finish", tenant=job.tenant, finish=place)
         note(db, job.id, now, "queued")
     return job_of_new(job, state, place, {"created": now, state.value: now})
 
@@ -76,8 +77,7 @@ def stage(db: sqlite3.Connection, row: Row, now: float) -> None:
     """scheduled -> queued; it is ranked when it is first queued, or those who plan ahead would go before all others."""
     place = row["rank"]
     if row["queued_at"] is None:
-        place = rank(db, row["tenant"], row["model"], row["priority"], row["share"])
-        run(db, "set_finish", tenant=row["tenant"], finish=place)
+        place = fair.join(db, fair.Turn(row["tenant"], row["model"], row["priority"], row["share"]))
     run(db, "stage", ins=row["ins"], now=now, rank=place)
     note(db, row["id"], now, "queued")
 
@@ -94,6 +94,13 @@ def start(db: sqlite3.Connection, ins: int, worker: str, now: float, lease_until
     return row
 
 
+def warn(db: sqlite3.Connection, row: Row, warnings: Sequence[str]) -> Row:
+    """More warnings, each once."""
+    every = [*dict.fromkeys([*json.loads(row["warnings"]), *warnings])]
+    (warned,) = run(db, "set_warnings", ins=row["ins"], warnings=dump(every))
+    return warned
+
+
 def add_artifact(db: sqlite3.Connection, artifact: Artifact, job_id: str | None) -> None:
     """Store an artifact."""
     try:
@@ -108,7 +115,7 @@ def add_artifact(db: sqlite3.Connection, artifact: Artifact, job_id: str | None)
 def end(db: sqlite3.Connection, row: Row, state: JobState, now: float, left: End) -> Row:
     """-> succeeded, failed or cancelled."""
     errors = [*errors_of(row), *([left.error] if left.error is not None else [])]
-    metrics = None if left.metrics is None else dump(left.metrics)
+    metrics = None if left.metrics is None else dump(left.metrics_of(row))
     values = {"state": state, "metrics": metrics, "errors": dump(errors), **left.step_of(row)}
     (ended,) = run(db, "end", ins=row["ins"], now=now, **values)
     note(db, row["id"], now, state.value, {"error": errors[-1]} if state == JobState.FAILED else None)
@@ -123,7 +130,7 @@ def retry(db: sqlite3.Connection, row: Row, now: float, retry_at: float, left: E
     """running -> scheduled for another attempt."""
     assert left.error is not None
     errors = dump([*errors_of(row), left.error])
-    metrics = dump(left.metrics or {})
+    metrics = dump(left.metrics_of(row))
     (later,) = run(db, "retry", ins=row["ins"], now=now, run_at=retry_at, metrics=metrics, errors=errors)
     note(db, row["id"], now, "requeued", {"reason": left.error.get("code", "failed")})
     return later

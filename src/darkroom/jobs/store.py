@@ -76,6 +76,17 @@ class Noted:
 
 
 @dataclass(frozen=True)
+class StepDone:
+    """A step of a claim, done at `at`; `preview` is a data URL."""
+
+    lease: Lease
+    step: int
+    steps: int
+    at: float
+    preview: str | None = None
+
+
+@dataclass(frozen=True)
 class Queue:
     """The queue in figures: `ahead_s` is predicted device seconds queued, `oldest_at` when the oldest was queued."""
 
@@ -103,11 +114,14 @@ class Store(Ledger, Protocol):
         is no later than the first of these is due. Neither kind takes the other's room.
         The rank is max(virtual time, the tenant's last finish) + cost_s / weight: start-time fair queueing
         (Goyal, Vin, Cheng 1996); virtual time is the rank of the latest claim, kept between the start (rank - cost_s /
-        weight) and the rank of the first queued job of the same model and priority, if any: a claim out of turn moves
-        nobody's place. A job with a later `run_at` is scheduled, and gets its rank when it is queued. An id that
-        is taken is a `Conflict`. A job with a `key_id` must fit in its `allowance`, or it is `LimitExceeded`, whose
-        `field` is the name of that limit and whose `retry_after_s` says when it frees (live_jobs: 1 s, for nobody
-        knows). The rate is a leaky bucket that holds a minute's jobs (GCRA, ITU-T I.371); a refused job uses nothing.
+        weight) and the rank of the first queued job of the same model and class, if any: a claim out of turn moves
+        nobody's place. A job that its priority puts before others of its tenant and class starts where the first of
+        these would have (at the virtual time, if that is later), and they move back by what it costs: what a tenant
+        asks for takes no turn of another. A job with a later `run_at` is scheduled, and gets its rank when it is
+        queued. An id that is taken is a `Conflict`. A job with a `key_id` must fit in its `allowance`, or it is
+        `LimitExceeded`, whose `field` is the name of that limit and whose `retry_after_s` says when it frees
+        (live_jobs: 1 s, for the store does not know). The rate is a leaky bucket that holds a minute's jobs (GCRA,
+        ITU-T I.371); a refused job uses nothing.
         """
 
     def known(self, tenant: str, key: str, digest: str, now: float) -> Job | None:
@@ -127,7 +141,7 @@ class Store(Ledger, Protocol):
     def claim(self, claimant: Claimant, limit: int, now: float) -> list[Job]:
         """Mark up to `limit` queued jobs as running under a new fence each and a lease of `lease_s`.
 
-        Order: priority (high first), jobs of loaded models before others unless those have waited `PATIENCE_S`, rank.
+        Order: class (high first), jobs of loaded models before others unless those have waited `PATIENCE_S`, rank.
         Expired jobs are left for `expire`. A suspect at the head of the order goes alone to an idle claimant, and
         nothing goes to one that is not idle, so that it becomes idle. While it runs its worker is given nothing.
         """
@@ -139,7 +153,16 @@ class Store(Ledger, Protocol):
         """Ids of the worker's running jobs that somebody wants cancelled; cheap, asked many times a second."""
 
     def report_step(self, lease: Lease, step: int, steps: int, now: float, preview: str | None = None) -> None:
-        """A step was done; `preview` is a data URL. Not durable: a crash may lose the latest."""
+        """A step was done; `preview` is a data URL. Not durable: a crash may lose the latest. Raises `LeaseLost`."""
+
+    def report_steps(self, done: Sequence[StepDone]) -> list[Lease]:
+        """The same of several claims, in one transaction; returns leases that are lost, of which nothing is noted."""
+
+    def add_warnings(self, lease: Lease, warnings: Sequence[str]) -> Job:
+        """What was learned of the request after its acceptance; those that the job has already are passed over.
+
+        Raises `LeaseLost`.
+        """
 
     def complete(self, lease: Lease, outputs: Sequence[Artifact], metrics: Mapping[str, float], now: float) -> Job:
         """running -> succeeded, with its artifacts; appears once, whatever was retried. Raises `LeaseLost`."""
@@ -147,7 +170,11 @@ class Store(Ledger, Protocol):
     def fail(
         self, lease: Lease, error: Mapping[str, Any], metrics: Mapping[str, float], now: float, retry_at: float | None
     ) -> Job:
-        """running -> failed, or -> scheduled for `retry_at` while attempts are left; the error is appended."""
+        """running -> failed, or -> scheduled for `retry_at` while attempts are left; the error is appended.
+
+        `metrics` are the attempt's. At each end of one they become the job's, but device_s and cost_usd add up over its
+        attempts: what was tried in vain is paid for, too.
+        """
 
     def release(self, leases: Sequence[Lease], reason: str, now: float) -> int:
         """running -> queued at its old rank, the attempt not charged: a worker that drains hands back. How many.
@@ -173,7 +200,10 @@ class Store(Ledger, Protocol):
         """
 
     def set_priority(self, job_id: str, priority: int, now: float) -> Job | None:
-        """Change the priority of a job that has not started; a later one stays as it is."""
+        """Change the priority of a job that has not started; a later one stays as it is.
+
+        One that is queued changes places with its tenant's own jobs of its class alone, and is the last of its equals.
+        """
 
     def delete(self, job_id: str) -> list[Artifact]:
         """Forget a final job with its events and its idempotency key; returns its artifacts, whose bytes are the
@@ -184,6 +214,9 @@ class Store(Ledger, Protocol):
 
     def position(self, job_id: str) -> tuple[int, float] | None:
         """How many queued jobs go before it, and their predicted device seconds; None unless queued."""
+
+    def positions(self, job_ids: Sequence[str]) -> list[tuple[int, float] | None]:
+        """The same of several at one moment, in the order of `job_ids`; neighbours cost hardly more than one."""
 
     # Artifacts.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..config import ModelSettings, Settings
 from ..errors import DarkroomError, MissingWeights, NotSupported, UnknownModel
 from . import weights
+from .adapters import Adapter, shipped_and_named
 from .revision import revision_of
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
@@ -17,12 +18,16 @@ BUNDLED, FOLDER, HUB, FILE, REMOTE = "bundled", "folder", "hub", "file", "remote
 
 @dataclass(frozen=True)
 class Entry:
-    """One model that can be served; `source` says which of the five kinds it is, `home` where hashes are kept."""
+    """One model that can be served; `source` says which of the five kinds it is, `home` where hashes are kept.
+
+    `adapters` are those that ship for it, and those that darkroom.toml names.
+    """
 
     name: str
     source: str
     settings: ModelSettings
     home: Path
+    adapters: Mapping[str, Adapter] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:
@@ -109,6 +114,8 @@ def catalogue(settings: Settings) -> Catalogue:
     entries = {name: Entry(name, BUNDLED, ModelSettings(path=path), settings.home) for name, path in bundled.items()}
     for name, said in settings.models.items():
         entries[name] = Entry(name, _source_of(said), said, settings.home)
+    for model, adapters in shipped_and_named(settings, entries).items():
+        entries[model] = replace(entries[model], adapters=adapters)
     return Catalogue(entries, settings.default_model, settings.home)
 
 
@@ -116,9 +123,12 @@ def narrow(settings: Settings, model: str | None) -> Settings:
     """The settings with that model, a name or a path, as the only one served and the default; None: as they are."""
     if model is None:
         return settings
-    entry = catalogue(settings).find(model)
+    known = catalogue(settings)
+    entry = known.find(model)
     serve = settings.serve.model_copy(update={"models": (entry.name,)})
-    models = {**settings.models, entry.name: entry.settings}
+    # What the catalogue has stays what it is there: what ships brings more than its files.
+    is_named = known.entries.get(entry.name) is entry
+    models = settings.models if is_named else {**settings.models, entry.name: entry.settings}
     return settings.model_copy(update={"serve": serve, "models": models, "default_model": entry.name})
 
 

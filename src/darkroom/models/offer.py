@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..config import PowerOfTwo, PresetSettings, Size
 from ..errors import CorruptWeights, InvalidConfig, UnknownPreset
+from ..wording import problem_said
 from . import solvers
+from .adapters import Adapter
 from .catalogue import BUNDLED, Entry
 from .layout import Layout, read_json
 
@@ -38,7 +41,7 @@ class PresetsFile(BaseModel):
 class Offer:
     """The bounds of a request to one model; `sizes` empty means every multiple within `SIDE_RANGE`.
 
-    `fixed_rows` is the row count of a forward in reproducible mode; 1 runs every row alone.
+    `fixed_rows` is the row count of a forward in reproducible mode; 1 runs every row alone. `adapters` can be named.
     """
 
     model: str
@@ -47,6 +50,7 @@ class Offer:
     default_size: Size
     presets: Mapping[str, PresetSettings]
     fixed_rows: int
+    adapters: Mapping[str, Adapter] = field(default_factory=dict)
 
     @property
     def solvers(self) -> tuple[str, ...]:
@@ -60,6 +64,14 @@ class Offer:
             return _said(self.sizes)
         low, high = SIDE_RANGE
         return f"sides from {low} to {high} that are multiples of {self.layout.size_multiple}"
+
+    def said_near(self, width: int, height: int) -> str:
+        """The same, those of a like width and height first."""
+
+        def distance(size: Size) -> float:
+            return sum(abs(math.log(mine) - math.log(side)) for mine, side in zip(size, (width, height), strict=True))
+
+        return _said(sorted(self.sizes, key=distance)) if self.sizes else self.said_sizes
 
     def is_offered(self, width: int, height: int) -> bool:
         """Whether the model makes pictures of that size."""
@@ -90,16 +102,16 @@ def offer_of(entry: Entry, layout: Layout) -> Offer:
         raise InvalidConfig(f"{place}: must be one of the sizes: {_said(sizes)}", field=place)
     for width, height in {default, *sizes}:
         _check_multiple(entry, layout, width, height)
-    presets: Mapping[str, PresetSettings] = said.presets or made.presets or STOCK_PRESETS
+    presets = said.presets or _with_adapters(made.presets, entry) or STOCK_PRESETS
     _check_presets(entry, layout, presets)
-    return Offer(entry.name, layout, sizes, default, presets, rows)
+    return Offer(entry.name, layout, sizes, default, presets, rows, entry.adapters)
 
 
 def _default_size(wanted: Size, sizes: tuple[Size, ...]) -> Size:
     return wanted if not sizes or wanted in sizes else sizes[0]
 
 
-def _said(sizes: tuple[Size, ...]) -> str:
+def _said(sizes: Sequence[Size]) -> str:
     return ", ".join(f"{width}x{height}" for width, height in sizes)
 
 
@@ -110,12 +122,21 @@ def _check_multiple(entry: Entry, layout: Layout, width: int, height: int) -> No
         raise InvalidConfig(f"{place}: {width}x{height}: sides must be multiples of {multiple}", field=place)
 
 
+def _with_adapters(presets: Mapping[str, PresetSettings], entry: Entry) -> Mapping[str, PresetSettings]:
+    """A maker's presets without those whose adapters are not here: a folder may come without them."""
+    return {name: preset for name, preset in presets.items() if preset.adapters.keys() <= entry.adapters.keys()}
+
+
 def _check_presets(entry: Entry, layout: Layout, presets: Mapping[str, PresetSettings]) -> None:
     for name, preset in presets.items():
         place = f"models.{entry.name}.presets.{name}"
         if preset.solver is not None and preset.solver not in solvers.offered(layout.scheduler):
             allowed = ", ".join(solvers.offered(layout.scheduler))
             raise InvalidConfig(f"{place}.solver: {preset.solver!r} does not fit; allowed: {allowed}", field=place)
+        missing = sorted(preset.adapters.keys() - entry.adapters.keys())
+        if missing:
+            allowed = ", ".join(sorted(entry.adapters)) or "none: `darkroom adapters add` adds one"
+            raise InvalidConfig(f"{place}.adapters: there is no {missing[0]!r}; allowed: {allowed}", field=place)
         most = solvers.max_steps(preset.solver, layout.scheduler)
         if preset.num_inference_steps > most:
             raise InvalidConfig(f"{place}.num_inference_steps: at most {most} with this solver", field=place)
@@ -131,4 +152,4 @@ def _presets_file(folder: Path | None) -> PresetsFile:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise CorruptWeights(f"{path}: {place}: {first['msg']}", field="model") from error
+        raise CorruptWeights(f"{path}: {place}: {problem_said(first)}", field="model") from error

@@ -38,7 +38,9 @@ def _versions() -> Mapping[str, str]:
 
 def record(request: ImageRequest, pipe: Any, conditions: dict[str, Any]) -> dict[str, Any]:
     """Everything that must be known to make an image again; JSON."""
+    adapters = {"adapter_digests": dict(request.adapter_digests)} if request.adapter_digests else {}
     pictures = {"image_sha256": request.image, "mask_sha256": request.mask_image}
     digests = {name: images.digest(picture) for name, picture in pictures.items() if picture is not None}
     scheduler = type(getattr(pipe, "scheduler", None)).__name__
-    return {**conditions, **digests, "task": request.task, "input": request.settings(), "scheduler": scheduler}
+    said = {"task": request.task, "input": request.settings(), "scheduler": scheduler}
+    return {**conditions, **digests, **adapters, **said}

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..client.blocking import Client
 from ..config import PresetSettings, Size, read_api_key
 from ..errors import DarkroomError, NotFound, Unavailable, UnknownModel
+from .adapters import REMOTE, Adapter, Facts
 from .catalogue import Entry
 from .layout import Layout
 from .offer import Offer
@@ -45,6 +46,7 @@ class ModelSaid(_Said):
 
     sizes: tuple[Size, ...]
     default_size: Size
+    adapters: tuple[str, ...] = ()
     presets: dict[str, dict[str, Any]] = Field(min_length=1)
     layout: LayoutSaid
     revision: str | None
@@ -100,7 +102,8 @@ def offer_said(name: str, said: Mapping[str, Any]) -> Offer:
     }
     layout = model.layout
     bounds = Layout(layout.pipeline, layout.scheduler, layout.size_multiple, layout.native_size)
-    return Offer(name, bounds, model.sizes, model.default_size, presets, 1)
+    adapters = {each: Adapter(each, name, REMOTE, told=Facts("", 0)) for each in model.adapters}
+    return Offer(name, bounds, model.sizes, model.default_size, presets, 1, adapters)
 
 
 class Remote:

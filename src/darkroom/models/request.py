@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import PresetSettings
 from ..errors import BadInput, MaskSizeMismatch, NotSupported, SizeNotOffered, UnknownArgument
-from . import solvers
+from ..wording import did_you_mean
+from . import adapting, solvers
 from .offer import IMAGE_TO_IMAGE, INPAINT, TASKS, TEXT_TO_IMAGE, Offer
 
 MAX_PROMPT = 2000  # characters
@@ -20,7 +21,7 @@ MAX_GUIDANCE = 50.0
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 16
 DEFAULT_STRENGTH = {IMAGE_TO_IMAGE: 0.8, INPAINT: 1.0}  # diffusers' own
-NOT_YET = ("control_image", "adapters")
+NOT_YET = ("control_image",)
 INPUTS = (
     "prompt",
     "negative_prompt",
@@ -36,15 +37,18 @@ INPUTS = (
     "image",
     "mask_image",
     "strength",
+    "adapters",
+    "adapter_digests",
 )
-NOT_RECORDED = {"num_images_per_prompt", "preset", "task", "image", "mask_image"}
+NOT_RECORDED = {"num_images_per_prompt", "preset", "task", "image", "mask_image", "adapter_digests"}
 
 
 @dataclass(frozen=True)
 class ImageRequest:
     """A request within a model's bounds; `guidance_scale` None is the pipeline's own, `solver` None the model's.
 
-    Image k of it uses `seed + k`. `image` and `mask_image` are PIL images of `width` by `height` pixels.
+    Image k of it uses `seed + k`. `image` and `mask_image` are PIL images of `width` by `height` pixels. `adapters`
+    are weights by name, `adapter_digests` the SHA-256 of their files, where that is known.
     """
 
     prompt: str
@@ -60,6 +64,8 @@ class ImageRequest:
     image: Any = None
     mask_image: Any = None
     strength: float | None = None
+    adapters: Mapping[str, float] = field(default_factory=dict)
+    adapter_digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def steps_to_run(self) -> int:
@@ -69,7 +75,7 @@ class ImageRequest:
     def settings(self) -> dict[str, Any]:
         """What must be known to repeat it, apart from its pictures; JSON."""
         said = {name: getattr(self, name) for name in INPUTS if name not in NOT_RECORDED}
-        return {name: value for name, value in said.items() if value not in (None, "")}
+        return {name: value for name, value in said.items() if value not in (None, "", {})}
 
 
 def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | None = None) -> ImageRequest:
@@ -85,6 +91,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     solver = _solver(given, preset, offer)
     steps = _steps(given, preset, solver, offer)
     width, height = _size(given, offer)
+    adapters = adapting.weights_of(given, preset, offer)
     images, seed = _whole(given, "num_images_per_prompt", 1, MAX_IMAGES, 1), _whole(given, "seed", 0, MAX_SEED)
     if seed + images - 1 > MAX_SEED:
         raise BadInput(f"seed must leave room for {images} images: at most {MAX_SEED - images + 1}", field="seed")
@@ -102,6 +109,8 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         image=given.get("image"),
         mask_image=given.get("mask_image"),
         strength=_strength(given, task, steps),
+        adapters=adapters,
+        adapter_digests=adapting.digests_of(adapters, given, offer),
     )
 
 
@@ -115,7 +124,9 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
         if name in NOT_YET:
             raise NotSupported(f"{name} does not exist yet; leave it out", field=name)
         if name not in INPUTS:
-            raise UnknownArgument(f"there is no input {_shown(name)}; allowed: {', '.join(INPUTS)}", field=str(name))
+            meant = did_you_mean(str(name), INPUTS)
+            said = f"there is no input {_shown(name)}{meant}; allowed: {', '.join(INPUTS)}"
+            raise UnknownArgument(said, field=str(name))
 
 
 def _text(given: Mapping[str, Any], name: str, most: int, least: int = 1) -> str:
@@ -205,20 +216,23 @@ def _size(given: Mapping[str, Any], offer: Offer) -> tuple[int, int]:
     default = offer.default_size if image is None else _size_of(image, "image")
     width, height = given.get("width", default[0]), given.get("height", default[1])
     for name, side in (("width", width), ("height", height)):
-        multiple = offer.layout.size_multiple
         if isinstance(side, bool) or not isinstance(side, int) or side < 1:
             raise BadInput(f"{name} must be a whole number of pixels, not {_shown(side)}", field=name)
-        if side % multiple:
-            raise SizeNotOffered(
-                f"{name} must be a multiple of {multiple}, not {side}; {offer.model} offers {offer.said_sizes}",
-                field=name,
-            )
-    if not offer.is_offered(width, height):
-        raise SizeNotOffered(
-            f"{offer.model} does not offer {width}x{height}; it offers {offer.said_sizes}", field="width"
-        )
+    _check_offered(width, height, offer)
     _check_pictures(given, (width, height))
     return width, height
+
+
+def _check_offered(width: int, height: int, offer: Offer) -> None:
+    if offer.is_offered(width, height):
+        return
+    multiple, sizes = offer.layout.size_multiple, offer.said_near(width, height)
+    for name, side in (("width", width), ("height", height)):
+        if side % multiple:
+            said = f"{name} must be a multiple of {multiple}, not {_shown(side)}; {offer.model} offers {sizes}"
+            raise SizeNotOffered(said, field=name)
+    asked = f"{_shown(width)}x{_shown(height)}"
+    raise SizeNotOffered(f"{offer.model} does not offer {asked}; it offers {sizes}", field="width")
 
 
 def _check_pictures(given: Mapping[str, Any], size: tuple[int, int]) -> None:

@@ -61,6 +61,8 @@ class Resident:
     is_leaving: bool = False
     variants: dict[tuple[str, str | None, bool], tuple[str, Any]] = field(default_factory=dict)
     making: threading.Lock = field(default_factory=threading.Lock)
+    adapters: dict[str, Future[None]] = field(default_factory=dict)  # that the host knows, or is being told
+    adapting: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def size_bytes(self) -> int:

@@ -36,6 +36,15 @@ def revision_of(files: Mapping[str, Path], home: Path) -> str:
     return total.hexdigest()
 
 
+def hash_of(path: Path, home: Path) -> str:
+    """SHA-256 of one file; `home` keeps what was hashed before."""
+    known, key = _read_cache(home / CACHE_NAME), _key(path)
+    if key not in known:
+        known[key] = _hash_file(path)
+        _write_cache(home / CACHE_NAME, known)
+    return known[key]
+
+
 def _key(path: Path) -> str:
     stat = path.stat()
     return f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"

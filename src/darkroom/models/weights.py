@@ -9,7 +9,7 @@ import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import CorruptWeights, MissingWeights, UnsafeWeights
 from .layout import read_json
@@ -56,16 +56,25 @@ def check_safetensors(path: Path) -> None:
     """Raise `CorruptWeights` unless the header can be read and the file is as long as it says."""
     try:
         with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > MAX_HEADER_BYTES:
-                raise ValueError("its header is longer than the format allows")
-            header = json.loads(file.read(length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        expected, actual = 8 + length + max(ends, default=0), path.stat().st_size
-        if expected != actual:
-            raise ValueError(f"it has {actual} bytes where its header says {expected}")
-    except (OSError, ValueError, struct.error, KeyError, TypeError, IndexError, AttributeError) as error:
+            read_names(file, path.stat().st_size)
+    except (OSError, ValueError) as error:
         raise CorruptWeights(f"{path} is no whole safetensors file: {error}; fetch it again", field="model") from error
+
+
+def read_names(file: BinaryIO, size: int) -> list[str]:
+    """The names of a safetensors file's tensors, by its header; raises ValueError unless all `size` bytes are there."""
+    try:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > MAX_HEADER_BYTES:
+            raise ValueError("its header is longer than the format allows")
+        header = json.loads(file.read(length))
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        expected = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+    except (struct.error, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise ValueError(f"its header cannot be read ({type(error).__name__})") from error
+    if expected != size:
+        raise ValueError(f"it has {size} bytes where its header says {expected}")
+    return [*entries]
 
 
 def variant_of(folder: Path) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpcore
 
 from ..errors import BadInput, TooLarge
-from .guard import AGENT, Guard, NotReached, Resolver, resolve
+from .guard import AGENT, Guard, NotPublic, NotReached, Resolver, resolve
 
 HEADERS = {
     "Accept": "image/png, image/jpeg, image/webp",
@@ -34,7 +34,9 @@ class Fetch:
         try:
             return guard.send("GET", url, HEADERS, self._read)
         except NotReached as error:
-            raise BadInput(f"{self.field}: {error}; upload the picture instead", field=self.field) from error
+            setting = " (see allow_private_urls)" if isinstance(error, NotPublic) else ""
+            said = f"{self.field}: {error}{setting}; upload the picture instead"
+            raise BadInput(said, field=self.field) from error
 
     def _read(self, response: httpcore.Response, host: str) -> bytes:
         headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}

@@ -48,10 +48,10 @@ def write_whole(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)  # gone already where all went well
 
 
-def put_durably(root: Path, key: str, content: bytes) -> None:
+def put_durably(root: Path, key: str, content: bytes, *, is_new: bool = False) -> None:
     """Write `content` at `root`/`key`: whole, and safe from a power cut when this returns.
 
-    Raises OSError, with nothing visible that was not there before.
+    Raises OSError, with nothing visible that was not there before; `is_new`: FileExistsError where there is a file.
     """
     target, partial = root / key, root / PARTIAL / uuid.uuid4().hex
     try:
@@ -61,7 +61,7 @@ def put_durably(root: Path, key: str, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _move(partial, target)
+        _link(partial, target) if is_new else _move(partial, target)
     finally:
         partial.unlink(missing_ok=True)  # moved away already where all went well
     # A name is on the disk once its folder is, and that folder's name once the folder above is.
@@ -97,6 +97,11 @@ def _move(source: Path, target: Path) -> None:
             # `remove` took the folder, which was empty, just before the file came; make it again.
             if turn == MOVE_TRIES - 1:
                 raise
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.link(source, target)  # unlike a move, it never replaces
 
 
 def _sync_folder(folder: Path) -> None:

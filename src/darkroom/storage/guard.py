@@ -94,6 +94,10 @@ class NotReached(Exception):
     """
 
 
+class NotPublic(NotReached):
+    """It is not for the public: a setting of the caller's may admit private addresses, and http with them."""
+
+
 @dataclass(frozen=True)
 class Guard:
     """One exchange with a stranger's server; `until` (`time.monotonic`) is the moment by which all of it must be done.
@@ -162,7 +166,8 @@ def parse(url: str, base: httpx.URL | None = None, *, allow_private: bool = Fals
         raise NotReached("the URL cannot be read") from error
     schemes = ("https", "http") if allow_private else ("https",)
     if parsed.scheme not in schemes or not parsed.raw_host:
-        raise NotReached(f"a URL must begin with {' or '.join(name + '://' for name in schemes)}")
+        kind = NotPublic if parsed.scheme == "http" and not allow_private else NotReached
+        raise kind(f"a URL must begin with {' or '.join(name + '://' for name in schemes)}")
     if parsed.userinfo:
         raise NotReached("a URL with a user name or password in it is not used")
     return parsed
@@ -190,7 +195,9 @@ def judge(host: str, addresses: Sequence[str], *, allow_private: bool = False) -
         raise NotReached(f"{host} is not the name of a server") from error
     # One bad address among good ones is refused as well: which of them is used must not be a matter of luck.
     if any(reach > (Reach.PRIVATE if allow_private else Reach.PUBLIC) for reach in reaches):
-        raise NotReached(f"{host} is not at a public address, and only those are connected to")
+        # Of a name it is not told which of the two it is: that would say what it leads to.
+        kind = NotReached if allow_private else NotPublic
+        raise kind(f"{host} is not at a public address, and only those are connected to")
 
 
 def host_of(url: httpx.URL) -> str:

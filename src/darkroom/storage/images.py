@@ -52,7 +52,7 @@ def encode_png(image: Image.Image, settings: Mapping[str, Any]) -> bytes:
     info.add_text(CHUNK, json.dumps(settings, sort_keys=True))
     info.add_text(PARAMETERS, parameters_of(settings))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=info, compress_level=6)
+    image.save(buffer, "PNG", pnginfo=info, compress_level=4)
     return buffer.getvalue()
 
 

@@ -51,13 +51,14 @@ class PictureLimits:
 
 @dataclass(frozen=True)
 class Received:
-    """A picture that came in and could be decoded; `width` and `height` in pixels as a person sees it."""
+    """A picture that came in and could be decoded; `width` and `height` in pixels as a person sees it, None of what is
+    no picture."""
 
     data: bytes
     content_type: str
     suffix: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
 
 
 def receive(data: bytes, field: str, limits: PictureLimits) -> Received:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore
 
 from ..errors import InvariantBroken, NotFound, StorageUnavailable
@@ -60,6 +60,19 @@ def prefix_for_outputs(job_id: str) -> str:
 def key_for_upload(artifact_id: str, suffix: str) -> str:
     """Where an upload goes."""
     return _checked(f"uploads/{artifact_id}{suffix}")
+
+
+ADAPTERS = "adapters"  # the prefix of what was registered: nothing there ends with its age
+
+
+def key_for_adapter(name: str, digest: str) -> str:
+    """Where the file of a registered adapter goes; `digest` is its SHA-256."""
+    return _checked(f"{ADAPTERS}/{name}/{digest}.safetensors")
+
+
+def key_for_about(name: str) -> str:
+    """Where what is known of a registered adapter goes."""
+    return _checked(f"{ADAPTERS}/{name}/about.json")
 
 
 def open_storage(url: str, *, timeout_s: float = 30.0) -> Storage:
@@ -104,6 +117,20 @@ class Storage:
                 # In one request: the parts of an upload that broke off would stay, unseen and paid for.
                 kind = {"Content-Type": content_type}
                 obstore.put(self._bucket, key, data, attributes=kind, use_multipart=False)
+
+    def put_new(self, key: str, data: bytes, content_type: str) -> bool:
+        """The same, but False and nothing stored where there is something already: of several, one alone comes in."""
+        _checked(key)
+        with self._telling("written"):
+            try:
+                if self._place.folder is not None:
+                    files.put_durably(self._place.folder, key, data, is_new=True)
+                else:
+                    kind = {"Content-Type": content_type}
+                    obstore.put(self._bucket, key, data, attributes=kind, use_multipart=False, mode="create")
+            except (FileExistsError, AlreadyExistsError):
+                return False
+        return True
 
     def get(self, key: str) -> bytes:
         """All the bytes; raises `NotFound`."""

@@ -9,6 +9,7 @@ from ..config import PresetSettings
 from ..core import Job
 from ..models.offer import Offer
 from ..models.request import ImageRequest, validate
+from .adapting import with_asked
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,7 +27,7 @@ def request_of(job: Job, pictures: Mapping[str, Image.Image], offer: Offer) -> I
     """
     said = {name: value for name, value in job.input.items() if name not in SETTLED and value is not None}
     base = PresetSettings.model_validate({name: said[name] for name in BASE if name in said})
-    return validate({**said, **pictures, "task": job.task}, offer, base)
+    return validate({**said, **pictures, "task": job.task}, with_asked(offer, job), base)
 
 
 def is_reproducible(job: Job) -> bool:

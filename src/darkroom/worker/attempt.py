@@ -58,6 +58,7 @@ class Attempt:
     load_s: float = 0.0
     shots: tuple[ImageRequest, ...] = ()
     pipe: Any = None
+    adapters: dict[str, float] | None = None  # weights by their names in the engine
     served_as: str | None = None  # its pipeline's name in the engine
     is_checked: bool = False  # a safety checker looks at its pictures
     handles: list[Handle] = field(default_factory=list)
@@ -65,6 +66,10 @@ class Attempt:
     keys: list[str] = field(default_factory=list)  # of what lies in the storage by now
     outputs: list[Artifact] = field(default_factory=list)
     upload_s: float = 0.0
+    resumed_from_step: int | None = None
+    tapes: set[str] = field(default_factory=set)  # keys of those that are stored
+    is_taped: bool = True  # until it ends; changes under `taping`
+    taping: threading.Lock = field(default_factory=threading.Lock)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _steps: dict[int, tuple[int, int]] = field(default_factory=dict)
     _running: int = 0
@@ -115,6 +120,17 @@ class Attempt:
         with self._lock:
             self._is_ending = True
             return self.why
+
+    def begin_at(self, number: int, step: int, steps: int) -> None:
+        """One of its images goes on from a tape."""
+        self._steps[number] = (step, steps)
+
+    def begin_again(self) -> None:
+        """What the engine has ended was in vain."""
+        with self._lock:
+            self.handles.clear()
+            self._steps.clear()
+        self.resumed_from_step = None
 
     def join(self, handle: Handle, heard: Callable[[int, Event], None]) -> None:
         """One of its images is in the engine; `heard` is told its number and what happens to it."""

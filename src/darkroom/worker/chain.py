@@ -6,16 +6,18 @@ fetch -> load -> submit -> follow -> check -> encode -> upload -> complete
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from ..core import Artifact, Event, Job
+from ..core import Artifact, Event, Job, class_step
 from ..engine.engine import Engine
-from ..errors import DeadlineExceeded, NotFound, NotSupported
+from ..engine.tape import Tape
+from ..errors import BadInput, DeadlineExceeded, NotFound, NotSupported, TapeRefused
 from ..jobs.store import Store
 from ..models.checking import check_answer
 from ..models.record import conditions_of, record
@@ -25,17 +27,21 @@ from ..safety import Rules
 from ..storage.encoding import encode
 from ..storage.incoming import PictureLimits, read_input_picture
 from ..storage.objects import Storage, key_for_output
+from .adapting import AdapterFiles, lend
 from .asked import is_reproducible, request_of
 from .attempt import Attempt, File
 from .ending import Endings
-from .events import ImageEnded, StageBegan, Tell
+from .events import AttemptResumed, ImageEnded, StageBegan, Tell
 from .step_box import StepBox
+from .tapes import Tapes
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from ..engine.handle import Handle
     from ..models.request import ImageRequest
+
+log = logging.getLogger(__name__)
 
 PICTURES = {"image": "RGB", "mask_image": "L"}  # inputs that are artifacts, and the mode they are read in
 
@@ -54,6 +60,8 @@ class Tools:
     limits: PictureLimits
     tell: Tell
     rules: Rules
+    adapters: AdapterFiles
+    tapes: Tapes
 
 
 class Chain:
@@ -116,20 +124,58 @@ class Chain:
         attempt.served_as, attempt.pipe = self._tools.residency.variant(
             resident, first.task, first.solver, is_checked=attempt.is_checked
         )
-        for shot in attempt.shots:
-            handle = self._tools.engine.submit(
+        attempt.adapters = lend(self._tools.engine, self._tools.adapters, resident, attempt.served_as, first)
+        self._hand_over(attempt, self._tools.tapes.fetch(attempt))
+
+    def _hand_over(self, attempt: Attempt, tapes: Mapping[int, bytes]) -> None:
+        for number, shot in enumerate(attempt.shots):
+            call = call_of(attempt.pipe, shot)
+            handle = self._resume(attempt, number, call, tapes[number]) if number in tapes else None
+            handle = handle or self._tools.engine.submit(
                 model=attempt.served_as,
                 seed=shot.seed,
-                priority=job.priority,
-                deadline_s=seconds_left(job),
-                reproducible=is_reproducible(job),
-                **call_of(attempt.pipe, shot),
+                adapters=attempt.adapters,
+                reproducible=is_reproducible(attempt.job),
+                **_terms_of(attempt.job),
+                **call,
             )
             attempt.join(handle, lambda number, event: self._hear(attempt, number, event))
+        self._tell_resumed(attempt)
+
+    def _resume(self, attempt: Attempt, number: int, call: Mapping[str, Any], data: bytes) -> Handle | None:
+        """Go on from a tape, or say why not."""
+        job = attempt.job
+        try:
+            tape = Tape.from_bytes(data, **call)
+            if (tape.asked.seed, tape.asked.fixed_rows > 0) != (attempt.shots[number].seed, is_reproducible(job)):
+                raise TapeRefused("the tape is of another image")
+            handle = self._tools.engine.resume(tape, model=attempt.served_as, **_terms_of(job))
+        except (BadInput, TapeRefused) as error:
+            log.warning("%s: image %d starts over: %s", job.id, number, error)
+            return None
+        attempt.begin_at(number, *tape.steps)
+        attempt.resumed_from_step = 0
+        return handle
+
+    def _tell_resumed(self, attempt: Attempt) -> None:
+        if attempt.resumed_from_step is None:
+            return
+        step, steps = attempt.progress
+        attempt.resumed_from_step = step
+        self._tools.step_box.put(attempt.lease, step, steps)
+        self._tools.tell(AttemptResumed(attempt.job.id, attempt.job.attempt, step, steps))
+        log.info("%s goes on from step %d of %d", attempt.job.id, step, steps)
 
     def follow(self, attempt: Attempt) -> None:
         """Wait for the engine; what it did on the way has gone to the step box."""
         attempt.wait()
+        refused = next((handle.error for handle in attempt.handles if isinstance(handle.error, TapeRefused)), None)
+        if refused is not None:
+            log.warning("%s starts over: %s", attempt.job.id, refused)
+            attempt.begin_again()
+            attempt.check()
+            self._hand_over(attempt, {})
+            attempt.wait()
         for number, handle in enumerate(attempt.handles):
             self._tools.tell(_image_ended(attempt.job, number, handle))
         failed = [handle for handle in attempt.handles if [*handle.events()][-1].type == "failed"]
@@ -166,6 +212,7 @@ class Chain:
     def _hear(self, attempt: Attempt, number: int, event: Event) -> None:
         """In the engine's thread: leave what happened for others to tell."""
         if event.type == "progress":
+            self._tools.tapes.stepped(attempt, number, event.data["step"], event.data["steps"])
             self._tools.step_box.put(attempt.lease, *attempt.progress)
         elif event.type == "preview" and number == 0 and not attempt.is_checked:  # it may show what the check refuses
             self._tools.step_box.put(attempt.lease, *attempt.progress, event.data["image"])
@@ -180,6 +227,11 @@ class Chain:
         self._tools.step_box.forget(attempt.lease)
         if attempt.taken is not None:
             self._tools.residency.give_back(attempt.job.model, attempt.taken)
+
+
+def _terms_of(job: Job) -> dict[str, Any]:
+    """How urgent it is; what was asked for counts among its tenant's own, in the queue."""
+    return {"priority": class_step(job.priority), "deadline_s": seconds_left(job)}
 
 
 def shots_of(job: Job, pictures: dict[str, Image.Image], resident: Resident) -> tuple[ImageRequest, ...]:

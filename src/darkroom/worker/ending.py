@@ -13,7 +13,7 @@ What both kinds of attempts share is in writing.py.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,6 +31,7 @@ from ..jobs.store import Store
 from .attempt import Attempt, Stop
 from .events import Tell
 from .metering import metrics_of
+from .tapes import end_taping
 from .writing import Writing
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class Endings(Writing[Attempt]):
     def step(self, attempt: Attempt) -> int:
         """See `Writing`."""
         return attempt.progress[0]
+
+    def kept(self, attempt: Attempt) -> Sequence[str]:
+        """See `Writing`."""
+        return end_taping(attempt)
 
     def may_pass(self, attempt: Attempt, error: BaseException) -> bool:
         """See `Writing`."""

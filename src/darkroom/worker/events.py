@@ -29,6 +29,16 @@ class AttemptBegan:
 
 
 @dataclass(frozen=True)
+class AttemptResumed:
+    """It goes on from a tape: `step` of `steps` were done before."""
+
+    job_id: str
+    attempt: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class StageBegan:
     """The next of an attempt's stages: fetch, load, submit, follow, check, encode, upload, complete."""
 
@@ -139,6 +149,7 @@ class StateChanged:
 WorkerEvent = (
     JobsClaimed
     | AttemptBegan
+    | AttemptResumed
     | StageBegan
     | ImageEnded
     | StopAsked

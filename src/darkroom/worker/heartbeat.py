@@ -15,6 +15,7 @@ from .events import ClockRead, StoreFailed, Tell
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0  # while the store is away: the leases run
+REFRESH_S = 1.0  # between two beats where what is said changes: a beat is a commit, and the gateway looks each second
 CLOCK_SHARE = 1 / 3  # of a lease: how far the clock may be off the store's
 
 
@@ -33,7 +34,7 @@ class Skew:
 
 
 class Heartbeat:
-    """Beats every `every_s` seconds, and at once when `nudge`d.
+    """Beats every `every_s` seconds, within `REFRESH_S` after a `hint`, and at once when `nudge`d.
 
     `describe` makes the report, `leases` says what is held; `lost` is told which leases are held no longer, and
     `asked_to_drain` that an operator wants it.
@@ -54,14 +55,24 @@ class Heartbeat:
         self._lost, self._asked_to_drain, self._tell = lost, asked_to_drain, tell
         self._every_s = every_s
         self._nudged = threading.Event()
-        self._is_closed = self._was_asked = False
+        self._is_closed = self._was_asked = self._is_outdated = False
 
     def run(self) -> None:
         """Beat until closed, the first time at once."""
         while not self._is_closed:
             self._nudged.clear()
-            pause_s = self._every_s if self.beat() else min(RETRY_S, self._every_s)
-            self._nudged.wait(pause_s)
+            self._is_outdated = False
+            self._pause(self._every_s if self.beat() else min(RETRY_S, self._every_s))
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            if self._nudged.wait(min(left_s, REFRESH_S)) or self._is_outdated:
+                return
+
+    def hint(self) -> None:
+        """Beat soon: how busy it is has changed, and with it what a step takes, which promises are made from."""
+        self._is_outdated = True
 
     def nudge(self) -> None:
         """Beat now: something that others want to know has changed."""

@@ -11,7 +11,7 @@ def metrics_of(attempt: Attempt, price_per_hour_usd: float) -> dict[str, float]:
     """Seconds by what they went to; of images made side by side the longest counts, but device seconds add up.
 
     `queued_s` is until the claim, and in the engine until there was memory; `load_s` until model and pictures were
-    there.
+    there. `resumed_from_step` is there where it went on from a tape.
     """
     parts = [handle.metrics for handle in attempt.handles]
     longest = {name: max((part[name] for part in parts), default=0.0) for name in ("queued_s", "denoise_s", "decode_s")}
@@ -26,4 +26,5 @@ def metrics_of(attempt: Attempt, price_per_hour_usd: float) -> dict[str, float]:
         "upload_s": attempt.upload_s,
         "device_s": device_s,
         "cost_usd": device_s * price_per_hour_usd / HOUR_S,
+        **({} if attempt.resumed_from_step is None else {"resumed_from_step": float(attempt.resumed_from_step)}),
     }

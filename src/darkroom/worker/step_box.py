@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..core import Lease
-from ..errors import LeaseLost, StoreUnavailable
-from ..jobs.store import Store
+from ..errors import StoreUnavailable
+from ..jobs.store import StepDone, Store
 from .events import StoreFailed, Tell
 
 if TYPE_CHECKING:
@@ -76,13 +76,14 @@ class StepBox:
 
     def _report(self, notes: dict[Lease, Note]) -> bool:
         """False where the store is away: what was to be said then is lost, the next step says more."""
-        for lease, note in notes.items():
-            preview = self._to_url(note.preview) if note.preview is not None else None
-            try:
-                self._store.report_step(lease, note.step, note.steps, note.at, preview)
-            except LeaseLost:
-                continue  # the heartbeat tells the attempt; here it is only a step that nobody waits for
-            except StoreUnavailable:
-                self._tell(StoreFailed("reporting a step"))
-                return False
+        done = [self._told(lease, note) for lease, note in notes.items()]
+        try:
+            self._store.report_steps(done)  # of lost leases the heartbeat tells the attempts
+        except StoreUnavailable:
+            self._tell(StoreFailed("reporting a step"))
+            return False
         return True
+
+    def _told(self, lease: Lease, note: Note) -> StepDone:
+        preview = self._to_url(note.preview) if note.preview is not None else None
+        return StepDone(lease, note.step, note.steps, note.at, preview)

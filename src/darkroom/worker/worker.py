@@ -31,6 +31,7 @@ from ..storage.encoding import preview_data_url
 from ..storage.incoming import PictureLimits
 from ..storage.objects import Storage
 from . import serving
+from .adapting import AdapterFiles
 from .attempt import Attempt, InFlight, Stop
 from .chain import Chain, Tools
 from .claiming import unfinishable
@@ -43,6 +44,7 @@ from .events import (
     ClockRead,
     ModelLeft,
     ModelLoaded,
+    StageBegan,
     StateChanged,
     StopAsked,
     Tell,
@@ -52,6 +54,7 @@ from .events import (
 from .facts import Facts
 from .heartbeat import CLOCK_SHARE, Heartbeat
 from .step_box import StepBox
+from .tapes import Tapes
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +101,8 @@ class Worker:
     def _build(self, storage: Storage) -> None:
         said, entries, placement = self._settings.serve, self._entries, place()
         threads = fix_threads(self._settings.threads, serving.thread_rows([*entries.values()]))
-        self._engine = Engine(preview_every=said.preview_every, options=Options(on_tick=self._ticked))
+        options = Options(on_tick=self._ticked, adapter_bytes=said.adapter_memory_mb * 2**20)
+        self._engine = Engine(preview_every=said.preview_every, options=options)
         self._residency = Residency(
             self._engine,
             lambda name: serving.load(entries[name], self._settings),
@@ -108,10 +112,13 @@ class Worker:
         )
         self._step_box = StepBox(self._store, preview_data_url, self._tell)
         self._pool = ThreadPoolExecutor(POOL, "darkroom-files")
+        self._tapes = Tapes(storage, self._pool, said.tape_every)
         limits = PictureLimits(int(said.max_upload_mb * 2**20), said.max_pixels)
         parts = (self._store, storage, self._engine, self._residency, self._step_box, self._pool)
         rules = read_rules(self._settings.safety)
-        self._chain = Chain(Tools(*parts, threads, limits, self._tell, rules), self._endings(storage))
+        adapters = AdapterFiles(entries, storage, self._settings.home)
+        tools = Tools(*parts, threads, limits, self._tell, rules, adapters, self._tapes)
+        self._chain = Chain(tools, self._endings(storage))
         self._facts = Facts(
             self.id, tuple(entries), self._engine, self._residency, placement, self._settings.serve.worker_metrics
         )
@@ -157,6 +164,7 @@ class Worker:
         """Report, load and try the models; then claim. The engine must be about to run."""
         self._heart = self._spawn("heartbeat", self._heartbeat.run)
         self._spawn("step-box", self._step_box.run)
+        self._spawn("tapes", self._tapes.run)
         self._spawn("start", self._make_ready)
         self._conductor = self._spawn("conductor", self._conduct)  # last: what it may have to end is there
 
@@ -180,6 +188,7 @@ class Worker:
         self._wait_until_empty(GRACE_S)  # what is being written is let finish: its lease is extended until then
         self._giving_up.set()
         self._step_box.close()
+        self._tapes.close()
         self._heartbeat.close()
         self._heart.join(GRACE_S)
         self._residency.close()
@@ -197,6 +206,7 @@ class Worker:
         self._stop(self._in_flight.all(), Stop.ABANDONED)
         self._heartbeat.close()
         self._step_box.close()
+        self._tapes.close()
         self._residency.close()
         try:
             self._store.release_worker(self.id, f"the worker broke: {self._failure}", time.time())
@@ -254,6 +264,7 @@ class Worker:
                 return
 
     def _hand_back(self, attempts: Sequence[Attempt]) -> None:
+        self._tapes.store_all(attempts)  # first: a request that was stopped has no tape
         leases = [attempt.lease for attempt in self._stop(attempts, Stop.HANDED_BACK)]
         if not leases:
             return
@@ -344,6 +355,9 @@ class Worker:
     def _learn(self, event: WorkerEvent) -> None:
         if isinstance(event, AttemptEnded):
             self._claims.learn(event)
+            self._heartbeat.hint()
+        elif isinstance(event, StageBegan) and event.stage == Chain.follow.__name__:
+            self._heartbeat.hint()
         elif isinstance(event, BatchRan):
             self._facts.learn(event)
         elif isinstance(event, ClockRead):

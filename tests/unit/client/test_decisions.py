@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom import errors
+from darkroom import Client, errors
 from darkroom.client.nouns import JobEvent
 from darkroom.client.refusals import error_of, refusal_of
 from darkroom.client.retries import FIRST_S, LONGEST_S, PATIENCE_S, Retries
@@ -99,6 +99,15 @@ def test_every_error_comes_back_as_its_own_class(kind: type[errors.DarkroomError
 def test_a_job_may_end_with_an_unknown_code() -> None:
     error = error_of({"code": "eaten", "message": "by the dog"}, errors.DarkroomError)
     assert (type(error), error.code, error.message) == (errors.DarkroomError, "eaten", "by the dog")
+
+
+@pytest.mark.parametrize("said", ["http://box:1", "http://box:1/", "http://box:1/v1", "http://box:1/v1/"])
+def test_the_address_may_end_with_the_apis_root(said: str) -> None:
+    client = Client(said, "")
+    try:
+        assert client.url == "http://box:1"
+    finally:
+        client.close()
 
 
 def test_a_wish_becomes_a_body_under_a_key_of_its_own() -> None:

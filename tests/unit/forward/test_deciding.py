@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,7 @@ from darkroom.forward.attempt import Attempt
 from darkroom.forward.backend import Backend
 from darkroom.forward.chain import wish_of
 from darkroom.forward.claims import MOST_IN_FLIGHT, MOST_WAITING, how_many
-from darkroom.forward.ending import Endings
+from darkroom.forward.ending import Endings, metrics_of
 from darkroom.forward.pace import Pace, learned, pace_of
 from darkroom.models.layout import Layout
 from darkroom.models.offer import Offer
@@ -66,12 +67,31 @@ def test_no_preset_is_named_where_none_is_needed_or_fits(inputs: dict[str, Any])
     assert "preset" not in wish_of(job(**inputs), "there", offer(quality=FULL))
 
 
+TURBO = PresetSettings(num_inference_steps=4, adapters={"turbo": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "presets", "wanted"),
+    [
+        ({"adapters": {"ink": 0.5}}, {"fast": OPEN}, {"ink": 0.5}),
+        ({}, {"turbo": TURBO, "fast": OPEN}, None),
+        ({}, {"turbo": TURBO}, {"turbo": 0.0}),
+        ({"adapters": {"turbo": 0.5}}, {"turbo": TURBO}, {"turbo": 0.5}),
+        ({"guidance_scale": 1.0, "solver": "ddim"}, {"quality": TURBO, "fast": OPEN}, {"turbo": 0.0}),
+    ],
+)
+def test_no_preset_over_there_adds_adapters_that_the_job_has_not(
+    inputs: dict[str, Any], presets: dict[str, PresetSettings], wanted: dict[str, float] | None
+) -> None:
+    assert wish_of(job(**inputs), "there", offer(**presets)).get("adapters") == wanted
+
+
 def test_the_wish_is_the_job_without_its_pictures() -> None:
     wish = wish_of(job(image="art-1", strength=0.5, solver="ddim", guidance_scale=1.0), "there", offer(quality=FULL))
     assert {name: wish[name] for name in ("model", "task", "priority", "seed", "strength", "solver")} == {
         "model": "there",
         "task": "text-to-image",
-        "priority": 2,
+        "priority": 0,
         "seed": 7,
         "strength": 0.5,
         "solver": "ddim",
@@ -107,9 +127,22 @@ def test_what_nobody_will_ask_for_again_is_called_off_there(
 
 @pytest.mark.parametrize("priority_class", PRIORITY_STEPS)
 @pytest.mark.parametrize("asked", [-100, 0, 7, 100])
-def test_a_class_stays_here_and_what_was_asked_for_goes_there(priority_class: str, asked: int) -> None:
+def test_a_class_orders_there_and_what_was_asked_for_does_not(priority_class: str, asked: int) -> None:
     stored = running_job(priority=effective_priority(priority_class, asked))
-    assert wish_of(stored, "there", offer(fast=OPEN))["priority"] == asked
+    assert (
+        wish_of(stored, "there", offer(fast=OPEN))["priority"]
+        == {"low": -100, "normal": 0, "high": 100}[priority_class]
+    )
+
+
+def test_what_an_earlier_attempt_told_of_the_job_there_is_not_told_again() -> None:
+    ended = SimpleNamespace(metrics={"device_s": 5.0, "denoise_s": 1.0})
+    first, second = attempt(), attempt(attempt=2, metrics={"device_s": 5.0, "cost_usd": 0.01})
+    for each in (first, second):
+        each.ended = cast(Any, ended)
+    told = [metrics_of(each, 7.2) for each in (first, second)]
+    assert [(said["device_s"], said["cost_usd"]) for said in told] == [(5.0, pytest.approx(0.01)), (0.0, 0.0)]
+    assert told[1]["denoise_s"] == 1.0
 
 
 def test_a_deadline_wakes_an_attempt_once_and_none_that_stops_anyway() -> None:

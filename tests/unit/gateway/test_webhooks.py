@@ -40,7 +40,7 @@ def test_what_we_sign_the_official_library_verifies(tenant: str, text: str, deli
     signer, body = Signer(b"a secret of the server"), text.encode()
     key = signer.webhook_key(tenant)
     assert 24 <= len(key) <= 64, "the standard's bounds"
-    headers = signed(key, delivery_id, time.time(), body)
+    headers = signed([key], delivery_id, time.time(), body)
     Webhook(shown_secret(key)).verify(body, headers, json_parse=False)
     with pytest.raises(WebhookVerificationError):
         Webhook(shown_secret(key)).verify(body + b" ", headers, json_parse=False)
@@ -113,6 +113,18 @@ def test_a_url_that_can_be_judged_alone_is_judged_at_the_door(url: str) -> None:
     with pytest.raises(BadInput) as caught:
         check_url(url, allow_private=False)
     assert caught.value.field == "webhook"
+
+
+@pytest.mark.parametrize("url", ["http://example.org/", "https://10.0.0.1/", "https://localhost/"])
+def test_a_refusal_names_the_setting_that_would_admit_it(url: str) -> None:
+    with pytest.raises(BadInput, match="see allow_private_webhooks"):
+        check_url(url, allow_private=False)
+
+
+def test_where_private_addresses_are_admitted_no_setting_is_named() -> None:
+    with pytest.raises(BadInput) as caught:
+        check_url("https://169.254.169.254/", allow_private=True)
+    assert "allow_private" not in caught.value.message
 
 
 def test_private_addresses_and_http_are_taken_where_allowed() -> None:

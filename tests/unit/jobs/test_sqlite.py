@@ -196,6 +196,8 @@ def all_verbs(store: SqliteStore) -> None:
     store.claim(ME, 1, NOW + 60)
     store.release_worker("w", "killed", NOW + 60)
     store.get(done.id), store.position(released.id), store.set_priority(released.id, 1, NOW), store.queue()
+    store.insert([new_job("ahead"), new_job("behind")], NOW)
+    store.positions(["ahead", "behind"])
     for tenant, state, model, since in product(("t", None), (JobState.FAILED, None), ("m", None), (NOW, None)):
         store.list_jobs(JobFilter(tenant, state, model, since, limit=1))
     store.expire(NOW + 1000)

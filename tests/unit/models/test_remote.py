@@ -15,6 +15,7 @@ from darkroom.config import ModelSettings
 from darkroom.errors import Unavailable
 from darkroom.models.catalogue import REMOTE, Entry
 from darkroom.models.remote import FRESH_S, KEEP_S, Remote
+from darkroom.models.request import validate
 
 LAYOUT = {"pipeline": "P", "scheduler": {"_class_name": "DDIMScheduler"}, "size_multiple": 8, "native_size": [64, 64]}
 SAID: dict[str, Any] = {
@@ -27,7 +28,7 @@ SAID: dict[str, Any] = {
     "default_size": [64, 64],
     "solvers": ["ddim"],
     "presets": {"fast": {"num_inference_steps": 4, "guidance_scale": None, "solver": None, "of_a_later_release": 1}},
-    "adapters": [],
+    "adapters": ["ink"],
     "is_loaded": True,
     "problem": None,
     "revision": "r1",
@@ -101,6 +102,8 @@ def test_it_is_asked_by_its_name_over_there_with_the_key(remote: Remote, backend
     assert (described.offer.model, described.revision, described.is_loaded) == ("here", "r1", True)
     assert described.offer.solvers[0] == "ddim"
     assert described.offer.presets["fast"].num_inference_steps == 4
+    asked = validate({"prompt": "x", "seed": 1, "adapters": {"ink": 1}}, described.offer)
+    assert (asked.adapters, asked.adapter_digests) == ({"ink": 1.0}, {})
 
 
 def test_the_environments_own_key_is_never_shown_there(

@@ -47,6 +47,19 @@ def test_a_picture_brings_its_size(offer: Offer) -> None:
     assert (asked.width, asked.height) == (320, 192)
 
 
+def test_the_sizes_nearest_to_what_was_asked_for_come_first(offer: Offer) -> None:
+    for size, nearest in (((512, 512), "256x256, 320x192"), ((640, 192), "320x192, 256x256"), ((100, 100), "192x192")):
+        with pytest.raises(errors.SizeNotOffered, match=f"offers? {nearest}"):
+            validate({**VALID, "width": size[0], "height": size[1]}, offer)
+    with pytest.raises(errors.SizeNotOffered):
+        validate({**VALID, "width": 16 * 10**5000, "height": 16}, offer)
+
+
+def test_an_input_that_is_nearly_one_is_told_which(offer: Offer) -> None:
+    with pytest.raises(errors.UnknownArgument, match="did you mean guidance_scale"):
+        validate({**VALID, "guidence_scale": 3.0}, offer)
+
+
 def test_steps_to_run_are_counted_as_diffusers_counts_them(offer: Offer) -> None:
     asked = validate({**VALID, "image": picture(), "num_inference_steps": 10, "strength": 0.35}, offer)
     assert asked.steps_to_run == 3
@@ -86,7 +99,7 @@ REFUSED: list[tuple[dict[str, Any], type[errors.BadInput], str, str]] = [
     ({"num_images_per_prompt": 17}, errors.BadInput, "num_images_per_prompt", "1 to 16"),
     ({"width": 250, "height": 256}, errors.SizeNotOffered, "width", "multiple of 16, not 250"),
     ({"width": 256, "height": 250}, errors.SizeNotOffered, "height", "multiple of 16, not 250"),
-    ({"width": 512, "height": 512}, errors.SizeNotOffered, "width", "256x256, 192x192, 320x192, 192x320"),
+    ({"width": 512, "height": 512}, errors.SizeNotOffered, "width", "256x256, 320x192, 192x320, 192x192"),
     ({"width": 256}, errors.BadInput, "height", "width and height together"),
     ({"width": 256.0, "height": 256}, errors.BadInput, "width", "whole number of pixels"),
     ({"preset": "slow"}, errors.UnknownPreset, "preset", "allowed: fast, quality"),
@@ -109,7 +122,10 @@ REFUSED: list[tuple[dict[str, Any], type[errors.BadInput], str, str]] = [
     ({"task": "upscale"}, errors.BadInput, "task", "text-to-image, image-to-image, inpaint"),
     ({"task": "inpaint"}, errors.BadInput, "task", "that of 'text-to-image'"),
     ({"control_image": picture()}, errors.NotSupported, "control_image", "does not exist yet"),
-    ({"adapters": {"a": 1.0}}, errors.NotSupported, "adapters", "does not exist yet"),
+    ({"adapters": {"nosuch": 1.0}}, errors.UnknownAdapter, "adapters", "no adapter 'nosuch'; allowed: "),
+    ({"adapters": ["neon"]}, errors.BadInput, "adapters", "must be {name: weight}, not list"),
+    ({"adapter_digests": {"neon": "0" * 64}}, errors.BadInput, "adapter_digests", "adapters does not"),
+    ({"adapter_digests": {"neon": "abc"}}, errors.BadInput, "adapter_digests", "64 hex digits"),
     ({"steps": 20}, errors.UnknownArgument, "steps", "allowed: prompt, negative_prompt, num_inference_steps"),
 ]
 

@@ -71,6 +71,7 @@ def test_a_name_at_an_address_that_is_not_public_is_refused(address: str) -> Non
     with pytest.raises(BadInput, match=r"a\.example is not at a public address") as caught:
         fetch_url("https://a.example/x.png", "image", LIMITS, resolver=lambda *_: [address])
     assert caught.value.field == "image"
+    assert "see allow_private_urls" in caught.value.message
     assert address not in caught.value.message  # a stranger learns nothing of the names and addresses inside
 
 

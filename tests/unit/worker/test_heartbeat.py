@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from darkroom.jobs.store import Store
 from darkroom.worker.events import ClockRead
 from darkroom.worker.heartbeat import Heartbeat
 
+WAIT_S = 60.0
+
 
 class Noting:
     """What a heartbeat was heard to say."""
 
-    def __init__(self, store: Store, leases: Sequence[Lease], worker: str = "w1") -> None:
+    def __init__(self, store: Store, leases: Sequence[Lease], worker: str = "w1", every_s: float = 1.0) -> None:
         self.lost, self.asked, self.told = list[Lease](), 0, list[Any]()
         self.leases = list(leases)
         self.heartbeat = Heartbeat(
@@ -27,7 +30,7 @@ class Noting:
             lost=self.lost.extend,
             asked_to_drain=self.drain,
             tell=self.told.append,
-            every_s=1.0,
+            every_s=every_s,
         )
 
     def drain(self) -> None:
@@ -79,3 +82,23 @@ def test_a_beat_without_a_store_is_no_fault(store: Store) -> None:
     store.close()
     assert not noting.heartbeat.beat()
     assert len(noting.told) == 1
+
+
+def test_a_hint_is_followed_by_a_beat_long_before_the_next_is_due(store: Store) -> None:
+    noting = Noting(store, [], every_s=600.0)
+    thread = threading.Thread(target=noting.heartbeat.run, daemon=True)
+    thread.start()
+    wait_until(lambda: bool(store.workers(0.0)))
+    noting.leases = [Lease("taken meanwhile", 1)]
+    noting.heartbeat.hint()
+    wait_until(lambda: store.workers(0.0)[0].in_flight == 1)
+    noting.heartbeat.close()
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + WAIT_S
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)

@@ -53,7 +53,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         413: "the body or a picture is past its limit",
         429: "`rate_limit_exceeded` or `insufficient_quota`; Retry-After says when to come back",
         500: "the job failed",
-        501: "adapters, which do not exist yet",
+        501: "a LoRA by its file: one that is registered is named in `adapters`",
         503: "jobs or pictures cannot be reached just now",
         504: "`deadline_exceeded`",
     }.items()

@@ -6,6 +6,7 @@ size "WxH"; "auto"                          width, height; the model's default, 
 quality low; high hd xhigh max              preset fast; quality, where the model has them
 quality auto medium standard                the model's default preset
 steps, cfg_scale, sampler and scheduler     num_inference_steps, guidance_scale, solver
+adapters                                    adapters; in a form as JSON
 output_format, output_compression           output.format, output.quality (0 is taken as 1, the codecs' lowest)
 user, safety_identifier                     metadata
 """
@@ -13,6 +14,7 @@ user, safety_identifier                     metadata
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ...errors import BadInput, NotSupported
+from ...model_settings import MAX_ADAPTERS
 from ...models.offer import Offer
 from ...models.request import MAX_GUIDANCE, MAX_PROMPT, MAX_SEED
 from ..door import Wish
@@ -36,7 +39,7 @@ PRESETS = {"low": "fast", "high": "quality", "hd": "quality", "xhigh": "quality"
 RENAMED = {"standard": "medium", "hd": "high"}  # qualities of models that OpenAI has retired
 STREAMED = {"generations": "image_generation", "edits": "image_edit"}  # how a stream's messages begin
 ALIASES = {"steps": "num_inference_steps", "cfg_scale": "guidance_scale", "sampler": "scheduler"}
-SAME_NAMES = ("prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "seed", "strength")
+SAME_NAMES = ("prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "seed", "strength", "adapters")
 VARIATION = "variations"
 # A variation has no prompt, and a model must be asked for something.
 VARIED = {"prompt": "a picture", "strength": 0.5}
@@ -69,6 +72,9 @@ class ImagesBody(BaseModel):
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     scheduler: str | None = Field(default=None, max_length=64, description="a solver's name")
     strength: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    adapters: dict[str, float] | None = Field(
+        default=None, max_length=MAX_ADAPTERS, description="LoRAs by name, each with its weight; in a form as JSON"
+    )
     steps: int | None = Field(default=None, ge=1, le=1000, description="the same as num_inference_steps")
     cfg_scale: float | None = Field(default=None, ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)
     sampler: str | None = Field(default=None, max_length=64, description="the same as scheduler")
@@ -180,19 +186,30 @@ class Ask:
 
 
 def check_no_lora(body: ImagesBody) -> None:
-    """Raise `NotSupported` where one is asked for: a picture without it would be another than was meant."""
+    """Raise `NotSupported` where one is asked for by file: a picture without it would be another than was meant."""
     for name in ("lora", "loras", "lora_weights"):
         if (body.model_extra or {}).get(name):
-            raise NotSupported(f"{name}: adapters do not exist yet; leave it out", field=name)
+            said = 'LoRAs are named by what they are registered as: {"adapters": {"NAME": WEIGHT}}'
+            raise NotSupported(f"{name} is not known here; {said}", field=name)
 
 
 def body_of_form(fields: Mapping[str, str]) -> ImagesBody:
     """A form's fields, whose numbers are text; an empty one is as none. Raises `BadInput` with the field."""
+    given: dict[str, Any] = {name: text for name, text in fields.items() if text != ""}
+    if "adapters" in given:
+        given["adapters"] = _json_of(given["adapters"], "adapters")
     try:
-        return ImagesBody.model_validate({name: text for name, text in fields.items() if text != ""}, strict=False)
+        return ImagesBody.model_validate(given, strict=False)
     except ValidationError as error:
         problems = [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]
         raise error_of_validation(problems) from error
+
+
+def _json_of(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f'{name} must be JSON in a form, such as {{"neon": 0.8}}', field=name) from error
 
 
 async def read_form(request: Request) -> Form:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.responses import Response
 
-from ...errors import BadInput, NotSupported, StoreUnavailable, UnknownModel
+from ...errors import StoreUnavailable, UnknownModel
+from ...model_settings import MAX_WEIGHT
 from ...models.layout import Layout
 from ...models.offer import TASKS, Offer
 from ...models.solvers import max_steps
 from .. import schemas
 from ..offers import Offers
-from ..parts import AnyHere, Here, Visit
+from ..parts import AnyHere, Visit
 from ..refusals import Answer, refusals
 
 router = APIRouter(prefix="/v1", tags=["models"])
 OWNER = "darkroom"
+WEIGHT = {"type": "number", "minimum": -MAX_WEIGHT, "maximum": MAX_WEIGHT}
 
 
 @router.get("/models", response_model=schemas.ModelList, responses=refusals(StoreUnavailable))
@@ -41,18 +43,6 @@ async def show(here: AnyHere, model: str) -> Response:
     return Answer(await here.gateway.threads.files(_whole_model, offers, offers.entry(model).name, loaded))
 
 
-@router.get("/adapters", response_model=schemas.AdapterList, tags=["adapters"], responses=refusals())
-async def list_adapters(here: Here) -> Response:
-    """None yet."""
-    return Answer({"object": "list", "data": []})
-
-
-@router.post("/adapters", tags=["adapters"], responses=refusals(BadInput, NotSupported), status_code=501)
-async def register_adapter(here: Here, request: Request) -> Response:
-    """Not there yet."""
-    raise NotSupported("adapters do not exist yet")
-
-
 async def _loaded(here: Visit) -> set[str]:
     outlook = await here.gateway.forecast.now()
     return {model for worker in outlook.workers for model in worker.loaded}
@@ -60,14 +50,14 @@ async def _loaded(here: Visit) -> set[str]:
 
 def _model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
     problem = offers.problem(name)
-    offer = None if problem else offers.read(name).offer
+    offer = None if problem else offers.listed(name)
     return {
         "id": name,
         "object": "model",
         "created": _made_at(offers, name),
         "owned_by": OWNER,
         **(_offer(offer) if offer else _nothing()),
-        "adapters": [],
+        "adapters": list(offer.adapters) if offer else [],
         "is_loaded": name in loaded,
         "problem": problem,
     }
@@ -75,9 +65,9 @@ def _model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
 
 def _whole_model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
     said = _model(offers, name, loaded)
-    known = offers.known(name)
-    schema = schema_of(known.offer) if known else schemas.INPUT_SCHEMA
-    layout = _layout(known.offer.layout) if known else None
+    offer = offers.listed(name) if offers.known(name) else None
+    schema = schema_of(offer) if offer else schemas.INPUT_SCHEMA
+    layout = _layout(offer.layout) if offer else None
     return {**said, "revision": offers.revision(name), "input": schema, "layout": layout}
 
 
@@ -88,6 +78,7 @@ def schema_of(offer: Offer) -> dict[str, Any]:
     fields["num_inference_steps"]["maximum"] = max_steps(None, offer.layout.scheduler)
     fields["solver"]["enum"] = list(offer.solvers)
     fields["preset"]["enum"] = list(offer.presets)
+    fields["adapters"] |= {"properties": dict.fromkeys(offer.adapters, WEIGHT), "additionalProperties": False}
     fields["width"]["default"], fields["height"]["default"] = offer.default_size
     for name, at in (("width", 0), ("height", 1)):
         fields[name]["multipleOf"] = offer.layout.size_multiple

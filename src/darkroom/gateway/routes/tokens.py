@@ -47,7 +47,7 @@ class UsedAnswer(BaseModel):
 
 
 class UsageAnswer(BaseModel):
-    """The caller's key; a caller without one has no limits, and nothing is counted (`used` is null)."""
+    """The caller's key, or a person who signed in (`key_id` is null); of others nothing is counted, `used` is null."""
 
     key_id: str | None
     tenant: str
@@ -73,8 +73,8 @@ async def usage(here: Here) -> Response:
     """What your key may use, what it has used, and when it may use more."""
     gateway, now = here.gateway, here.gateway.clock()
     used = None
-    if here.caller.key_id:
-        used = await gateway.threads.store(gateway.store.usage, here.caller.key_id, now)
+    if here.caller.account:
+        used = await gateway.threads.store(gateway.store.usage, here.caller.account, now)
     return Answer(told(here.caller, used, now), 200, NOT_KEPT)
 
 

@@ -7,13 +7,14 @@ import math
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from ...core import Delivery
+from ...core import Delivery, WebhookSecret
 from ...errors import Conflict, NotFound, StoreUnavailable, TooBusy
 from .. import schemas
 from ..ids import check_id
+from ..moments import rfc3339
 from ..parts import Here, Visit
 from ..refusals import Answer, refusals
-from ..webhooks import shown_secret, told
+from ..webhooks import previous_until, shown_secret, told
 
 ASKED = "asked for again"
 ASK_EVERY_S = 30.0
@@ -21,12 +22,34 @@ ASK_EVERY_S = 30.0
 router = APIRouter(prefix="/v1", tags=["webhooks"])
 
 
-@router.get("/webhooks/default/secret", response_model=schemas.WebhookSecret, responses=refusals())
+@router.get("/webhooks/default/secret", response_model=schemas.WebhookSecret, responses=refusals(StoreUnavailable))
 async def secret(here: Here) -> Response:
-    """The secret of the caller's tenant. It stays as long as the server's own secret does."""
+    """The secret of the caller's tenant. It stays until it is rotated, or the server's own secret goes."""
     here.caller.check_no_token()
-    key = here.gateway.signer.webhook_key(here.caller.tenant)
-    return Answer({"key": shown_secret(key)}, 200, {"Cache-Control": "no-store"})
+    return _shown(here, await here.gateway.threads.store(here.gateway.store.webhook_secret, here.caller.tenant))
+
+
+@router.post(
+    "/webhooks/default/secret/rotate", response_model=schemas.WebhookSecret, responses=refusals(StoreUnavailable)
+)
+async def rotate(here: Here) -> Response:
+    """A new secret for the caller's tenant. For a day calls are signed with both; an older one counts no more."""
+    here.caller.check_no_token()
+    gateway, tenant = here.gateway, here.caller.tenant
+    known = await gateway.threads.store(gateway.store.webhook_secret, tenant)
+    now = gateway.clock()
+    rotated = await gateway.threads.store(gateway.store.rotate_webhook_secret, tenant, known.number, now)
+    return _shown(here, rotated)
+
+
+def _shown(here: Visit, secret: WebhookSecret) -> Response:
+    gateway, until = here.gateway, previous_until(secret)
+    key = gateway.signer.webhook_key(here.caller.tenant, secret.number)
+    said = {
+        "key": shown_secret(key),
+        "previous_until": rfc3339(until) if until is not None and gateway.clock() < until else None,
+    }
+    return Answer(said, 200, {"Cache-Control": "no-store"})
 
 
 @router.get(

@@ -94,9 +94,15 @@ local function born_at(job, at) return sortable(at) .. string.format(':%016.0f:'
 -- High priorities sort first.
 local function level(priority) return string.format('%013.0f:', 1e12 - tonumber(priority)) end
 
--- Sorts as claims go: priority, rank, order of arrival; then the cost, so that a sum reads no rows. Fixed widths.
+-- The class's step in a priority (core.py): all of it that counts between tenants.
+local function class_of(priority)
+  priority = tonumber(priority)
+  return priority <= -500 and -1000 or priority > 500 and 1000 or 0
+end
+
+-- Sorts as claims go: class, rank, order of arrival; then the cost, so that a sum reads no rows. Fixed widths.
 local function place_of(job)
-  local order = level(job.priority) .. sortable(job.rank)
+  local order = level(class_of(job.priority)) .. sortable(job.rank)
   return order .. string.format(':%016.0f:%015.0f:', tonumber(job.serial), tonumber(job.cost_us)) .. job.id
 end
 
@@ -106,23 +112,75 @@ local function id_at(place) return string.sub(place, 65) end
 
 -- Where a newcomer begins: the rank of the latest claim, which a claim out of turn must not have moved past what
 -- is queued beside the newcomer.
-local function virtual_time(model, priority)
+local function virtual_time(job)
   local present = tonumber(call('GET', P .. 'virtual')) or 0
-  local queue, from = P .. 'queue:' .. model, level(priority)
+  local queue, from = P .. 'queue:' .. job.model, level(class_of(job.priority))
   local first = call('ZRANGEBYLEX', queue, '[' .. from, '(' .. string.sub(from, 1, 13) .. ';', 'LIMIT', 0, 1)[1]
   if not first then return present end
   local values = call('HMGET', P .. 'job:' .. id_at(first), 'rank', 'cost_s', 'weight')
   return math.min(math.max(present, values[1] - values[2] / values[3]), tonumber(values[1]))
 end
 
--- Start-time fair queueing: behind the tenant's own last job, or at the present of the queue. Once in a job's life.
-local function rank(job)
-  if job.rank then return end
-  local finish_at = tonumber(call('ZSCORE', P .. 'finish', job.tenant)) or 0
-  job.rank = text(math.max(virtual_time(job.model, job.priority), finish_at) + job.cost_s / job.weight)
-  call('ZADD', P .. 'finish', job.rank, job.tenant)
+local function start_of(job) return job.rank - job.cost_s / job.weight end
+
+-- A queued job in its tenant's own line: priority, then rank and order of arrival.
+local function own_place(job)
+  return level(job.priority) .. sortable(job.rank) .. string.format(':%016.0f:', tonumber(job.serial)) .. job.id
+end
+
+local function enter_lines(job)
+  call('ZADD', P .. 'order', 0, job.place)
+  call('ZADD', P .. 'queue:' .. job.model, 0, job.place)
+  call('ZADD', P .. 'line:' .. job.tenant, 0, own_place(job))
+end
+
+local function leave_lines(job)
+  call('ZREM', P .. 'order', job.place)
+  call('ZREM', P .. 'queue:' .. job.model, job.place)
+  call('ZREM', P .. 'line:' .. job.tenant, own_place(job))
+end
+
+local function set_rank(job, value)
+  job.rank = text(value)
   job.place = place_of(job)
   put(job, 'rank', job.rank, 'place', job.place)
+end
+
+-- The tenant's queued jobs with priorities between these, both included, by rank.
+local function own_line(tenant, highest, lowest)
+  local found = call('ZRANGEBYLEX', P .. 'line:' .. tenant, '[' .. level(highest), '(' .. level(lowest - 1))
+  table.sort(found, function(one, other) return string.sub(one, 15) < string.sub(other, 15) end)
+  return found
+end
+
+-- Those of its class that a priority goes before.
+local function line_behind(tenant, priority)
+  return own_line(tenant, priority - 1, class_of(priority) == -1000 and -1e9 or class_of(priority) - 499)
+end
+
+local function job_in_line(member) return row(string.sub(member, 49)) end
+
+-- These begin at `free_at` at the earliest, one after another; the tenant's next job comes after all.
+local function move_back(tenant, members, free_at)
+  for _, member in ipairs(members) do
+    local job = job_in_line(member)
+    if start_of(job) >= free_at then break end
+    free_at = free_at + job.cost_s / job.weight
+    leave_lines(job)
+    set_rank(job, free_at)
+    enter_lines(job)
+  end
+  call('ZADD', P .. 'finish', 'GT', text(free_at), tenant)
+end
+
+-- Start-time fair queueing, once in a job's life: behind the tenant's own last job, or before those that its priority
+-- goes before, which move back; but not before the present of the queue.
+local function rank(job)
+  if job.rank then return end
+  local behind = line_behind(job.tenant, tonumber(job.priority))
+  local start = behind[1] and start_of(job_in_line(behind[1])) or tonumber(call('ZSCORE', P .. 'finish', job.tenant)) or 0
+  set_rank(job, math.max(virtual_time(job), start) + job.cost_s / job.weight)
+  move_back(job.tenant, behind, tonumber(job.rank))
 end
 
 local function count_in_queue(job, by)
@@ -134,8 +192,7 @@ end
 local function leave(job)
   if job.state == 'queued' then
     call('ZREM', P .. 'queue', job.id)
-    call('ZREM', P .. 'order', job.place)
-    call('ZREM', P .. 'queue:' .. job.model, job.place)
+    leave_lines(job)
     call('ZREM', P .. 'since:' .. job.model, job.id)
     count_in_queue(job, -1)
   elseif job.state == 'running' then
@@ -172,8 +229,7 @@ local function enter_queue(job, at)
   hand_back(job)
   enter(job, 'queued', at)
   call('ZADD', P .. 'queue', at, job.id)
-  call('ZADD', P .. 'order', 0, job.place)
-  call('ZADD', P .. 'queue:' .. job.model, 0, job.place)
+  enter_lines(job)
   call('ZADD', P .. 'since:' .. job.model, at, job.id)
   count_in_queue(job, 1)
   wake()
@@ -278,14 +334,22 @@ local function lose(job, is_alone, at, reason)
   end
 end
 
--- Metrics are of one attempt: those of an earlier one go.
+local SPENT = { device_s = true, cost_usd = true } -- paid for, whichever attempt took them
+
+-- Metrics are of one attempt: those of an earlier one go. But what is paid for adds up.
 local function put_metrics(job, first)
-  if tonumber(job.attempt) > 1 then
-    for _, name in ipairs(call('HKEYS', P .. 'job:' .. job.id)) do
-      if string.sub(name, 1, 2) == 'm:' then call('HDEL', P .. 'job:' .. job.id, name) end
-    end
+  local fields, before = whole_row(job.id), {}
+  for i = 1, #fields, 2 do
+    local name = string.match(fields[i], '^m:(.*)$')
+    if name then call('HDEL', P .. 'job:' .. job.id, fields[i]) end
+    if SPENT[name] then before[name] = fields[i + 1] end
   end
-  for i = first, #ARGV, 2 do put(job, 'm:' .. ARGV[i], ARGV[i + 1]) end
+  for i = first, #ARGV, 2 do
+    local name, value = ARGV[i], ARGV[i + 1]
+    put(job, 'm:' .. name, before[name] and text(before[name] + value) or value)
+    before[name] = nil
+  end
+  for name, value in pairs(before) do put(job, 'm:' .. name, value) end
 end
 
 local function size_of(artifact) return cjson.decode(artifact).size end

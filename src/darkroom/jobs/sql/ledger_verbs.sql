@@ -83,6 +83,15 @@ SELECT * FROM delivery WHERE job_id = :job_id ORDER BY ins;
 -- Forget a job's webhook calls.
 DELETE FROM delivery WHERE job_id = :job_id;
 
+-- name: webhook_secret
+-- Which of its secrets a tenant uses.
+SELECT number, rotated_at FROM webhook_secret WHERE tenant = :tenant;
+
+-- name: rotate_webhook_secret
+-- The next one.
+INSERT INTO webhook_secret (tenant, number, rotated_at) VALUES (:tenant, :number, :now)
+ON CONFLICT (tenant) DO UPDATE SET number = excluded.number, rotated_at = excluded.rotated_at;
+
 -- name: stored_bytes
 -- The sizes of all artifacts together.
 SELECT stored_bytes FROM pulse;

@@ -3,7 +3,8 @@
 
 -- One row a job, from acceptance until it is deleted or pruned. `ins` is the order of acceptance.
 -- `share` is cost_s / weight. `had_company`: a job that its worker ran beside it has been rescued since the claim.
--- `key_id` is the key it came with, '' for none; `webhook_events` are joined by commas.
+-- `key_id` is the key it came with, '' for none; `webhook_events` are joined by commas. `level` is the class's step in the
+-- priority, which is all of it that counts between tenants.
 CREATE TABLE job (
     ins INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -45,6 +46,9 @@ CREATE TABLE job (
     cost_usd REAL NOT NULL DEFAULT 0.0,
     traceparent TEXT NOT NULL DEFAULT '',
     webhook_events TEXT NOT NULL DEFAULT 'succeeded,failed,cancelled',
+    level INTEGER GENERATED ALWAYS AS (
+        CASE WHEN priority <= -500 THEN -1000 WHEN priority > 500 THEN 1000 ELSE 0 END
+    ) VIRTUAL,
     CHECK ((state = 'running') = (lease_until IS NOT NULL)),
     CHECK (state != 'running' OR worker IS NOT NULL),
     CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
@@ -53,11 +57,14 @@ CREATE TABLE job (
 -- Claims: the head of a model's queue, and all that a claim asks before it takes a row. `state` is in it, and in the
 -- next, because SQLite otherwise goes to the row for it.
 CREATE INDEX job_line
-ON job (model, priority DESC, rank, ins, queued_at, deadline_at, is_suspect, share, cost_s, state)
+ON job (model, level DESC, rank, ins, queued_at, deadline_at, is_suspect, share, cost_s, state)
 WHERE state = 'queued';
 
 -- Positions: the whole queue in order.
-CREATE INDEX job_queue ON job (priority DESC, rank, ins, cost_s, state) WHERE state = 'queued';
+CREATE INDEX job_queue ON job (level DESC, rank, ins, cost_s, state) WHERE state = 'queued';
+
+-- A tenant's own line in each class.
+CREATE INDEX job_tenant_line ON job (tenant, level, priority, ins, rank, share, state) WHERE state = 'queued';
 
 CREATE INDEX job_due ON job (run_at) WHERE state = 'scheduled';
 CREATE INDEX job_held ON job (worker, is_cancelling, is_suspect) WHERE state = 'running';
@@ -214,3 +221,11 @@ CREATE TABLE delivery (
 ) STRICT;
 
 CREATE INDEX delivery_due ON delivery (due_at) WHERE state = 'pending';
+
+-- Which of its secrets a tenant's webhooks are signed with, and since when; without a row the first, number 0. The
+-- secrets themselves are nowhere: they follow from the server's own.
+CREATE TABLE webhook_secret (
+    tenant TEXT PRIMARY KEY,
+    number INTEGER NOT NULL,
+    rotated_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;

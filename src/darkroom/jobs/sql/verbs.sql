@@ -34,30 +34,44 @@ SELECT count(*) FROM job INDEXED BY job_tenant_state WHERE tenant = :tenant AND 
 -- The time of the first of these.
 SELECT min(run_at) FROM job INDEXED BY job_tenant_state WHERE tenant = :tenant AND state = 'scheduled';
 
--- name: start_tag
--- Where a tenant's next job starts: its last finish or the virtual time, whichever is later; the virtual time is kept
--- between the start and the rank of the job at the head of the line that it joins.
-SELECT max(
-    coalesce((SELECT finish FROM tenant WHERE name = :tenant), 0.0),
-    coalesce(
-        (
-            SELECT max(rank - share, min(rank, (SELECT virtual_time FROM pulse)))
-            FROM job
-            WHERE state = 'queued' AND model = :model AND priority = :priority
-            ORDER BY rank, ins
-            LIMIT 1
-        ),
-        (SELECT virtual_time FROM pulse)
-    )
+-- name: virtual_time
+-- Where the queue has come to, kept between the start and the rank of the job at the head of the line that is joined.
+SELECT coalesce(
+    (
+        SELECT max(rank - share, min(rank, (SELECT virtual_time FROM pulse)))
+        FROM job
+        WHERE state = 'queued' AND model = :model AND level = :level
+        ORDER BY rank, ins
+        LIMIT 1
+    ),
+    (SELECT virtual_time FROM pulse)
 );
 
+-- name: finish
+-- The rank of a tenant's last job.
+SELECT coalesce((SELECT finish FROM tenant WHERE name = :tenant), 0.0);
+
+-- name: behind
+-- A tenant's own jobs of a class that a priority goes before.
+SELECT ins, rank, share FROM job INDEXED BY job_tenant_line
+WHERE state = 'queued' AND tenant = :tenant AND level = :level AND priority < :priority;
+
+-- name: beside
+-- The other jobs of a tenant in a class.
+SELECT ins, priority, rank, share FROM job INDEXED BY job_tenant_line
+WHERE state = 'queued' AND tenant = :tenant AND level = :level AND ins != :ins;
+
+-- name: set_rank
+-- Another place in the line.
+UPDATE job SET rank = :rank WHERE ins = :ins;
+
 -- name: set_finish
--- The rank of a tenant's latest job.
+-- The rank of a tenant's last job.
 INSERT INTO tenant (name, finish) VALUES (:tenant, :finish)
-ON CONFLICT (name) DO UPDATE SET finish = excluded.finish;
+ON CONFLICT (name) DO UPDATE SET finish = max(finish, excluded.finish);
 
 -- name: add_job
--- A new job; no row where the id is taken.
+-- A new job.
 INSERT INTO job (
     id, state, tenant, model, task, input, output, metadata, warnings, priority, rank, share, cost_s, steps, max_attempts,
     deadline_at, run_at, webhook, webhook_events, idempotency_key, request_id, key_id, cost_usd, traceparent, created_at,
@@ -66,9 +80,7 @@ INSERT INTO job (
     :id, :state, :tenant, :model, :task, :input, :output, :metadata, :warnings, :priority, :rank, :share, :cost_s, :steps,
     :max_attempts, :deadline_at, :run_at, :webhook, :webhook_events, :idempotency_key, :request_id, :key_id, :cost_usd,
     :traceparent, :now, :scheduled_at, :queued_at
-)
-ON CONFLICT (id) DO NOTHING
-RETURNING 1;
+);
 
 -- name: due
 -- Scheduled jobs whose time has come.
@@ -88,21 +100,21 @@ UPDATE pulse SET work = work + 1;
 
 -- name: line_of_loaded
 -- The head of the line for a model that is loaded.
-SELECT ins, priority, 0 AS tier, rank, is_suspect FROM job
+SELECT ins, level, 0 AS tier, rank, is_suspect FROM job
 WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now)
-ORDER BY priority DESC, rank, ins LIMIT :limit;
+ORDER BY level DESC, rank, ins LIMIT :limit;
 
 -- name: line_of_patient
 -- Of a model that is not loaded, those that have waited long: they go by rank.
-SELECT ins, priority, 0 AS tier, rank, is_suspect FROM job
+SELECT ins, level, 0 AS tier, rank, is_suspect FROM job
 WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now) AND queued_at <= :waited
-ORDER BY priority DESC, rank, ins LIMIT :limit;
+ORDER BY level DESC, rank, ins LIMIT :limit;
 
 -- name: line_of_fresh
 -- Of a model that is not loaded, those that can wait.
-SELECT ins, priority, 1 AS tier, rank, is_suspect FROM job
+SELECT ins, level, 1 AS tier, rank, is_suspect FROM job
 WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now) AND queued_at > :waited
-ORDER BY priority DESC, rank, ins LIMIT :limit;
+ORDER BY level DESC, rank, ins LIMIT :limit;
 
 -- name: has_suspect
 -- Whether the worker runs a suspect.
@@ -129,6 +141,10 @@ ON CONFLICT (id) DO UPDATE SET heard_at = excluded.heard_at, report = excluded.r
 -- Extend a lease that is held, by a worker that lives after all; no row where it is lost.
 UPDATE job SET lease_until = :until, had_company = 0 WHERE id = :id AND fence = :fence AND state = 'running' RETURNING 1;
 
+-- name: set_warnings
+-- What is to be said of a request.
+UPDATE job SET warnings = :warnings WHERE ins = :ins RETURNING *;
+
 -- name: marked
 -- A worker's running jobs that somebody wants cancelled.
 SELECT id FROM job WHERE state = 'running' AND worker = :worker AND is_cancelling = 1;
@@ -136,6 +152,10 @@ SELECT id FROM job WHERE state = 'running' AND worker = :worker AND is_cancellin
 -- name: held
 -- A running job by its lease; no row where the lease is lost.
 SELECT * FROM job WHERE id = :id AND fence = :fence AND state = 'running';
+
+-- name: fences
+-- Under which claims those of these jobs (JSON list of ids) run that do.
+SELECT id, fence FROM job WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'running';
 
 -- name: end
 -- To a final state; what is not given stays.
@@ -160,6 +180,10 @@ SET state = 'scheduled', scheduled_at = :now, run_at = :run_at, worker = NULL, l
 WHERE ins = :ins
 RETURNING *;
 
+-- name: is_known
+-- Whether there is a job of that id.
+SELECT 1 FROM job WHERE id = :id;
+
 -- name: get
 -- A job by its id.
 SELECT * FROM job WHERE id = :id;
@@ -182,13 +206,22 @@ UPDATE job SET priority = :priority WHERE id = :id AND state IN ('scheduled', 'q
 -- Forget a job.
 DELETE FROM job WHERE ins = :ins;
 
+-- name: places
+-- Where those of these jobs (JSON list of ids) that are queued stand.
+SELECT id, level, rank, ins FROM job WHERE id IN (SELECT value FROM json_each(:ids)) AND state = 'queued';
+
 -- name: position
 -- How many queued jobs go before this place, and their predicted device seconds.
 SELECT count(*) AS ahead, coalesce(sum(cost_s), 0.0) AS ahead_s FROM (
-    SELECT cost_s FROM job INDEXED BY job_queue WHERE state = 'queued' AND priority > :priority
+    SELECT cost_s FROM job INDEXED BY job_queue WHERE state = 'queued' AND level > :level
     UNION ALL
-    SELECT cost_s FROM job WHERE state = 'queued' AND priority = :priority AND (rank, ins) < (:rank, :ins)
+    SELECT cost_s FROM job WHERE state = 'queued' AND level = :level AND (rank, ins) < (:rank, :ins)
 );
+
+-- name: between
+-- The same from one place of a level to another.
+SELECT count(*) AS ahead, coalesce(sum(cost_s), 0.0) AS ahead_s FROM job
+WHERE state = 'queued' AND level = :level AND (rank, ins) >= (:from_rank, :from_ins) AND (rank, ins) < (:rank, :ins);
 
 -- name: add_artifact
 -- An upload, or what a job made.

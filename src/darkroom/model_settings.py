@@ -1,0 +1,107 @@
+"""Settings that say what is served: models, their presets, and adapters. config.py reads them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from .access_settings import Frozen
+
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # of adapters as well
+SAID_NAME = "lower-case letters, digits, '.', '_' and '-', at most 64"
+MAX_ROWS = 64  # rows of one forward in reproducible mode
+MAX_ADAPTERS = 8  # of one request
+MAX_WEIGHT = 100.0  # of an adapter, either way; the engine's own bound
+
+
+def _pair(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("a size is [width, height] in pixels")
+    return tuple(value)
+
+
+def _power_of_two(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError(f"must be a power of two from 1 to {MAX_ROWS}")
+    return value
+
+
+Side = Annotated[int, Field(ge=8, le=8192)]
+Size = Annotated[tuple[Side, Side], BeforeValidator(_pair)]
+# Threads divide the rows of a forward evenly, or a row's bits would depend on its place.
+PowerOfTwo = Annotated[int, Field(ge=1, le=MAX_ROWS), AfterValidator(_power_of_two)]
+# A name and a password in an URL would be secrets where nobody expects any.
+PlainUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")]
+MODEL_PATHS = ("path", "file", "config", "safety_checker", "api_key_file")
+Weight = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
+
+
+class PresetSettings(Frozen):
+    """Named settings of a model; what is left out is the pipeline's own default."""
+
+    num_inference_steps: int = Field(ge=1, le=1000)
+    guidance_scale: float | None = Field(default=None, ge=0, le=50, allow_inf_nan=False)
+    solver: str | None = None
+    adapters: dict[str, Weight] = Field(default_factory=dict, max_length=MAX_ADAPTERS)
+
+
+REMOTE_KEYS = ("remote", "remote_model", "api_key_file", "api_key_env")
+
+
+class ModelSettings(Frozen):
+    """One `[models.NAME]` of darkroom.toml; docs/guides/models.md explains each key."""
+
+    path: Path | None = None
+    hub: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str | None = None
+    file: Path | None = None
+    config: Path | None = None
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    pipeline: str | None = None
+    presets: dict[str, PresetSettings] = Field(default_factory=dict)
+    sizes: tuple[Size, ...] = ()
+    default_size: Size | None = None
+    reproducible_rows: PowerOfTwo | None = None
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+    safety_checker: Path | None = None
+    remote: PlainUrl | None = Field(default=None, repr=False)
+    remote_model: str | None = Field(default=None, min_length=1, max_length=200)
+    api_key_file: Path | None = None
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [name for name in ("path", "hub", "file", "remote") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of path, hub, file, remote; given: {', '.join(given) or 'none'}")
+        self._check_remote()
+        if self.revision is not None and self.hub is None:
+            raise ValueError("revision goes with hub only; a folder or a file is known by the hash of its weights")
+        if self.config is not None and self.file is None:
+            raise ValueError("config goes with file only")
+        if self.sizes and self.default_size and self.default_size not in self.sizes:
+            raise ValueError("default_size must be one of sizes")
+        return self
+
+    def _check_remote(self) -> None:
+        others = self.model_fields_set - set(REMOTE_KEYS)
+        if self.remote is not None and others:
+            allowed = ", ".join(REMOTE_KEYS[1:])
+            raise ValueError(f"{min(others)} is for the other Darkroom to say; with remote go {allowed}")
+        alone = [name for name in REMOTE_KEYS if getattr(self, name) is not None]
+        if self.remote is None and alone:
+            raise ValueError(f"{alone[0]} goes with remote only")
+        if self.api_key_file is not None and self.api_key_env is not None:
+            raise ValueError("give api_key_file or api_key_env, not both")
+
+
+class AdapterSettings(Frozen):
+    """One `[adapters.NAME]` of darkroom.toml: a safetensors file, or a folder with one; `model` None is the default."""
+
+    path: Path
+    model: str | None = None
