@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from .export_stage import BUNDLED, PRESETS
 from .run import cache_folder
@@ -50,11 +51,14 @@ are soft. It is meant for trying and testing software, not as a general picture 
 def write_card(table: str, settings: dict[str, str], folder: Path = BUNDLED) -> None:
     """Put the card beside the weights."""
     sizes = ", ".join(f"{width}x{height}" for width, height in PRESETS["sizes"])
-    presets = "; ".join(
-        f"`{name}`: {preset['num_inference_steps']} steps of {preset['solver']} at guidance {preset['guidance_scale']}"
-        for name, preset in PRESETS["presets"].items()
-    )
+    presets = ";\n  ".join(_told(name, preset) for name, preset in PRESETS["presets"].items())
     (folder / "README.md").write_text(CARD.format(sizes=sizes, presets=presets, table=table, **settings))
+
+
+def _told(name: str, preset: dict[str, Any]) -> str:
+    steps, solver, guidance = (preset[each] for each in ("num_inference_steps", "solver", "guidance_scale"))
+    adapters = "".join(f" with the adapter `{adapter}`, where that is" for adapter in preset.get("adapters", {}))
+    return f"`{name}`: {steps} steps of {solver} at guidance {guidance}{adapters}"
 
 
 def main() -> None:

@@ -140,7 +140,8 @@ class Model:
         """-> queued, ranked where it is for the first time."""
         if "queued" not in job.times:
             behind = [one for one in self.own_line(job) if one.priority < job.priority]
-            start = behind[0].start if behind else self.finish.get(job.new.tenant, 0.0)
+            ahead = [one.rank for one in self.own_line(job) if one.priority >= job.priority]
+            start = max([behind[0].start, *ahead]) if behind else self.finish.get(job.new.tenant, 0.0)
             job.rank = max(self.present(job), start) + job.share
             self.move_back(job, behind)
         self.enter(job, "queued", now)
@@ -292,10 +293,12 @@ class Model:
         job.errors += [error] if error else []
         job.events.append("requeued")
 
-    def release(self, leases: Sequence[Lease], now: float) -> int:
+    def release(self, leases: Sequence[Lease], now: float, metrics: Mapping[Lease, Mapping[str, float]]) -> int:
         """Hand back; how many."""
         given = {lease.job_id: lease for lease in leases if self.holds(lease)}
         for lease in given.values():
+            if lease in metrics:
+                self.took(lease, metrics[lease])
             self.back(self.held(lease), now, charge=0)
         return len(given)
 
@@ -346,7 +349,8 @@ class Model:
         behind = [one for one in self.own_line(job) if one.priority < priority]
         ahead = [one for one in self.own_line(job) if one.priority >= priority]
         if behind and behind[0].place < job.place:
-            job.rank = min(max(self.present(job), behind[0].start), job.start) + job.share
+            passed = [one.rank for one in ahead if one.place < job.place]
+            job.rank = min(max(self.present(job), behind[0].start, *passed), job.start) + job.share
         elif ahead and ahead[-1].place > job.place:
             job.rank = ahead[-1].rank + job.share
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -354,6 +355,34 @@ def test_an_old_job_that_nobody_serves_saves_no_turn_for_urgent_ones(store: Stor
     assert served.count("busy") >= 4
 
 
+def came_back(store: Store, **fields: Any) -> Job:
+    """A job that was claimed, and is back in the queue with the first rank; nobody serves its model any more."""
+    insert_one(store, model="gone", **fields)
+    job = claim_one(store, models=("gone",), loaded=("gone",))
+    insert(store, *[new_job(job.tenant, priority=5) for _ in range(10)])
+    store.release([lease(job)], "drain", NOW)
+    return job
+
+
+def test_a_job_that_came_back_opens_no_way_past_equals(store: Store) -> None:
+    back = came_back(store, tenant="sly")
+    insert(store, *[new_job("other") for _ in range(30)])
+    late = insert(store, *[new_job("sly", priority=5) for _ in range(10)])
+    served = claim(store, 40)
+    assert 9 <= [job.tenant for job in served[:20]].count("sly") <= 11
+    assert ids([job for job in served if job.tenant == "sly"])[10:] == ids(late)
+    assert fetch(store, back).rank > late[-1].rank
+
+
+def test_a_raised_job_does_not_pass_its_equals_by_one_that_came_back(store: Store) -> None:
+    came_back(store)
+    raised = insert_one(store)
+    other = insert_one(store, tenant="other", cost_s=30.0)
+    store.set_priority(raised.id, 5, NOW)
+    assert fetch(store, raised).rank == raised.rank
+    assert ids(claim(store, 12))[10:] == [raised.id, other.id]
+
+
 def test_a_job_whose_id_is_taken_moves_nobody_back(store: Store) -> None:
     taken = insert_one(store)
     assert isinstance(store.insert([new_job(id=taken.id, priority=9)], NOW)[0], Conflict)
@@ -388,6 +417,13 @@ def test_stage_due_queues_those_whose_time_has_come(store: Store) -> None:
     assert fetch(store, later).state == JobState.SCHEDULED
     assert types(store.events(due.id, 0)) == ["queued"]
     assert claim_one(store, NOW + 60).id == due.id
+
+
+def test_stage_due_queues_all_that_are_due_at_once(store: Store) -> None:
+    jobs = insert(store, *[new_job(run_at=NOW + 1 + number, priority=number % 2) for number in range(120)])
+    assert store.stage_due(NOW + 120) == 120
+    assert store.stage_due(NOW + 120) == 0
+    assert ids(claim(store, 200)) == [job.id for job in sorted(jobs, key=lambda job: -job.priority)]
 
 
 def test_stage_due_queues_the_earliest_first(store: Store) -> None:

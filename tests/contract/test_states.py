@@ -140,7 +140,8 @@ class StoreMachine(RuleBasedStateMachine):
         if verb == "heartbeat":
             assert store.heartbeat(report("w1", self.now), some, self.now) == self.model.heartbeat(some, self.now)
         else:
-            assert store.release(some, "drain", self.now) == self.model.release(some, self.now)
+            took = {lease: data.draw(METRICS) for lease in some[1:]}
+            assert store.release(some, "drain", self.now, took) == self.model.release(some, self.now, took)
 
     @precondition(lambda self: self.leases)
     @rule(side=SIDES, data=st.data(), verb=st.sampled_from(["step", "complete", "fail", "retry", "confirm"]))

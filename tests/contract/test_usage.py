@@ -11,7 +11,20 @@ import pytest
 from darkroom.core import Allowance, Job, Usage
 from darkroom.errors import Conflict, IdempotencyConflict, LimitExceeded, QueueFull
 from darkroom.jobs.store import Store
-from tests.contract.making import DAY_S, ERROR, LEASE_S, NOW, claim_one, insert, insert_one, lease, new_job, running
+from tests.contract.making import (
+    DAY_S,
+    ERROR,
+    LEASE_S,
+    NOW,
+    claim_one,
+    claimant,
+    fetch,
+    insert,
+    insert_one,
+    lease,
+    new_job,
+    running,
+)
 
 DAY = NOW - NOW % DAY_S  # the midnight before NOW
 COSTS = {"key_id": "k", "cost_s": 2.0, "cost_usd": 0.5}
@@ -91,6 +104,11 @@ def release_when_marked(store: Store, job: Job) -> None:
     store.release([lease(job)], "drain", NOW)
 
 
+def release_with_figures_when_marked(store: Store, job: Job) -> None:
+    store.cancel(job.id, NOW)
+    store.release([lease(job)], "drain", NOW, {lease(job): SPENT})
+
+
 def lapse_when_marked(store: Store, job: Job) -> None:
     store.cancel(job.id, NOW)
     store.rescue(NOW + LEASE_S + 1)
@@ -108,6 +126,7 @@ TAKEN, NONE = (0, 3.0, 0.75), (0, 0.0, 0.0)
         (complete_without_figures, NONE),
         (die, NONE),
         (release_when_marked, NONE),
+        (release_with_figures_when_marked, TAKEN),
         (lapse_when_marked, NONE),
     ],
 )
@@ -155,6 +174,33 @@ def test_what_the_attempts_of_a_job_took_adds_up(store: Store) -> None:
     done = store.complete(lease(job), [], SPENT, NOW)
     assert done.metrics == {**SPENT, "device_s": 21.0, "cost_usd": 8.75}
     assert used(store) == (0, 21.0, 8.75)
+
+
+def test_what_attempts_took_that_were_handed_back_adds_up(store: Store) -> None:
+    job = running(store, **COSTS, max_attempts=1)
+    for number in (1, 2):
+        took = {"device_s": 9.0, "cost_usd": 4.0, "load_s": 1.0}
+        assert store.release([lease(job)], "drain", NOW, {lease(job): took}) == 1
+        job = claim_one(store)
+        assert (job.attempt, job.metrics) == (1, {**took, "device_s": 9.0 * number, "cost_usd": 4.0 * number})
+        assert used(store) == (1, 2.0, 0.5)
+    done = store.complete(lease(job), [], SPENT, NOW)
+    assert done.metrics == {**SPENT, "device_s": 21.0, "cost_usd": 8.75}
+    assert used(store) == (0, 21.0, 8.75)
+
+
+def test_each_attempt_that_is_handed_back_has_its_own_figures(store: Store) -> None:
+    insert(store, *[new_job(**COSTS) for _ in range(3)])
+    jobs = store.claim(claimant(), 3, NOW)
+    for job in jobs[:2]:
+        store.fail(lease(job), ERROR, SPENT, NOW, NOW)
+    store.stage_due(NOW)
+    first, second = store.claim(claimant(), 2, NOW)
+    took = {lease(second): {"device_s": 1.0}, lease(jobs[2]): {}}
+    lost = {lease(jobs[0]): {"device_s": 7.0}}
+    assert store.release([lease(jobs[0]), lease(first), lease(second), lease(jobs[2])], "drain", NOW, took | lost) == 3
+    kept = [fetch(store, job).metrics for job in (first, second, jobs[2])]
+    assert kept == [SPENT, {"device_s": 4.0, "cost_usd": 0.75}, {}]
 
 
 def test_attempts_that_fail_do_not_get_past_a_budget(store: Store) -> None:

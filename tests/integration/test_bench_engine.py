@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("curve", "gain", "overhead", "join", "arrivals", "parity")
+PARTS = ("curve", "gain", "overhead", "join", "arrivals", "parity", "adapters", "slo", "reproducible")
 
 
 @pytest.mark.slow

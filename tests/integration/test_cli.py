@@ -20,6 +20,7 @@ from PIL import Image, PngImagePlugin
 
 from darkroom.cli import run
 from darkroom.models.catalogue import BUNDLED_FOLDER
+from tests.integration.redis_server import RedisServer
 from tests.lora_files import lora, put
 
 QUICK = ["--steps", "2", "--size", "192x192"]  # what an image costs here is mostly its steps
@@ -296,7 +297,7 @@ REFUSED: dict[str, tuple[Arguments, str]] = {
     "unknown model": (lambda: ["p", "--model", "nope"], "there is no model 'nope'; there are: landscapes"),
     "unknown solver": (lambda: ["p", "--solver", "nope"], "'nope' is no solver; landscapes takes: ddim"),
     "solver that does not fit": (lambda: ["p", "--solver", "flow-euler"], "does not fit landscapes, a diffusion model"),
-    "unknown preset": (lambda: ["p", "--preset", "nope"], "no preset 'nope'; allowed: fast, quality [--preset]"),
+    "unknown preset": (lambda: ["p", "--preset", "nope"], "no preset 'nope'; allowed: fast, quality, turbo [--preset]"),
     "missing image": (lambda: ["p", "--init-image", "nope.png"], "nope.png cannot be read as a picture"),
     "unreadable image": (lambda: ["p", "--init-image", a_file("a.png", b"no")], "is no picture that can be read"),
     "image of another size": (lambda: ["p", "--init-image", a_picture("a.png", (100, 96))], "multiple of 16"),
@@ -463,6 +464,17 @@ def test_doctor_says_what_is_wrong(text: str, said: str, darkroom: Call) -> None
     answer = darkroom("doctor")
     assert answer.code == 1
     assert said in next(line for line in answer.out.splitlines() if line.startswith("wrong"))
+
+
+def test_doctor_says_what_a_redis_may_lose(folder: Path, darkroom: Call) -> None:
+    server = RedisServer(folder, fsync="everysec")
+    try:
+        a_toml(f'[serve]\nstore = "{server.url}"')
+        said = darkroom("doctor")
+    finally:
+        server.kill()
+    [found] = [line for line in said.out.splitlines() if line.split()[:2] == ["ok", "store"]]
+    assert "(appendfsync everysec): a power cut may lose up to a second of accepted jobs" in found
 
 
 def test_without_a_command_there_is_help(darkroom: Call) -> None:

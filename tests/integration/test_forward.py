@@ -50,17 +50,18 @@ def wait_for_work(backend: Site) -> tuple[Job, Lease]:
     return backend.claim()
 
 
-def test_adapters_of_the_backend_are_listed_and_passed_on(front: Site, backend: Site) -> None:
+def test_adapters_of_the_backend_are_listed_and_passed_on(tmp_path: Path, backend: Site) -> None:
     ink = backend.gateway.offers.registered.add("ink", "landscapes", lora(1)).facts()
-    [listed] = [each for each in front.http.get("/v1/adapters").json()["data"] if each["name"] == "ink"]
-    assert (listed["source"], listed["digest"], listed["problem"]) == ("remote", None, None)
-    with forwarding(front):
-        front.submit({"adapters": {"ink": 0.5}})
-        there, _ = wait_for_work(backend)
-    assert there.input["adapters"] == {"ink": 0.5}
-    assert there.input["adapter_digests"] == {"ink": ink.digest}
-    status, error = front.refused("POST", "/v1/jobs", json={"input": {"prompt": "x", "adapters": {"nosuch": 1}}})
-    assert (status, error["code"]) == (400, "unknown_adapter")
+    with open_front(settings_for(tmp_path / "front", backend.url)) as front:  # which asks what there is at its start
+        [listed] = [each for each in front.http.get("/v1/adapters").json()["data"] if each["name"] == "ink"]
+        assert (listed["source"], listed["digest"], listed["problem"]) == ("remote", None, None)
+        with forwarding(front):
+            front.submit({"adapters": {"ink": 0.5}})
+            there, _ = wait_for_work(backend)
+        assert there.input["adapters"] == {"ink": 0.5}
+        assert there.input["adapter_digests"] == {"ink": ink.digest}
+        status, error = front.refused("POST", "/v1/jobs", json={"input": {"prompt": "x", "adapters": {"nosuch": 1}}})
+        assert (status, error["code"]) == (400, "unknown_adapter")
 
 
 def test_a_job_is_done_over_there_and_told_here(front: Site, backend: Site) -> None:

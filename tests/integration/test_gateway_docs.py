@@ -13,6 +13,7 @@ import pytest
 
 from darkroom.core import FINAL_EVENTS
 from darkroom.gateway import schemas
+from tests.lora_files import lora
 
 from .gateway_site import WORKER, Site, open_site, picture
 from .redis_server import need
@@ -76,6 +77,7 @@ def test_an_example_runs_as_it_stands(site: Site, tmp_path: Path, example: str) 
         "WORKER": WORKER,
         "WAITING": site.submit(priority=-1)["id"],
         "ARTIFACT": site.http.post("/v1/uploads", content=picture()).json()["artifact_id"],
+        "LORA": site.http.post("/v1/uploads", content=lora(1)).json()["artifact_id"],
         "UNUSED": site.http.post("/v1/uploads", content=picture()).json()["artifact_id"],
     }
     script = PRELUDE + example.replace("wait=60", "wait=1")  # nobody works on it here

@@ -35,7 +35,8 @@ CHECKS = [
     response_schema_conformance,
 ]
 FAULTS = {not_a_server_error}
-MEANT = {"/readyz": {503}, "/v1/jobs": {501}}  # refusals that are no faults
+IMAGES = ("/v1/images/generations", "/v1/images/edits", "/v1/images/variations")
+MEANT = {"/readyz": {503}, **{path: {501} for path in ("/v1/jobs", *IMAGES)}}  # refusals that are no faults
 
 ROUTES = [
     "POST /v1/jobs",

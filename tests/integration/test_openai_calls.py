@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from PIL import Image
 
 from darkroom.core import Lease
 
+from ..lora_files import lora, put
 from .gateway_site import Site, open_site, picture, wait_until
 from .openai_site import PREVIEW, client_of, next_job, worker
 
@@ -25,7 +27,9 @@ PROMPT = "a lake at night"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with open_site(tmp_path_factory.mktemp("house")) as found:
+    home = tmp_path_factory.mktemp("house")
+    files = {name: put(home / f"{name}.safetensors", lora(seed)) for seed, name in enumerate(("ink", "chalk"))}
+    with open_site(home, adapters=files) as found:
         yield found
 
 
@@ -94,6 +98,39 @@ def test_a_call_asks_the_worker_for_what_it_means(
     [job] = taken
     assert job.model == "landscapes"
     assert {name: job.input[name] for name in wanted} == wanted
+
+
+LORAS: list[tuple[Any, dict[str, float]]] = [
+    ("ink", {"ink": 1.0}),
+    ({"ink": 0.8, "chalk": -1}, {"ink": 0.8, "chalk": -1.0}),
+    (["ink", {"chalk": 0.5}], {"ink": 1.0, "chalk": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("said", "wanted"), LORAS)
+def test_lora_is_the_same_as_adapters(site: Site, client: openai.OpenAI, said: Any, wanted: dict[str, float]) -> None:
+    with worker(site) as taken:
+        asked = [{"lora": said}, {"adapters": wanted}, {"lora": said, "adapters": wanted}]
+        warned = [client.images.generate(prompt=PROMPT, extra_body=each).model_dump()["warnings"] for each in asked]
+    assert [job.input["adapters"] for job in taken] == [wanted] * 3
+    assert warned == [[]] * 3
+
+
+@pytest.mark.parametrize(("said", "wanted"), LORAS)
+def test_in_a_form_lora_is_a_name_or_json(site: Site, said: Any, wanted: dict[str, float]) -> None:
+    form = {"prompt": PROMPT, "lora": said if isinstance(said, str) else json.dumps(said)}
+    with worker(site) as taken:
+        answer = site.http.post("/v1/images/edits", data=form, files={"image": ("a.png", picture(), "image/png")})
+    assert answer.status_code == 200, answer.text
+    assert taken[0].input["adapters"] == wanted
+
+
+def test_no_lora_is_none(site: Site, client: openai.OpenAI) -> None:
+    with worker(site) as taken:
+        for said in ("", [], {}, None):
+            client.images.generate(prompt=PROMPT, extra_body={"lora": said})
+    assert all("adapters" not in job.input for job in taken)
+    assert len(taken) == 4
 
 
 FORMATS: list[tuple[dict[str, Any], tuple[str, int | None]]] = [

@@ -88,10 +88,43 @@ def test_an_unknown_model_is_a_not_found_error_that_says_which_there_are(client:
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
-def test_an_adapter_is_refused_by_name(client: openai.OpenAI) -> None:
+LORA_FILES: list[dict[str, Any]] = [
+    {"lora": "https://example.org/ink.safetensors"},
+    {"lora": "someone/ink-lora"},
+    {"lora": {"../loras/ink.safetensors": 0.8}},
+    {"lora": [{"name": "ink", "path": "C:\\loras\\ink"}]},
+    {"loras": ["ink"]},
+    {"lora_weights": "ink.safetensors"},
+]
+
+
+@pytest.mark.parametrize("asked", LORA_FILES)
+def test_a_lora_by_its_file_or_address_is_refused_by_name(client: openai.OpenAI, asked: dict[str, Any]) -> None:
     with pytest.raises(openai.InternalServerError, match="named by what they are registered as") as caught:
-        client.images.generate(prompt=PROMPT, extra_body={"lora": "ink:0.8"})
-    assert (caught.value.status_code, caught.value.code, caught.value.param) == (501, "not_supported", "lora")
+        client.images.generate(prompt=PROMPT, extra_body=asked)
+    assert (caught.value.status_code, caught.value.code, caught.value.param) == (501, "not_supported", *asked)
+
+
+LORAS: list[tuple[dict[str, Any], str, str]] = [
+    ({"lora": "nobodys"}, "unknown_adapter", "lora"),
+    ({"lora": {"nobodys": 0.8}}, "unknown_adapter", "lora"),
+    ({"lora": {"nobodys": "strong"}}, "bad_input", "lora"),
+    ({"lora": 0.8}, "bad_input", "lora"),
+    ({"lora": ["ink", 0.8]}, "bad_input", "lora"),
+    ({"lora": ["ink", {"ink": 0.8}]}, "bad_input", "lora"),
+    ({"lora": [f"ink-{k}" for k in range(9)]}, "bad_input", "lora"),
+    ({"lora": "ink", "adapters": {"ink": 0.8}}, "bad_input", "lora"),
+    ({"adapters": {"nobodys": 0.8}}, "unknown_adapter", "adapters"),
+]
+
+
+@pytest.mark.parametrize(("asked", "code", "param"), LORAS)
+def test_a_lora_that_cannot_be_taken_says_by_which_field_it_came(
+    client: openai.OpenAI, asked: dict[str, Any], code: str, param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.images.generate(prompt=PROMPT, extra_body=asked)
+    assert (caught.value.code, caught.value.param) == (code, param)
 
 
 FILES: list[tuple[dict[str, Any], str, str]] = [

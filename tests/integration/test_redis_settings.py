@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,13 +12,26 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.cli.serve import House
 from darkroom.core import Allowance, ApiKey, JobState
 from darkroom.errors import InvalidConfig, StoreUnavailable
 from darkroom.jobs import redis, redis_ledger, redis_link
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.redis import RedisStore
-from darkroom.jobs.store import Store
-from tests.integration.redis_site import ANYONE, LIMITS, NOW, Server, free_port, insert, lease, picture, program
+from darkroom.jobs.store import STAGED, Store
+from tests.integration.gateway_site import settings_in
+from tests.integration.redis_site import (
+    ANYONE,
+    LIMITS,
+    NOW,
+    Server,
+    free_port,
+    insert,
+    lease,
+    new_job,
+    picture,
+    program,
+)
 
 KEYED = {"key_id": "k", "allowance": Allowance(9, 9, 9.0, 9.0), "webhook": "https://example.org/"}
 SECRET = "s3cret-pass"  # of a server that lives for one test
@@ -76,6 +90,14 @@ def test_the_depth_of_the_queue_is_the_cardinality_of_one_key(server: Server) ->
         store.claim(ANYONE, 1, NOW)
         assert client.type("darkroom:queue") == "zset"  # what KEDA's redis scaler takes, beside lists
         assert client.zcard("darkroom:queue") == store.queue().queued == 4
+
+
+def test_no_script_queues_many_scheduled_jobs(server: Server) -> None:
+    with contextlib.closing(RedisStore(server.url, LIMITS)) as store, server.client() as client:
+        store.insert([new_job(str(number), run_at=NOW + 1) for number in range(2 * STAGED + 1)], NOW)
+        woken = client.xlen("darkroom:wake")
+        assert store.stage_due(NOW + 1) == 2 * STAGED + 1
+        assert client.xlen("darkroom:wake") == woken + 3  # one entry a script
 
 
 def test_a_unix_socket_serves(tmp_path: Path) -> None:
@@ -264,6 +286,17 @@ def test_settings_that_cannot_be_read_are_guessed_from_what_can(server: Server) 
     assert "CONFIG is forbidden" in said
     assert "appendonly no" in said
     assert "allkeys-lru" in said
+
+
+def test_the_start_up_screen_says_what_may_be_lost(server: Server, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, store=server.url)
+    with (
+        contextlib.closing(RedisStore(server.url, LIMITS)) as store,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
+        screen = House(settings, store, listener, [])._screen(1, is_forwarding=False)
+    [note] = [line for line in screen.splitlines() if line.startswith("  note ")]
+    assert "(appendfsync everysec): a power cut may lose up to a second of accepted jobs" in note
 
 
 # How long things stay

@@ -11,6 +11,7 @@ import pytest
 
 from darkroom.core import Allowance, JobState, Usage
 from darkroom.errors import LimitExceeded
+from darkroom.jobs import redis_link
 from darkroom.jobs.ledger import UPLOAD_BYTES
 from darkroom.jobs.redis import RedisStore
 from tests.integration.redis_site import ANYONE, LIMITS, NOW, Server, check_keys_agree, insert, lease, new_job, picture
@@ -86,3 +87,43 @@ def test_keys_count_from_the_upgrade_on(store: RedisStore) -> None:
     insert(store, "new", **new)
     (refused,) = store.insert([new_job("one more", **new)], NOW)
     assert isinstance(refused, LimitExceeded)
+
+
+def laid_out_before(server: Server) -> None:
+    """Places by priority, no lines of tenants: as layout 1 had it."""
+    with server.client() as client:
+        for key in client.scan_iter("darkroom:job:*"):
+            job = client.hgetall(key)
+            place = f"{10**12 - int(job['priority']):013d}{job['place'][13:]}"
+            client.hset(key, "place", place)
+            if job["state"] == "queued":
+                for line in ("darkroom:order", f"darkroom:queue:{job['model']}"):
+                    client.zrem(line, job["place"])
+                    client.zadd(line, {place: 0})
+        client.delete(*client.keys("darkroom:line:*"))
+        client.set("darkroom:layout", "1")
+
+
+@pytest.mark.parametrize("portion", [1, 2, 500])
+def test_places_of_layout_1_are_made_anew(server: Server, portion: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_link, "PORTION", portion)
+    with contextlib.closing(RedisStore(server.url, LIMITS)) as store:
+        insert(store, "runs", priority=5)
+        insert(store, "again", priority=5)
+        runs, again = store.claim(ANYONE, 2, NOW)
+        store.fail(lease(again), {"code": "internal"}, {}, NOW, NOW + 5)
+        insert(store, "plain")
+        insert(store, "urgent", priority=5)
+        insert(store, "other", tenant="u", priority=-5)
+    laid_out_before(server)
+    with contextlib.closing(RedisStore(server.url, LIMITS)) as store:
+        store.check()
+        check_keys_agree(server)
+        with server.client() as client:
+            assert (client.get("darkroom:layout"), client.exists("darkroom:upgraded")) == ("2", 0)
+        assert store.release([lease(runs)], "drain", NOW) == 1
+        assert store.stage_due(NOW + 5) == 1
+        insert(store, "first", priority=9)
+        check_keys_agree(server)
+        order = [job.id for job in store.claim(ANYONE, 9, NOW + 5)]
+        assert order == ["first", "runs", "other", "again", "urgent", "plain"]

@@ -8,17 +8,22 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
+from darkroom import __version__
 from darkroom.core import Artifact, Job, JobState
 from darkroom.engine.engine import Engine
 from darkroom.models.catalogue import catalogue
+from darkroom.models.device import fix_threads
+from darkroom.models.device import place as place_model
 from darkroom.models.loading import load
-from darkroom.models.offer import TEXT_TO_IMAGE
+from darkroom.models.offer import BUNDLED_ROWS, TEXT_TO_IMAGE
 from darkroom.models.tasks import pipeline_for
 from darkroom.worker.events import AttemptBegan, AttemptEnded, BatchRan, StopAsked, WorkerEvent
 from tests.unit.worker.jobs import QUICK
@@ -35,9 +40,25 @@ def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield made
 
 
+class ThreadCounts:
+    """torch's threads at each forward, as the engine's own thread has them."""
+
+    def __init__(self) -> None:
+        self.seen: set[int] = set()
+
+    def __call__(self, event: WorkerEvent) -> None:
+        if isinstance(event, BatchRan):
+            self.seen.add(torch.get_num_threads())
+
+
 @pytest.fixture(scope="module")
-def running(at: Place) -> Iterator[Running]:
-    with working(at) as made:
+def thread_counts() -> ThreadCounts:
+    return ThreadCounts()
+
+
+@pytest.fixture(scope="module")
+def running(at: Place, thread_counts: ThreadCounts) -> Iterator[Running]:
+    with working(at, listeners=(thread_counts,)) as made:
         yield made
 
 
@@ -70,6 +91,22 @@ def test_a_job_becomes_a_stored_picture_with_its_settings(at: Place, running: Ru
     assert said["input"]["num_inference_steps"] == 2
     assert said["model"] == "landscapes"
     assert said["reproducible"] is False
+
+
+def test_a_picture_carries_the_conditions_that_it_was_made_under(
+    at: Place, running: Running, thread_counts: ThreadCounts
+) -> None:
+    (job,) = at.wait(at.submit(reproducible=True))
+    said = json.loads(picture_of(at, job.outputs[0]).text["darkroom"])  # type: ignore[attr-defined]
+    here, threads = place_model(), fix_threads(at.settings.threads, BUNDLED_ROWS)
+    assert said["revision"] == catalogue(at.settings).find("landscapes").revision()
+    assert (said["device"], said["device_name"], said["dtype"]) == (here.kind, here.name, here.dtype)
+    assert said["fixed_rows"] == BUNDLED_ROWS
+    assert said["threads"] == threads
+    assert thread_counts.seen == {threads}
+    libraries = {name: version(name) for name in ("torch", "diffusers", "transformers")}
+    assert said["versions"] == {"darkroom": __version__, **libraries}
+    assert "reproducible" not in said
 
 
 def test_events_tell_each_step_and_a_preview(at: Place, running: Running) -> None:

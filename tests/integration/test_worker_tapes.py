@@ -14,7 +14,7 @@ from PIL import Image
 
 from darkroom.core import Job, JobState
 from darkroom.storage.objects import prefix_for_outputs
-from darkroom.worker.events import AttemptResumed
+from darkroom.worker.events import AttemptEnded, AttemptResumed
 
 from .workers import Place, Running, launched, place, working
 
@@ -57,13 +57,17 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[byt
 
 
 def test_a_drained_job_goes_on_where_it_was(tmp_path: Path, uninterrupted: list[bytes]) -> None:
-    with place(tmp_path, "drain_s = 0.01") as at:
+    with place(tmp_path, "drain_s = 0.01\nprice_per_hour_usd = 3600.0") as at:
         with working(at) as first:
             left = handed_back(at, first)
         assert stored(at, left) == {"tape-0.safetensors"}
         with working(at, worker_id="w2") as second:
             (job,) = at.wait(left.id)
             (resumed,) = second.heard.of(AttemptResumed)
+        (rest,) = second.heard.of(AttemptEnded)
+        assert 0 < left.metrics["device_s"] < job.metrics["device_s"]
+        for paid in ("device_s", "cost_usd"):
+            assert job.metrics[paid] == pytest.approx(left.metrics[paid] + rest.metrics[paid])
         assert 3 <= resumed.step < resumed.steps
         assert job.metrics["resumed_from_step"] == resumed.step
         assert pixels(at, job) == uninterrupted[:1]

@@ -12,7 +12,7 @@ import torch
 from tests.parity.company import report
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # other modules of the run have their own number
 def _one_thread() -> Iterator[None]:
     """Tiny tensors gain nothing from more, and waiting threads cost much on busy cores."""
     before = torch.get_num_threads()

@@ -85,7 +85,7 @@ class Loan:
     @property
     def is_ready(self) -> bool:
         """Whether all are in memory."""
-        return all(future.done() for future in self.waiting)
+        return all(future.done() and future.exception() is None for future in self.waiting)
 
     @property
     def error(self) -> BaseException | None:

@@ -252,8 +252,7 @@ class Attempts:
             request.served.pace.finished(request.label, request.trip, time.monotonic())
         if request.own_pipe is not None:
             request.served.give_back(request.own_pipe)
-        if request.loan is not None:
-            request.loan.give_back()
+        request.return_loan()
         self.finished += 1
         request.handle.finish(kind, result=result, error=error)
 

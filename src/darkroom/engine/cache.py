@@ -51,4 +51,5 @@ class EncoderCache:
 def _key(call: Call) -> Hashable | None:
     if call.digest is None:
         return None
-    return (call.key.hook, call.digest, call.state, call.key.fixed_rows, call.mix)
+    mix = tuple((part.digest, weight) for part, weight in call.mix)  # the parts themselves may leave memory
+    return (call.key.hook, call.digest, call.state, call.key.fixed_rows, mix)

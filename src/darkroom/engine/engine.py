@@ -37,7 +37,7 @@ from .resuming import recorded, resumed
 from .runner import Outcome, Runner
 from .served import Served, settled_stand_in
 from .specs import Kind
-from .tape import Tape
+from .tape import Tape, asked_of
 
 log = logging.getLogger(__name__)
 
@@ -193,11 +193,13 @@ class Engine:
         return self._take_in(recorded(request, is_on=self._tapes))
 
     def _take_in(self, request: Request) -> Handle:
-        handle, why = request.handle, errors.JobCancelled("cancelled")
-        handle.on_cancel(lambda: self._loop.ask(lambda: self._attempts.stop(request, why)))
-        joining = functools.partial(self._join, request)
-        self._loop.ask(lambda: self._attempts.enqueue(request), joining=joining)
-        return handle
+        why = errors.JobCancelled("cancelled")
+        request.handle.on_cancel(lambda: self._loop.ask(lambda: self._attempts.stop(request, why)))
+        with contextlib.ExitStack() as undo:
+            undo.callback(request.return_loan)
+            self._loop.ask(lambda: self._attempts.enqueue(request), joining=functools.partial(self._join, request))
+            undo.pop_all()
+        return request.handle
 
     def _join(self, request: Request) -> None:
         """From here on its model cannot be removed; until here it could."""
@@ -211,9 +213,9 @@ class Engine:
     ) -> Handle:
         """A new request that goes on where the tape ends; `model` where its name is another one here.
 
-        Raises `TapeRefused` for a tape of something else, and so does the handle where that shows on the way.
+        Raises `BadInput` for no tape, `TapeRefused` for one of something else, and so does the handle where it shows.
         """
-        asked = tape.asked
+        asked = asked_of(tape)
         served = self._model(model or (asked.model if asked.model in self._models else None))
         check_own_keywords(None, {}, deadline_s, priority)
         fixed_rows = (served.fixed_rows or self._fixed_rows) if asked.fixed_rows else 0

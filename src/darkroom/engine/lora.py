@@ -8,8 +8,10 @@ them (frames, tokens) sees them together.
 from __future__ import annotations
 
 import contextlib
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
@@ -23,8 +25,24 @@ from .adapters import Factors, Mix
 def adapted(module: torch.nn.Module, mixes: Sequence[Mix], *, by_row: bool) -> Iterator[None]:
     """Within it, `module` runs with these adapters, one mix for each row of its forward.
 
-    `by_row` computes each row's share by itself, so that its bits depend on no other row.
+    `by_row` computes each row's share by itself, so that its bits depend on no other row. Other threads that call the
+    module meanwhile get it without; those that want adapters in it too wait.
     """
+    with _lock_of(module), _shadowing(module, mixes, by_row):
+        yield
+
+
+_locks: weakref.WeakKeyDictionary[torch.nn.Module, threading.Lock] = weakref.WeakKeyDictionary()
+_locking = threading.Lock()
+
+
+def _lock_of(module: torch.nn.Module) -> threading.Lock:
+    with _locking:
+        return _locks.setdefault(module, threading.Lock())
+
+
+@contextlib.contextmanager
+def _shadowing(module: torch.nn.Module, mixes: Sequence[Mix], by_row: bool) -> Iterator[None]:
     paths = dict.fromkeys(path for mix in dict.fromkeys(mixes) for part, _ in mix for path in part.layers)
     layers = {path: module.get_submodule(path) for path in paths}
     shadowed = {path: layer.__dict__.get("forward") for path, layer in layers.items()}
@@ -55,13 +73,17 @@ class _Adapted:
     original: Callable[..., torch.Tensor]
     rows: Sequence[Row]
     by_row: bool
+    thread: int = field(default_factory=threading.get_ident)
 
     def __call__(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         output = self.original(x, *args, **kwargs)
-        if self.by_row:
-            self._add_by_row(x, output)
-        elif all(row == self.rows[0] for row in self.rows):
+        if threading.get_ident() != self.thread:
+            return output
+        is_uniform = all(row == self.rows[0] for row in self.rows)
+        if is_uniform and (not self.by_row or x.shape[0] % len(self.rows)):
             output += self._delta(x, *_joined(self.rows[0]))
+        elif self.by_row:
+            self._add_by_row(x, output)
         else:
             self._add_stacked(x, output)
         return output

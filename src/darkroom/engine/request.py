@@ -28,6 +28,7 @@ from .specs import Kind
 from .view import make_view, named_modules_of, pipelines_of
 
 MOST_SECONDS = 1e8  # three years
+MOST_STEPS = 10**6  # that a forecast counts; whether a pipeline runs more is its own affair
 SIZES = ("prompt", "height", "width", "num_frames", "num_images_per_prompt", "num_videos_per_prompt", "batch_size")
 ATTENTION_KEYWORDS = ("cross_attention_kwargs", "joint_attention_kwargs", "attention_kwargs")
 CHARGED_TO: dict[str, str] = {
@@ -91,6 +92,11 @@ class Request:
         """Whether its adapters are in memory."""
         return self.loan is None or self.loan.is_ready
 
+    def return_loan(self) -> None:
+        """It needs its adapters no longer."""
+        if self.loan is not None:
+            self.loan.give_back()
+
     def mix_for(self, call: Call) -> Mix:
         """What its adapters add to the forward of this call."""
         if self.loan is None:
@@ -151,6 +157,7 @@ class Request:
         lists = [self.arguments.get(name) for name in ("timesteps", "sigmas")]
         given = next((each for each in lists if each is not None), None)
         steps = len(given) if isinstance(given, list | tuple) else steps if isinstance(steps, int) else 0
+        steps = max(0, min(steps, MOST_STEPS))
         return steps * strength if isinstance(strength, int | float) else steps
 
     def _argument(self, name: str) -> Any:

@@ -57,8 +57,8 @@ class _Known:
     steady: dict[Any, bool] = field(default_factory=dict)  # regime -> rows keep their bits at R
     since: dict[Any, int] = field(default_factory=dict)  # regime -> batches since the last shadow check
 
-    def is_due(self, call: Call) -> bool:
-        key = _regime(call)
+    def is_due(self, calls: Sequence[Call]) -> bool:
+        key = (_regime(calls[0]), any(call.mix for call in calls))  # what adapters do is checked by itself
         seen = self.since.get(key, CHECK_EVERY)
         self.since[key] = 1 if seen >= CHECK_EVERY else seen + 1
         return seen >= CHECK_EVERY
@@ -113,7 +113,7 @@ class Runner:
 
     def _is_check_due(self, calls: Sequence[Call]) -> bool:
         is_shared = len(calls) > 1 and calls[0].key.fixed_rows != 1
-        return self._check and is_shared and self._known_of(calls[0]).is_due(calls[0])
+        return self._check and is_shared and self._known_of(calls[0]).is_due(calls)
 
     def _halve(self, calls: Sequence[Call], error: Exception) -> list[Outcome]:
         """Retry a failed forward in halves, so that only the call that fails alone fails its request."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..errors import TapeRefused
+from ..errors import BadInput, TapeRefused
 from . import rows
 from .call import tensors_in
 from .digests import digest_of
@@ -168,10 +168,18 @@ def _played(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.to(device, copy=True)
 
 
+def asked_of(tape: Any) -> Asked:
+    """What the request of a tape asked for; raises `BadInput` for what is no tape."""
+    if not isinstance(tape, Tape):
+        said = f"tape must be a Tape, not {type(tape).__name__}: Tape.from_bytes(data) makes one of its bytes"
+        raise BadInput(said, field="tape")
+    return tape.asked
+
+
 def whole(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """Without ControlNets whose denoiser's call is not there: that one will run, and needs what they make."""
-    last = max((place for place, entry in enumerate(entries) if not _is_control(entry)), default=-1)
-    return entries[: last + 1]
+    """To the end of the last step where a ControlNet stands behind it: its step's other calls need what it makes."""
+    step = max((place for place, entry in enumerate(entries) if entry.role == STEP), default=-1)
+    return entries[: step + 1] if any(_is_control(entry) for entry in entries[step + 1 :]) else entries
 
 
 def _is_control(entry: Entry) -> bool:

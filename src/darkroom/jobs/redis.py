@@ -20,7 +20,7 @@ from .redis_ledger import RedisLedger
 from .redis_link import Link, token
 from .redis_rows import by_name, job_of
 from .rows import dump, dump_report, report_of
-from .store import FETCH_LIMIT, PATIENCE_S, Claimant, JobFilter, Limits, Noted, Page, Queue, StepDone
+from .store import FETCH_LIMIT, PATIENCE_S, Claimant, JobFilter, Limits, Noted, Page, Queue, StepDone, in_parts
 
 # What a script does in one go: Redis serves nobody else meanwhile, and a millisecond or two is nothing.
 BATCH = 100  # rows forgotten
@@ -67,7 +67,7 @@ class RedisStore(RedisLedger):
 
     def stage_due(self, now: float) -> int:
         """See `Store`."""
-        return int(self._link.run("stage_due", now, FETCH_LIMIT))
+        return in_parts(lambda most: int(self._link.run("stage_due", now, most)))
 
     # A worker's verbs.
 
@@ -118,9 +118,17 @@ class RedisStore(RedisLedger):
         words = (*_lease_words([lease]), *fault, *redis_rows.metric_words(metrics))
         return _held(lease, self._link.run("fail", now, *words))
 
-    def release(self, leases: Sequence[Lease], reason: str, now: float) -> int:
+    def release(
+        self,
+        leases: Sequence[Lease],
+        reason: str,
+        now: float,
+        metrics: Mapping[Lease, Mapping[str, float]] | None = None,
+    ) -> int:
         """See `Store`."""
-        return int(self._link.run("release", now, reason, *_lease_words(leases)))
+        took = metrics or {}
+        words = [word for one in leases for word in redis_rows.release_words(one, took.get(one))]
+        return int(self._link.run("release", now, reason, *words))
 
     def confirm_cancelled(self, lease: Lease, metrics: Mapping[str, float], now: float) -> Job:
         """See `Store`."""

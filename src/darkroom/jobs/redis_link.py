@@ -31,7 +31,8 @@ SHAPES = "redis://[USER:PASSWORD@]HOST:PORT/DB, rediss://… or unix:///PATH?db=
 OPTIONS = frozenset({"prefix", "db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "client_name"})
 CONNECTIONS = 128  # a process's, at most; each thread that waits holds one
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
-LAYOUT = "1"  # of the keys; another one is another release's
+LAYOUT, EARLIER = "2", "1"  # of the keys: ours, and the one that is made ours; another one is another release's
+PORTION = 500  # queued jobs that one script lays out anew
 
 Answer = TypeVar("Answer")
 
@@ -92,17 +93,16 @@ class Link:
 
     def run(self, name: str, *words: str | float) -> Any:
         """What the script lua/`name`.lua answers; `words` are its ARGV behind the prefix."""
+        return self._ask(lambda: self._evaluate(name, *words))
+
+    def _evaluate(self, name: str, *words: str | float) -> Any:
         text, digest = script(name)
         arguments = (1, self.key("queue"), self.prefix, *words)
-
-        def ask() -> Any:
-            try:
-                return self._client.execute_command("EVALSHA", digest, *arguments)
-            except faults.NoScriptError:
-                self._client.execute_command("SCRIPT LOAD", text)
-                return self._client.execute_command("EVALSHA", digest, *arguments)
-
-        return self._ask(ask)
+        try:
+            return self._client.execute_command("EVALSHA", digest, *arguments)
+        except faults.NoScriptError:
+            self._client.execute_command("SCRIPT LOAD", text)
+            return self._client.execute_command("EVALSHA", digest, *arguments)
 
     def read(self, stream: str, after: str, most: int, timeout_s: float = 0.0, is_sharp: bool = False) -> list[Any]:
         """Entries of a stream after that id, `[id, [field, value, …]]`, waiting up to `timeout_s` for one.
@@ -203,6 +203,10 @@ class Link:
         """Make sure, once, that the keys there are laid out as ours."""
         self._client.execute_command("SETNX", self.key("layout"), LAYOUT)
         layout = self._client.execute_command("GET", self.key("layout"))
+        if layout == EARLIER:
+            while self._evaluate("upgrade", PORTION):
+                pass
+            layout = self._client.execute_command("GET", self.key("layout"))
         if layout != LAYOUT:
             said = f"the jobs in {self.place} are laid out as {layout!r}, and this release knows {LAYOUT!r}"
             raise InvalidConfig(f"{said}: use another prefix, or the release that wrote them", field="serve.store")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
-from ..core import ApiKey, Artifact, Delivery, Event, Job, JobState, NewJob
+from ..core import ApiKey, Artifact, Delivery, Event, Job, JobState, Lease, NewJob
 from .rows import dump, made_key, output_data, progress_data, words_of
 from .store import Noted, StepDone
 
@@ -197,3 +197,9 @@ def end_of(values: Sequence[str | None]) -> Event:
 def metric_words(metrics: Mapping[str, float]) -> Iterable[str | float]:
     """Metrics, name by name."""
     return [word for name, value in metrics.items() for word in (name, float(value))]
+
+
+def release_words(lease: Lease, metrics: Mapping[str, float] | None) -> Iterable[str | float]:
+    """One lease of `release`, and the metrics of its attempt where there are some."""
+    words = [] if metrics is None else [*metric_words(metrics)]
+    return [lease.job_id, lease.fence, "" if metrics is None else len(words), *words]

@@ -23,7 +23,7 @@ from .sqlite_ledger import SqliteLedger
 from .sqlite_line import choose, positions
 from .sqlite_statements import first, run, statements
 from .sqlite_transitions import End
-from .store import FETCH_LIMIT, Claimant, JobFilter, Limits, Noted, Page, Queue, StepDone
+from .store import FETCH_LIMIT, Claimant, JobFilter, Limits, Noted, Page, Queue, StepDone, in_parts
 
 KEEP_REPORTS_S = 24 * 3600.0  # of workers that went without a word
 
@@ -62,8 +62,11 @@ class SqliteStore(SqliteLedger):
         return None if found is None else self._whole(found)
 
     def stage_due(self, now: float) -> int:
+        return in_parts(lambda most: self._stage_some(now, most))
+
+    def _stage_some(self, now: float, most: int) -> int:
         with self._changing() as db:
-            due = run(db, "due", now=now, limit=FETCH_LIMIT)
+            due = run(db, "due", now=now, limit=most)
             for row in due:
                 transitions.stage(db, row, now)
             _raise_work(db, due)
@@ -124,13 +127,20 @@ class SqliteStore(SqliteLedger):
                 return job_of(transitions.end(db, row, JobState.CANCELLED, now, left))
             return job_of(transitions.retry(db, row, now, retry_at, left))
 
-    def release(self, leases: Sequence[Lease], reason: str, now: float) -> int:
-        progress = self._events.progress([one.job_id for one in leases])
+    def release(
+        self,
+        leases: Sequence[Lease],
+        reason: str,
+        now: float,
+        metrics: Mapping[Lease, Mapping[str, float]] | None = None,
+    ) -> int:
+        progress, took = self._events.progress([one.job_id for one in leases]), metrics or {}
         with self._changing() as db:
             found = [first(db, "held", id=one.job_id, fence=one.fence) for one in leases]
             rows = {row["id"]: row for row in found if row is not None}
             for name, row in rows.items():
-                transitions.hand_back(db, row, now, reason, progress.get(name))
+                left = End(took.get(Lease(name, row["fence"])), progress=progress.get(name))
+                transitions.hand_back(db, row, now, reason, left)
             _raise_work(db, rows)
         return len(rows)
 
@@ -267,7 +277,7 @@ class SqliteStore(SqliteLedger):
                 for row in lost:
                     is_alone, step = in_flight == 1 and not row["had_company"], progress.get(row["id"])
                     if is_elsewhere:
-                        transitions.hand_back(db, row, now, "lease_lost", step)
+                        transitions.hand_back(db, row, now, "lease_lost", End(progress=step))
                     else:
                         transitions.give_up(db, row, now, "lease_lost", is_alone, step)
                 run(db, "remember_company", worker=worker)

@@ -34,9 +34,7 @@ class Turn:
 def join(db: sqlite3.Connection, turn: Turn) -> float:
     """The rank of a job that is queued for the first time; those that it goes before have moved."""
     behind = _in_order(run(db, "behind", **turn.line, priority=turn.priority))
-    finish = float(run(db, "finish", tenant=turn.tenant)[0][0])
-    start = _start_of(behind[0]) if behind else finish
-    place = max(_virtual_time(db, turn), start) + turn.share
+    place = max(_virtual_time(db, turn), _earliest(db, turn, behind)) + turn.share
     _move_back(db, turn.tenant, behind, place)
     return place
 
@@ -48,7 +46,8 @@ def move(db: sqlite3.Connection, row: Row, priority: int) -> None:
     behind = [one for one in others if one["priority"] < priority]
     ahead = [one for one in others if one["priority"] >= priority]
     if behind and _place(behind[0]) < _place(row):
-        start = min(max(_virtual_time(db, turn), _start_of(behind[0])), _start_of(row))
+        passed = [one["rank"] for one in ahead if _place(one) < _place(row)]
+        start = min(max(_virtual_time(db, turn), _start_of(behind[0]), *passed), _start_of(row))
     elif ahead and _place(ahead[-1]) > _place(row):
         start = ahead[-1]["rank"]
     else:
@@ -56,6 +55,14 @@ def move(db: sqlite3.Connection, row: Row, priority: int) -> None:
     place = start + turn.share
     run(db, "set_rank", ins=row["ins"], rank=place)
     _move_back(db, turn.tenant, behind, place)
+
+
+def _earliest(db: sqlite3.Connection, turn: Turn, behind: Sequence[Row]) -> float:
+    """When its tenant has a turn for it: that of the first of those behind it, unless one stands there that it may not
+    overtake. A job that came back to the queue keeps its rank, and may stand before those of a higher priority."""
+    if not behind:
+        return float(run(db, "finish", tenant=turn.tenant)[0][0])
+    return max(_start_of(behind[0]), float(run(db, "last_ahead", **turn.line, priority=turn.priority)[0][0]))
 
 
 def _move_back(db: sqlite3.Connection, tenant: str, behind: Sequence[Row], free_at: float) -> None:

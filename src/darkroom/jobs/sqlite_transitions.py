@@ -25,9 +25,9 @@ class End:
     error: Mapping[str, Any] | None = None
     progress: Row | None = None  # of the event database
 
-    def metrics_of(self, row: Row) -> dict[str, float]:
-        """The job's metrics with this attempt's."""
-        return added_up(json.loads(row["metrics"]), self.metrics or {})
+    def metrics_of(self, row: Row) -> str | None:
+        """The job's metrics with this attempt's, as they are stored."""
+        return None if self.metrics is None else dump(added_up(json.loads(row["metrics"]), self.metrics))
 
     def step_of(self, row: Row) -> dict[str, int | None]:
         """The last step, where it is of this claim."""
@@ -115,8 +115,7 @@ def add_artifact(db: sqlite3.Connection, artifact: Artifact, job_id: str | None)
 def end(db: sqlite3.Connection, row: Row, state: JobState, now: float, left: End) -> Row:
     """-> succeeded, failed or cancelled."""
     errors = [*errors_of(row), *([left.error] if left.error is not None else [])]
-    metrics = None if left.metrics is None else dump(left.metrics_of(row))
-    values = {"state": state, "metrics": metrics, "errors": dump(errors), **left.step_of(row)}
+    values = {"state": state, "metrics": left.metrics_of(row), "errors": dump(errors), **left.step_of(row)}
     (ended,) = run(db, "end", ins=row["ins"], now=now, **values)
     note(db, row["id"], now, state.value, {"error": errors[-1]} if state == JobState.FAILED else None)
     dues.ended(db, ended, now)
@@ -130,18 +129,19 @@ def retry(db: sqlite3.Connection, row: Row, now: float, retry_at: float, left: E
     """running -> scheduled for another attempt."""
     assert left.error is not None
     errors = dump([*errors_of(row), left.error])
-    metrics = dump(left.metrics_of(row))
+    metrics = left.metrics_of(row)
     (later,) = run(db, "retry", ins=row["ins"], now=now, run_at=retry_at, metrics=metrics, errors=errors)
     note(db, row["id"], now, "requeued", {"reason": left.error.get("code", "failed")})
     return later
 
 
-def hand_back(db: sqlite3.Connection, row: Row, now: float, reason: str, progress: Row | None) -> None:
+def hand_back(db: sqlite3.Connection, row: Row, now: float, reason: str, left: End) -> None:
     """running -> queued, uncharged and above suspicion."""
     if row["is_cancelling"]:
-        end(db, row, JobState.CANCELLED, now, End(progress=progress))
+        end(db, row, JobState.CANCELLED, now, left)
         return
-    _requeue(db, row, now, reason, attempt=row["attempt"] - 1, is_suspect=row["is_suspect"], errors=row["errors"])
+    same = {"is_suspect": row["is_suspect"], "errors": row["errors"]}
+    _requeue(db, row, now, reason, attempt=row["attempt"] - 1, metrics=left.metrics_of(row), **same)
 
 
 def give_up(db: sqlite3.Connection, row: Row, now: float, reason: str, is_alone: bool, progress: Row | None) -> None:
@@ -162,8 +162,10 @@ def give_up(db: sqlite3.Connection, row: Row, now: float, reason: str, is_alone:
             _requeue(db, row, now, reason, attempt=row["attempt"], is_suspect=row["is_suspect"], errors=errors)
 
 
-def _requeue(db: sqlite3.Connection, row: Row, now: float, reason: str, **values: Any) -> None:
-    run(db, "requeue", ins=row["ins"], now=now, **values)
+def _requeue(
+    db: sqlite3.Connection, row: Row, now: float, reason: str, *, metrics: str | None = None, **values: Any
+) -> None:
+    run(db, "requeue", ins=row["ins"], now=now, metrics=metrics, **values)
     note(db, row["id"], now, "requeued", {"reason": reason})
 
 

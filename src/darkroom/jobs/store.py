@@ -15,7 +15,7 @@ Every verb may be called from any thread; each raises `StoreUnavailable` where t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from ..core import Artifact, Event, Job, JobState, Lease, NewJob, WorkerReport
 from .ledger import Ledger
 
 FETCH_LIMIT = 1000  # rows a verb returns or changes at once, at most
+STAGED = 50  # jobs that one transaction queues: each may move its tenant's others, and nobody else writes meanwhile
 PATIENCE_S = 10.0  # a queued job that has waited this long goes by rank, also where its model must be loaded first
 
 
@@ -98,6 +99,17 @@ class Queue:
     by_model: Mapping[str, int]
 
 
+def in_parts(stage: Callable[[int], int]) -> int:
+    """How many jobs were queued; `stage` queues up to so many in one transaction, and says how many there were."""
+    count = 0
+    while (most := min(STAGED, FETCH_LIMIT - count)) > 0:
+        staged = stage(most)
+        count += staged
+        if staged < most:
+            break
+    return count
+
+
 class Store(Ledger, Protocol):
     """Where jobs are; made with its limits: lease_s, idempotency_s."""
 
@@ -117,7 +129,8 @@ class Store(Ledger, Protocol):
         weight) and the rank of the first queued job of the same model and class, if any: a claim out of turn moves
         nobody's place. A job that its priority puts before others of its tenant and class starts where the first of
         these would have (at the virtual time, if that is later), and they move back by what it costs: what a tenant
-        asks for takes no turn of another. A job with a later `run_at` is scheduled, and gets its rank when it is
+        asks for takes no turn of another. None starts before the rank of an equal, which may stand behind one of these
+        that came back to the queue. A job with a later `run_at` is scheduled, and gets its rank when it is
         queued. An id that is taken is a `Conflict`. A job with a `key_id` must fit in its `allowance`, or it is
         `LimitExceeded`, whose `field` is the name of that limit and whose `retry_after_s` says when it frees
         (live_jobs: 1 s, for the store does not know). The rate is a leaky bucket that holds a minute's jobs (GCRA,
@@ -131,9 +144,9 @@ class Store(Ledger, Protocol):
         """
 
     def stage_due(self, now: float) -> int:
-        """Queue the scheduled jobs whose time has come, the earliest first; returns how many.
+        """Queue the scheduled jobs whose time has come, the earliest first; returns how many, `FETCH_LIMIT` at most.
 
-        A job that was queued before, a retry, keeps its rank.
+        A job that was queued before, a retry, keeps its rank. Each transaction queues `STAGED` of them at the most.
         """
 
     # A worker's verbs.
@@ -176,10 +189,17 @@ class Store(Ledger, Protocol):
         attempts: what was tried in vain is paid for, too.
         """
 
-    def release(self, leases: Sequence[Lease], reason: str, now: float) -> int:
+    def release(
+        self,
+        leases: Sequence[Lease],
+        reason: str,
+        now: float,
+        metrics: Mapping[Lease, Mapping[str, float]] | None = None,
+    ) -> int:
         """running -> queued at its old rank, the attempt not charged: a worker that drains hands back. How many.
 
-        Leases it has lost are passed over.
+        Leases it has lost are passed over. `metrics` are those of attempts that took some of the device, and count as
+        in `fail`; a job whose lease is not among them keeps what it has.
         """
 
     def confirm_cancelled(self, lease: Lease, metrics: Mapping[str, float], now: float) -> Job:

@@ -94,17 +94,20 @@ class GatewayMetrics(Collector):
         self.webhooks.labels(OUTCOMES[delivery.state]).inc()
 
     def _count(self, job: Job) -> None:
+        self.device.labels(job.model, job.tenant).inc(job.metrics.get("device_s", 0.0))
+        self.cost.labels(job.model, job.tenant).inc(job.metrics.get("cost_usd", 0.0))
         if job.state == "cancelled":
             self.cancelled.labels(job.model).inc()
-            return
+        else:
+            self._count_request(job)
+
+    def _count_request(self, job: Job) -> None:
         self.requests.labels(ENDED[job.state], job.model).inc()
         started = job.times.get("started")
         if started is not None:
             self.waits.labels(job.model).observe(max(0.0, started - job.times["queued"]))
             ended = job.times.get(job.state, started)
             self.seconds.labels(job.model, str(job.steps)).observe(max(0.0, ended - started))
-        self.device.labels(job.model, job.tenant).inc(job.metrics.get("device_s", 0.0))
-        self.cost.labels(job.model, job.tenant).inc(job.metrics.get("cost_usd", 0.0))
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: the registry need not read the store to learn the names."""

@@ -89,9 +89,10 @@ class Claims:
         self._skew.heed(ahead_s, most_s)
 
     def learn(self, ended: AttemptEnded) -> None:
-        """What jobs take of the device, as they turn out."""
+        """What jobs take of the device, as they turn out; what one that went on from a tape still took is not that."""
         device_s = ended.metrics.get("device_s", 0.0)
-        if ended.status == "succeeded" and device_s:
+        is_whole = "resumed_from_step" not in ended.metrics
+        if ended.status == "succeeded" and device_s and is_whole:
             before = device_s if self._typical_s is None else self._typical_s
             self._typical_s = before + LEARN * (device_s - before)
 

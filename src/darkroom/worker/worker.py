@@ -53,6 +53,7 @@ from .events import (
 )
 from .facts import Facts
 from .heartbeat import CLOCK_SHARE, Heartbeat
+from .metering import metrics_of
 from .step_box import StepBox
 from .tapes import Tapes
 
@@ -265,13 +266,15 @@ class Worker:
 
     def _hand_back(self, attempts: Sequence[Attempt]) -> None:
         self._tapes.store_all(attempts)  # first: a request that was stopped has no tape
-        leases = [attempt.lease for attempt in self._stop(attempts, Stop.HANDED_BACK)]
-        if not leases:
+        stopped, price = self._stop(attempts, Stop.HANDED_BACK), self._settings.serve.price_per_hour_usd
+        if not stopped:
             return
+        # What has not come as far as the engine tells nothing: an earlier attempt's figures stay.
+        took = {attempt.lease: metrics_of(attempt, price) for attempt in stopped if attempt.handles}
         try:
-            self._store.release(leases, "the worker drains", time.time())
+            self._store.release([attempt.lease for attempt in stopped], "the worker drains", time.time(), took)
         except StoreUnavailable as error:
-            log.warning("%d jobs come back when their leases run out: %s", len(leases), error)
+            log.warning("%d jobs come back when their leases run out: %s", len(stopped), error)
 
     def _stop(self, attempts: Sequence[Attempt], why: Stop) -> list[Attempt]:
         """Those that could still be stopped."""

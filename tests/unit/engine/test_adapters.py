@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from darkroom import errors
 from darkroom.engine.adapters import Adapter, AdapterPool, Factors, Part
 from darkroom.engine.engine import Engine, Options
+from darkroom.engine.lora import adapted
 from tests.parity import families
 from tests.parity.plain import pixels
 from tests.parity.tiny_adapters import save
@@ -238,3 +241,64 @@ def test_modules_are_left_as_they_were_and_a_writer_keeps_its_adapters(pipe: Any
         assert not np.allclose(writer, without, atol=1e-4)
     after = {name: dict(module.__dict__) for name, module in pipe.unet.named_modules()}
     assert {name: set(own) for name, own in after.items()} == {name: set(own) for name, own in before.items()}
+
+
+def test_other_threads_call_the_module_without_and_wait_with() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4))
+    mix = ((Part("a", {"0": factors()}), 1.0),)
+    x = torch.ones(1, 4)
+    with torch.no_grad(), ThreadPoolExecutor(1) as other:
+        plain = module(x)
+        with adapted(module, [mix], by_row=False):
+            assert torch.allclose(module(x), plain + 4)
+            assert torch.equal(other.submit(module, x).result(WAIT_S), plain)
+            waiting = other.submit(run_adapted, module, mix, x)
+            assert not waiting.done()
+        assert torch.allclose(waiting.result(WAIT_S), plain + 4)
+        assert torch.equal(module(x), plain)
+    assert "forward" not in module[0].__dict__
+
+
+@torch.no_grad()
+def run_adapted(module: torch.nn.Module, mix: Any, x: torch.Tensor) -> torch.Tensor:
+    with adapted(module, [mix], by_row=False):
+        output: torch.Tensor = module(x)
+        return output
+
+
+def test_rows_that_all_get_the_same_need_no_telling_apart() -> None:
+    """A layer may see a number of tokens that no row count divides."""
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4))
+    mix = ((Part("a", {"0": factors()}), 1.0),)
+    x = torch.ones(3, 4)
+    with torch.no_grad():
+        plain = module(x)
+        with adapted(module, [mix, mix], by_row=True):
+            assert torch.allclose(module(x), plain + 4)
+        with adapted(module, [mix, ()], by_row=True), pytest.raises(RuntimeError, match="cannot be told apart"):
+            module(x)
+
+
+def test_nothing_keeps_an_adapter_that_was_removed(pipe: Any, folder: Path) -> None:
+    call = {"prompt": "a", "num_inference_steps": 1, "height": families.SIDE, "width": families.SIDE}
+    with Engine(pipe) as engine:
+        engine.add_adapter("one", folder)
+        entry = engine._adapters._known["one"]
+        assert entry.adapter is not None
+        parts = [weakref.ref(part) for part in entry.adapter.parts.values()]
+        assert len(parts) == 2  # the text encoder's too, whose outputs are kept
+        del entry
+        assert engine.submit(**call, adapters={"one": 1.0}).result(WAIT_S).images
+        engine.remove_adapter("one")
+        assert engine.submit(**call).result(WAIT_S).images  # the tick after the last one's end
+        gc.collect()
+        assert [part() for part in parts] == [None, None]
+
+
+def test_an_engine_that_is_closed_gives_its_adapters_back(pipe: Any, folder: Path) -> None:
+    engine = Engine(pipe)
+    engine.add_adapter("one", folder)
+    engine.close()
+    with pytest.raises(errors.EngineClosed):
+        engine.submit(prompt="a", adapters={"one": 1.0})
+    assert engine._adapters._known["one"].uses == 0

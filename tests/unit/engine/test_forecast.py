@@ -15,6 +15,7 @@ from darkroom.engine.pace import LABELS, Pace, Seen, Trip
 from darkroom.engine.profile import TRUSTED, Profile
 from darkroom.engine.request import Request
 from darkroom.engine.served import Served
+from darkroom.errors import EngineBroken
 from tests.unit.engine.test_engine import hold
 
 KEY = "unet"
@@ -299,3 +300,13 @@ def test_a_listener_that_fails_is_called_no_more_and_ends_nobodys_request(
         assert engine.submit(**call).result(60).images.shape[0] == 1
     assert len(heard) == 1
     assert "exporter gone" in caplog.text
+
+
+def test_a_step_count_beyond_any_forecast_is_its_own_requests_affair(pipe: Any, call: dict[str, Any]) -> None:
+    with Engine(pipe) as engine:
+        engine.submit(**call).result(60)  # from here on there is something to forecast by
+        absurd = engine.submit(**{**call, "num_inference_steps": 10**400})
+        assert engine.submit(**call).result(60).images is not None
+        with pytest.raises((OverflowError, ValueError, RuntimeError)) as failed:
+            absurd.result(60)
+        assert not isinstance(failed.value, EngineBroken)

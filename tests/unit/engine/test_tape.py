@@ -298,6 +298,15 @@ def refused(tape: Tape, why: str, engine: Engine, **more: Any) -> None:
     assert (stats["waiting"], stats["running"]) == (0, 0)
 
 
+@pytest.mark.parametrize("given", [None, b"bytes of one", {"asked": None}, Tape])
+def test_what_is_no_tape_is_bad_input(pipe: Any, given: Any) -> None:
+    with Engine(pipe) as engine:
+        with pytest.raises(errors.BadInput, match=r"tape must be a Tape, not .*Tape\.from_bytes") as raised:
+            engine.resume(given)
+        assert raised.value.field == "tape"
+        assert engine.stats()["waiting"] == 0
+
+
 def test_a_tape_of_other_weights_is_refused(pipe: Any, call: dict[str, Any]) -> None:
     parts = sd_parts(unet=unet(4, 5), scheduler=DIFFUSION["ddim"]())
     other = quiet({"ddim": StableDiffusionPipeline(**parts)})["ddim"]

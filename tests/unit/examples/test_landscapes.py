@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from transformers import CLIPTokenizer
 
 from examples.landscapes import checker
 from examples.landscapes.caption import write_caption
+from examples.landscapes.card import write_card
 from examples.landscapes.draw import draw_scene
-from examples.landscapes.export_stage import BUNDLED
+from examples.landscapes.export_stage import BUNDLED, PRESETS
 from examples.landscapes.networks import TEXT_LENGTH
 from examples.landscapes.preview_stage import KEY, latents_and_colours
 from examples.landscapes.run import load_checkpoint
@@ -31,6 +33,21 @@ def drawn(seed: int) -> bytes:
 def test_a_drawing_follows_from_its_seed() -> None:
     assert drawn(1) == drawn(1)
     assert len({drawn(seed) for seed in range(4)}) == 4
+
+
+def test_the_card_that_ships_tells_the_presets_and_sizes_that_ship(tmp_path: Path) -> None:
+    settings = {"count": "1", "steps": "1", "solver": "ddim", "guidance": "1"}
+    write_card("", settings, tmp_path)
+    shipped = (BUNDLED / "README.md").read_text(encoding="utf-8")
+    written = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert told_of(shipped) == told_of(written)
+    assert json.loads((BUNDLED / "presets.json").read_text(encoding="utf-8")) == PRESETS
+    assert all(f"`{name}`: " in told_of(shipped) for name in PRESETS["presets"])
+
+
+def told_of(card: str) -> str:
+    """Sizes and presets, as a card says them."""
+    return card[card.index("- **Sizes**") : card.index("- **Training data**")]
 
 
 def test_captions_are_true_and_the_models_tokenizer_holds_them() -> None:

@@ -21,7 +21,7 @@ from darkroom.errors import StoreUnavailable
 from darkroom.jobs import sqlite_statements
 from darkroom.jobs.sqlite import SqliteStore
 from darkroom.jobs.sqlite_statements import statements
-from darkroom.jobs.store import Claimant, JobFilter, Limits
+from darkroom.jobs.store import STAGED, Claimant, JobFilter, Limits
 
 NOW = 1_000_000.0
 ME = Claimant("w", ("m", "m2"), ("m",))
@@ -168,6 +168,15 @@ def test_the_outbox_does_not_grow(tmp_path: Path, store: SqliteStore) -> None:
         assert db.execute("SELECT count(*) FROM outbox").fetchone()[0] <= 2
 
 
+def test_no_transaction_queues_many_scheduled_jobs(tmp_path: Path, store: SqliteStore) -> None:
+    store.insert([new_job(f"j{number}", run_at=NOW + 1) for number in range(2 * STAGED + 1)], NOW)
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite3")) as db:
+        ((before,),) = db.execute("SELECT work FROM pulse")
+        assert store.stage_due(NOW + 1) == 2 * STAGED + 1
+        ((after,),) = db.execute("SELECT work FROM pulse")
+    assert after == before + 3  # it rises once a transaction
+
+
 # Speed that does not depend on history
 
 LIVE_ONLY = {"job_line", "job_queue", "job_held", "job_lease", "job_due"}  # partial indexes, of what has not ended
@@ -196,7 +205,7 @@ def all_verbs(store: SqliteStore) -> None:
     store.claim(ME, 1, NOW + 60)
     store.release_worker("w", "killed", NOW + 60)
     store.get(done.id), store.position(released.id), store.set_priority(released.id, 1, NOW), store.queue()
-    store.insert([new_job("ahead"), new_job("behind")], NOW)
+    store.insert([new_job("ahead", priority=2), new_job("behind")], NOW)
     store.positions(["ahead", "behind"])
     for tenant, state, model, since in product(("t", None), (JobState.FAILED, None), ("m", None), (NOW, None)):
         store.list_jobs(JobFilter(tenant, state, model, since, limit=1))

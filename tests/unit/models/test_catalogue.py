@@ -29,6 +29,11 @@ def test_landscapes_ships_and_is_the_default(tmp_path: Path) -> None:
     assert problem_of(entry) is None
 
 
+def test_what_ships_is_no_larger_than_was_promised() -> None:
+    """docs/decisions/0002-a-model-ships.md: every clone and every wheel carries it."""
+    assert sum(file.stat().st_size for file in LANDSCAPES.rglob("*") if file.is_file()) <= 45_000_000
+
+
 def test_the_file_adds_models_of_every_kind(tmp_path: Path) -> None:
     models = catalogue(
         settings(

@@ -64,6 +64,20 @@ def test_a_finished_job_is_counted_with_its_time(store: Store) -> None:
     assert value(registry, "darkroom_cost_usd_total", model="landscapes", tenant="local") == 0.25
 
 
+def test_a_cancelled_job_is_counted_with_what_it_took_and_cost(store: Store) -> None:
+    registry, now = CollectorRegistry(), time.time()
+    metrics = GatewayMetrics(registry, store, lambda: True)
+    store.insert([JOB], now)
+    (job,) = store.claim(Claimant("w-1", ("landscapes",)), 1, now + 1)
+    store.cancel(job.id, now + 2)
+    store.confirm_cancelled(Lease(job.id, job.fence), {"device_s": 0.75, "cost_usd": 0.125}, now + 3)
+    metrics.hear(job.id, Event(1, now, "cancelled"))
+    assert value(registry, "darkroom_cancelled_jobs_total", model="landscapes") == 1
+    assert value(registry, "darkroom_device_seconds_total", model="landscapes", tenant="local") == 0.75
+    assert value(registry, "darkroom_cost_usd_total", model="landscapes", tenant="local") == 0.125
+    assert value(registry, "diffusion_requests_total", status="success", model="landscapes") is None
+
+
 def test_only_the_leader_counts_and_exports_the_queue(store: Store) -> None:
     registry = CollectorRegistry()
     run_one(store, GatewayMetrics(registry, store, lambda: False))

@@ -134,6 +134,14 @@ def test_what_jobs_really_take_replaces_what_the_door_judged(store: Store) -> No
     assert bench.turn() == 16  # as many as one claim takes
 
 
+def test_what_the_rest_of_a_resumed_job_took_teaches_nothing(store: Store) -> None:
+    bench = Bench(store)
+    bench.submit(50, cost_s=9.0)
+    rest = {"device_s": 0.5, "resumed_from_step": 19.0}
+    bench.claims.learn(AttemptEnded("j", "landscapes", 1, "", "succeeded", 1.0, 2, metrics=rest))
+    assert bench.turn() == 1
+
+
 def test_a_suspect_is_alone_with_its_worker(store: Store) -> None:
     bench = Bench(store)
     bench.submit(3)

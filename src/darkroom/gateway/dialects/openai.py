@@ -28,6 +28,7 @@ from ..offers import Offered
 from ..parts import Here, Visit
 from ..refusals import Answer
 from ..streams import BEAT_S, EventStream, gone, until_either
+from . import openai_lora
 from .openai_answers import ErrorAnswer, ImagesAnswer, Teller, texts_of
 from .openai_bodies import (
     VARIATION,
@@ -35,7 +36,6 @@ from .openai_bodies import (
     Form,
     GenerationBody,
     body_of_form,
-    check_no_lora,
     form_schema,
     read_form,
 )
@@ -53,7 +53,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         413: "the body or a picture is past its limit",
         429: "`rate_limit_exceeded` or `insufficient_quota`; Retry-After says when to come back",
         500: "the job failed",
-        501: "a LoRA by its file: one that is registered is named in `adapters`",
+        501: "a LoRA by its file or address: one that is registered is named in `adapters`",
         503: "jobs or pictures cannot be reached just now",
         504: "`deadline_exceeded`",
     }.items()
@@ -94,9 +94,10 @@ async def variations(here: Here, request: Request, idempotency_key: Key = None) 
 async def answer(here: Visit, request: Request, ask: Ask, idempotency_key: str | None) -> Response:
     """Make the job, and its pictures or their stream the answer."""
     check_idempotency_key(idempotency_key)
-    check_no_lora(ask.body)
+    openai_lora.check_no_files(ask.body.model_extra or {})
     offered = await _offered(here, ask.body.model)
-    accepted = await desk.accept(here, ask.wish(offered.offer, idempotency_key))
+    with openai_lora.blamed(ask.body.lora, ask.body.adapters):
+        accepted = await desk.accept(here, ask.wish(offered.offer, idempotency_key))
     teller = Teller(here, replace(ask, pictures={}), offered, accepted.job)  # they are stored by now
     headers = {"X-Job-Id": accepted.job.id, **({"Idempotency-Replayed": "true"} if accepted.is_repeat else {})}
     return Later(request, lambda: _told(request, teller, headers))

@@ -6,7 +6,7 @@ size "WxH"; "auto"                          width, height; the model's default, 
 quality low; high hd xhigh max              preset fast; quality, where the model has them
 quality auto medium standard                the model's default preset
 steps, cfg_scale, sampler and scheduler     num_inference_steps, guidance_scale, solver
-adapters                                    adapters; in a form as JSON
+adapters, lora                              adapters; in a form as JSON (openai_lora.py)
 output_format, output_compression           output.format, output.quality (0 is taken as 1, the codecs' lowest)
 user, safety_identifier                     metadata
 """
@@ -27,18 +27,19 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ...errors import BadInput, NotSupported
+from ...errors import BadInput
 from ...model_settings import MAX_ADAPTERS
 from ...models.offer import Offer
 from ...models.request import MAX_GUIDANCE, MAX_PROMPT, MAX_SEED
 from ..door import Wish
 from ..refusals import error_of_validation
+from . import openai_lora
 
 SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 PRESETS = {"low": "fast", "high": "quality", "hd": "quality", "xhigh": "quality", "max": "quality"}
 RENAMED = {"standard": "medium", "hd": "high"}  # qualities of models that OpenAI has retired
 STREAMED = {"generations": "image_generation", "edits": "image_edit"}  # how a stream's messages begin
-ALIASES = {"steps": "num_inference_steps", "cfg_scale": "guidance_scale", "sampler": "scheduler"}
+ALIASES = {"steps": "num_inference_steps", "cfg_scale": "guidance_scale", "sampler": "scheduler", "lora": "adapters"}
 SAME_NAMES = ("prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "seed", "strength", "adapters")
 VARIATION = "variations"
 # A variation has no prompt, and a model must be asked for something.
@@ -74,6 +75,9 @@ class ImagesBody(BaseModel):
     strength: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     adapters: dict[str, float] | None = Field(
         default=None, max_length=MAX_ADAPTERS, description="LoRAs by name, each with its weight; in a form as JSON"
+    )
+    lora: Any = Field(
+        default=None, description="the same as adapters; a name has weight 1", json_schema_extra=openai_lora.SCHEMA
     )
     steps: int | None = Field(default=None, ge=1, le=1000, description="the same as num_inference_steps")
     cfg_scale: float | None = Field(default=None, ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)
@@ -163,7 +167,7 @@ class Ask:
     def _inputs(self) -> dict[str, Any]:
         known = {name: getattr(self.body, name) for name in (*SAME_NAMES, "scheduler")}
         for alias, name in ALIASES.items():
-            value = getattr(self.body, alias)
+            value = self._said(alias)
             if value is not None and known[name] not in (None, value):
                 raise BadInput(f"{alias} and {name} are the same: give one of them", field=alias)
             known[name] = value if value is not None else known[name]
@@ -171,6 +175,10 @@ class Ask:
         solver = given.pop("scheduler", None)
         defaults = VARIED if self.kind == VARIATION else {}
         return {**defaults, **given, "solver": solver, "num_images_per_prompt": self.body.n}
+
+    def _said(self, alias: str) -> Any:
+        value = getattr(self.body, alias)
+        return openai_lora.weights_of(value) if alias == "lora" else value
 
     def _preset(self, offer: Offer) -> str | None:
         preset = PRESETS.get(self.body.quality or "")
@@ -185,19 +193,13 @@ class Ask:
         return {"kind": self.kind, **self.body.model_dump(mode="json", exclude_unset=True), "pictures": digests}
 
 
-def check_no_lora(body: ImagesBody) -> None:
-    """Raise `NotSupported` where one is asked for by file: a picture without it would be another than was meant."""
-    for name in ("lora", "loras", "lora_weights"):
-        if (body.model_extra or {}).get(name):
-            said = 'LoRAs are named by what they are registered as: {"adapters": {"NAME": WEIGHT}}'
-            raise NotSupported(f"{name} is not known here; {said}", field=name)
-
-
 def body_of_form(fields: Mapping[str, str]) -> ImagesBody:
     """A form's fields, whose numbers are text; an empty one is as none. Raises `BadInput` with the field."""
     given: dict[str, Any] = {name: text for name, text in fields.items() if text != ""}
     if "adapters" in given:
         given["adapters"] = _json_of(given["adapters"], "adapters")
+    if "lora" in given:
+        given["lora"] = openai_lora.lora_of_form(given["lora"])
     try:
         return ImagesBody.model_validate(given, strict=False)
     except ValidationError as error:
@@ -272,5 +274,6 @@ def form_schema(*, has_mask: bool = False, needs_prompt: bool = False) -> dict[s
 
 def _plain(said: dict[str, Any]) -> dict[str, Any]:
     """Without null, which a form cannot carry."""
-    [kind] = [each for each in said.get("anyOf", [said]) if each.get("type") != "null"]
+    kinds = [each for each in said.get("anyOf", [said]) if each.get("type") != "null"]
+    kind = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
     return {**kind, **({"description": said["description"]} if "description" in said else {})}

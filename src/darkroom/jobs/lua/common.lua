@@ -158,6 +158,23 @@ local function line_behind(tenant, priority)
   return own_line(tenant, priority - 1, class_of(priority) == -1000 and -1e9 or class_of(priority) - 499)
 end
 
+-- The highest priority of that one's class.
+local function highest(priority) return class_of(priority) == 1000 and 1e9 or class_of(priority) + 500 end
+
+-- The rank of the last of its class that a priority does not go before; each turn finds the last of one priority.
+local function last_ahead(tenant, priority)
+  local key, top, below = P .. 'line:' .. tenant, '[' .. level(highest(priority)), '(' .. level(priority - 1)
+  local last, member = 0, nil
+  repeat
+    member = call('ZRANGE', key, below, top, 'BYLEX', 'REV', 'LIMIT', 0, 1)[1]
+    if member then
+      last = math.max(last, tonumber(call('HGET', P .. 'job:' .. string.sub(member, 49), 'rank')))
+      below = '(' .. string.sub(member, 1, 14)
+    end
+  until not member
+  return last
+end
+
 local function job_in_line(member) return row(string.sub(member, 49)) end
 
 -- These begin at `free_at` at the earliest, one after another; the tenant's next job comes after all.
@@ -173,12 +190,20 @@ local function move_back(tenant, members, free_at)
   call('ZADD', P .. 'finish', 'GT', text(free_at), tenant)
 end
 
+-- When a tenant has a turn for that priority: that of the first of those behind it, unless one stands there that it may
+-- not overtake. A job that came back to the queue keeps its rank, and may stand before those of a higher priority.
+local function earliest(tenant, priority, behind)
+  if not behind[1] then return tonumber(call('ZSCORE', P .. 'finish', tenant)) or 0 end
+  return math.max(start_of(job_in_line(behind[1])), last_ahead(tenant, priority))
+end
+
 -- Start-time fair queueing, once in a job's life: behind the tenant's own last job, or before those that its priority
 -- goes before, which move back; but not before the present of the queue.
 local function rank(job)
-  if job.rank then return end
-  local behind = line_behind(job.tenant, tonumber(job.priority))
-  local start = behind[1] and start_of(job_in_line(behind[1])) or tonumber(call('ZSCORE', P .. 'finish', job.tenant)) or 0
+  if job.rank then return set_rank(job, job.rank) end -- its place may be of an earlier layout
+  local priority = tonumber(job.priority)
+  local behind = line_behind(job.tenant, priority)
+  local start = earliest(job.tenant, priority, behind)
   set_rank(job, math.max(virtual_time(job), start) + job.cost_s / job.weight)
   move_back(job.tenant, behind, tonumber(job.rank))
 end
@@ -337,14 +362,15 @@ end
 local SPENT = { device_s = true, cost_usd = true } -- paid for, whichever attempt took them
 
 -- Metrics are of one attempt: those of an earlier one go. But what is paid for adds up.
-local function put_metrics(job, first)
+-- They are the words of ARGV from `first` to `last`, or to the end.
+local function put_metrics(job, first, last)
   local fields, before = whole_row(job.id), {}
   for i = 1, #fields, 2 do
     local name = string.match(fields[i], '^m:(.*)$')
     if name then call('HDEL', P .. 'job:' .. job.id, fields[i]) end
     if SPENT[name] then before[name] = fields[i + 1] end
   end
-  for i = first, #ARGV, 2 do
+  for i = first, last or #ARGV, 2 do
     local name, value = ARGV[i], ARGV[i + 1]
     put(job, 'm:' .. name, before[name] and text(before[name] + value) or value)
     before[name] = nil

@@ -11,15 +11,24 @@ local function without(members, mine)
   return others
 end
 
+-- The rank of the last of these that stands before that; 0 where none does.
+local function last_before(members, stand)
+  for i = #members, 1, -1 do
+    if string.sub(members[i], 15) < stand then return tonumber(job_in_line(members[i]).rank) end
+  end
+  return 0
+end
+
 -- When its turn begins with that priority (nothing where its turn stays), and who comes after it.
 local function turn_of(job)
-  local mine, class = own_place(job), class_of(priority)
+  local mine = own_place(job)
   local behind = without(line_behind(job.tenant, priority), mine)
-  local ahead = without(own_line(job.tenant, class == 1000 and 1e9 or class + 500, priority), mine)
+  local ahead = without(own_line(job.tenant, highest(priority), priority), mine)
   local first, last, stand = behind[1], ahead[#ahead], string.sub(mine, 15)
   if first and string.sub(first, 15) < stand then
     local present = virtual_time({ model = job.model, priority = priority })
-    return math.min(math.max(present, start_of(job_in_line(first))), start_of(job)), behind
+    local start = math.max(present, start_of(job_in_line(first)), last_before(ahead, stand))
+    return math.min(start, start_of(job)), behind
   elseif last and string.sub(last, 15) > stand then
     return tonumber(job_in_line(last).rank), behind
   end

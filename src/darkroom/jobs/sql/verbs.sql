@@ -56,6 +56,11 @@ SELECT coalesce((SELECT finish FROM tenant WHERE name = :tenant), 0.0);
 SELECT ins, rank, share FROM job INDEXED BY job_tenant_line
 WHERE state = 'queued' AND tenant = :tenant AND level = :level AND priority < :priority;
 
+-- name: last_ahead
+-- The rank of the last of a tenant's own jobs of a class that a priority does not go before.
+SELECT coalesce(max(rank), 0.0) FROM job INDEXED BY job_tenant_line
+WHERE state = 'queued' AND tenant = :tenant AND level = :level AND priority >= :priority;
+
 -- name: beside
 -- The other jobs of a tenant in a class.
 SELECT ins, priority, rank, share FROM job INDEXED BY job_tenant_line
@@ -166,17 +171,17 @@ WHERE ins = :ins
 RETURNING *;
 
 -- name: requeue
--- running -> queued at its old rank.
+-- running -> queued at its old rank; metrics that are not given stay.
 UPDATE job
 SET state = 'queued', queued_at = :now, worker = NULL, lease_until = NULL, attempt = :attempt,
-    is_suspect = :is_suspect, errors = :errors
+    is_suspect = :is_suspect, errors = :errors, metrics = coalesce(:metrics, metrics)
 WHERE ins = :ins;
 
 -- name: retry
 -- running -> scheduled.
 UPDATE job
 SET state = 'scheduled', scheduled_at = :now, run_at = :run_at, worker = NULL, lease_until = NULL,
-    metrics = :metrics, errors = :errors
+    metrics = coalesce(:metrics, metrics), errors = :errors
 WHERE ins = :ins
 RETURNING *;
 
