@@ -98,11 +98,11 @@ class Loan:
         """Of their files, by name."""
         return {name: entry.digest for name, entry in zip(self.weights, self.entries, strict=True)}
 
-    def mix_for(self, component: str | None) -> Mix:
+    def mix_for(self, component: str) -> Mix:
         """What a row of that component's forwards gets."""
         found = []
         for weight, entry in zip(self.weights.values(), self.entries, strict=True):
-            part = None if component is None or entry.adapter is None else entry.adapter.parts.get(component)
+            part = entry.adapter.parts.get(component) if entry.adapter else None
             if part is not None and weight:
                 found.append((part, weight))
         return tuple(found)

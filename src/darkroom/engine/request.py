@@ -25,7 +25,7 @@ from .recording import Recording
 from .runner import Outcome
 from .served import Served
 from .specs import Kind
-from .view import make_view, named_modules_of, pipelines_of
+from .view import make_view, pipelines_of
 
 MOST_SECONDS = 1e8  # three years
 MOST_STEPS = 10**6  # that a forecast counts; whether a pipeline runs more is its own affair
@@ -101,9 +101,8 @@ class Request:
         """What its adapters add to the forward of this call."""
         if self.loan is None:
             return ()
-        components = named_modules_of(self.own_pipe or self.served.pipe)
-        mine = (name for name, module in components if module is call.hook.module)
-        return self.loan.mix_for(next(mine, None))
+        component, _, _ = self.served.roles.get(call.hook, "").rpartition(".")
+        return self.loan.mix_for(component)
 
     def answered(self, call: Call, is_shared: bool) -> None:
         """Its call has run, alone or in company: what that took is charged here and nowhere else."""

@@ -16,6 +16,7 @@ from .webhooks import FINAL, MAX_URL, Told
 
 MAX_PRIORITY = 100
 MAX_DEADLINE_S = 30 * 24 * 3600.0
+WEIGHT = {"type": "number", "minimum": -MAX_WEIGHT, "maximum": MAX_WEIGHT}  # of an adapter
 PICTURE = "an upload's artifact id, a data URL, or an https URL"
 EXAMPLE_INPUT: dict[str, Any] = {"prompt": "A beautiful sunset over mountains", "preset": "fast", "seed": 7}
 
@@ -48,7 +49,7 @@ INPUT_SCHEMA: dict[str, Any] = {
         "adapters": {
             "type": "object",
             "maxProperties": MAX_ADAPTERS,
-            "additionalProperties": {"type": "number", "minimum": -MAX_WEIGHT, "maximum": MAX_WEIGHT},
+            "additionalProperties": WEIGHT,
             "description": "LoRAs by name, each with its weight: GET /v1/adapters",
         },
         "adapter_digests": {

@@ -9,7 +9,6 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from ...errors import StoreUnavailable, UnknownModel
-from ...model_settings import MAX_WEIGHT
 from ...models.layout import Layout
 from ...models.offer import TASKS, Offer
 from ...models.solvers import max_steps
@@ -20,7 +19,6 @@ from ..refusals import Answer, refusals
 
 router = APIRouter(prefix="/v1", tags=["models"])
 OWNER = "darkroom"
-WEIGHT = {"type": "number", "minimum": -MAX_WEIGHT, "maximum": MAX_WEIGHT}
 
 
 @router.get("/models", response_model=schemas.ModelList, responses=refusals(StoreUnavailable))
@@ -78,7 +76,7 @@ def schema_of(offer: Offer) -> dict[str, Any]:
     fields["num_inference_steps"]["maximum"] = max_steps(None, offer.layout.scheduler)
     fields["solver"]["enum"] = list(offer.solvers)
     fields["preset"]["enum"] = list(offer.presets)
-    fields["adapters"] |= {"properties": dict.fromkeys(offer.adapters, WEIGHT), "additionalProperties": False}
+    fields["adapters"] |= {"properties": dict.fromkeys(offer.adapters, schemas.WEIGHT), "additionalProperties": False}
     fields["width"]["default"], fields["height"]["default"] = offer.default_size
     for name, at in (("width", 0), ("height", 1)):
         fields[name]["multipleOf"] = offer.layout.size_multiple

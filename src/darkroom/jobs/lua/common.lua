@@ -429,6 +429,14 @@ local function drop_artifact(id)
   return artifact
 end
 
+-- Adds it to those removed; 1 where a live job needs it, and it stays.
+local function forget_upload(id, removed)
+  if call('EXISTS', P .. 'uses:' .. id) == 1 then return 1 end
+  removed[#removed + 1] = drop_artifact(id) or nil
+  call('ZREM', P .. 'uploads', id)
+  return 0
+end
+
 local function forget_deliveries(id)
   for _, delivery in ipairs(call('LRANGE', P .. 'deliveries:' .. id, 0, -1)) do
     call('DEL', P .. 'delivery:' .. delivery)

@@ -24,12 +24,7 @@ local uploads = call('ZRANGEBYSCORE', P .. 'uploads', '-inf', '(' .. ARGV[3], 'L
 if #uploads == batch then is_done = 0 end
 for _, id in ipairs(uploads) do
   if #removed >= room then return { 1, kept, removed } end
-  if call('EXISTS', P .. 'uses:' .. id) == 1 then
-    kept = kept + 1
-  else
-    removed[#removed + 1] = drop_artifact(id) or nil
-    call('ZREM', P .. 'uploads', id)
-  end
+  kept = kept + forget_upload(id, removed)
 end
 
 for _, key in ipairs(call('ZRANGEBYSCORE', P .. 'idems', '-inf', ARGV[8], 'LIMIT', 0, batch)) do

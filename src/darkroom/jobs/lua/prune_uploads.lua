@@ -8,11 +8,6 @@ local removed, kept = {}, 0
 local ids = call('ZRANGEBYSCORE', P .. 'uploads', '-inf', '(' .. ARGV[3], 'LIMIT', ARGV[4], look)
 for _, id in ipairs(ids) do
   if stored_bytes() <= most or #removed >= room then return { 1, kept, removed } end
-  if call('EXISTS', P .. 'uses:' .. id) == 1 then
-    kept = kept + 1
-  else
-    removed[#removed + 1] = drop_artifact(id) or nil
-    call('ZREM', P .. 'uploads', id)
-  end
+  kept = kept + forget_upload(id, removed)
 end
 return { #ids < look and 1 or 0, kept, removed }
