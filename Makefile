@@ -12,11 +12,15 @@ PIP_RETRIES ?= 10
 PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_DISABLE_PIP_VERSION_CHECK
 
+# What builds the package comes in the pinned version too: older pips read the first of these for it, newer the second.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+
 # A file of tests stays with one process: its fixtures are dear. More processes than this only take memory.
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-schedule bench-service soak real-parts train-landscapes train-adapters clean
+.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-schedule bench-service bench-crowd bench-web soak real-parts train-landscapes train-adapters clean
 
 help: ## list these doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +41,15 @@ $(VENV)/.dev: $(VENV)/.runtime
 setup: $(VENV)/.runtime ## the environment that runs Darkroom: .venv/bin/darkroom
 setup-dev: $(VENV)/.dev ## the same, and what tests and checks need
 
-serve: setup ## the service with the model that ships, at http://127.0.0.1:8188
+web: setup ## the web UI, built into the package where its sources have changed; fetches Node where there is none
+	$(PYTHON) -m tools.web
+
+web-check: setup-dev ## the web UI's types, arrows, style and unit tests
+	$(PYTHON) -m tools.web --check
+
+# The API serves without its pages: what their build lacks is said, and the service starts.
+serve: setup ## the service with the model that ships and the web UI, at http://127.0.0.1:8188
+	-@$(PYTHON) -m tools.web
 	$(BIN)/darkroom serve
 
 demo: setup ## an image from the model that ships: sunset.png
@@ -47,13 +59,14 @@ test: setup-dev real-parts ## the fast tests
 	$(PYTHON) -m pytest $(ON_ALL_CORES) -m "not slow"
 
 # What is quick to fail runs first; the tests run last, so that their closing line is the last thing to read.
-check: real-parts format lint types imports budgets docs ## everything that must hold before a commit
+check: real-parts format lint types imports budgets docs web-check ## everything that must hold before a commit
 	$(PYTHON) -m pytest $(ON_ALL_CORES)
 
 # Programs that tests run for real. Without root or apt they are left out, and what needs them skips with its reason.
 real-parts:
-	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q redis-server; } || true
+	@missing=$$(for part in redis-server nginx openssl systemd-analyze chromium; do command -v $$part >/dev/null || echo $$part; done); \
+		[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$(echo $$missing | sed s/systemd-analyze/systemd/); } || true
 
 format: setup-dev
 	$(BIN)/ruff format --check .
@@ -72,6 +85,7 @@ budgets: setup-dev ## sizes of functions and files against the house's budgets
 
 docs: setup-dev ## links, commands, errors, settings, flags, events and terms
 	$(PYTHON) -m tools.docs_check
+	$(PYTHON) -m tools.openapi --check
 
 fix: setup-dev ## format, and mend what the linter can mend by itself
 	$(BIN)/ruff format .
@@ -88,6 +102,12 @@ bench-schedule: setup-dev ## deadlines kept and tails in a simulation, against o
 
 bench-service: setup-dev ## the service's figures: a table and JSON; fails where a floor is not reached
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.service --gate
+
+bench-crowd: setup-dev ## 300 users at once on the `fast` preset: all served, and how long status calls take meanwhile
+	CROWD=full $(PYTHON) -m pytest -q -m slow tests/integration/test_crowd.py
+
+bench-web: web-check real-parts ## the web UI's figures: bytes of a first visit, and what Lighthouse says; fails below 95 of 100
+	LIGHTHOUSE=full $(PYTHON) -m pytest -q -s -m slow tests/browser/test_first_load.py
 
 soak: setup-dev real-parts ## random kills under load, resumable: 1,000 of them over at least 20 runs
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m tests.soak

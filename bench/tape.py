@@ -1,6 +1,7 @@
 """`python -m bench.tape`: bytes a step, seconds to resume against seconds redone, and what recording costs.
 
 One request of the bundled model alone in an engine, in reproducible mode; pairs with and without recording take turns.
+Then one job whose worker is killed `--kills` times (`tape_every = 1`): how many steps that costs.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from darkroom.engine.engine import Engine, Options
 from darkroom.engine.tape import Tape
 from darkroom.storage.objects import Storage, open_storage
 
+from .tape_kills import steps_lost
+
 BUNDLED = Path("src/darkroom/models/bundled/landscapes")
 
 
@@ -32,11 +35,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=8, help="0: none")
     parser.add_argument("--out", type=Path, default=Path("out/bench-tape.json"))
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     call = {"prompt": "a lake at dusk", "num_inference_steps": asked.steps, "guidance_scale": 5.0, "seed": 1}
     found = {"steps": asked.steps, "threads": asked.threads, **recording(call, asked.pairs), **resuming(call)}
+    found |= steps_lost(asked.kills) if asked.kills else {}
     print("\n".join(f"{name:36} {value:>14.4f}" for name, value in found.items()))
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(json.dumps(found, indent=1), encoding="utf-8")

@@ -85,7 +85,7 @@ def measure(model: Model, size: Size) -> tuple[list[Figure], dict[str, Any]]:
     figures.append(Figure("curve", "gain of 16 rows over 2, per row", curve.gain(2, 16), "x", GAIN_FLOOR, GAIN_FLOOR))
     share = median(shares)
     figures.append(Figure("curve", "decode's share of 20 steps", share, "%", DECODE_SHARE, DECODE_SHARE, False))
-    figures.append(Figure("curve", "20 guided steps alone", median(alone), "s", ALONE_S, ALONE_S, False))
+    figures.append(Figure("curve", "20 steps with guidance, alone", median(alone), "s", ALONE_S, ALONE_S, False))
     return figures, {"seconds": seconds, "decode_share": share, "alone_s": alone}
 
 

@@ -29,7 +29,7 @@ def run(folder: Path, threads: int, parts: list[str], size: Size) -> dict[str, A
         "arrivals": lambda: arrivals.measure(plain, served, size),
         "adapters": lambda: mixed_lora.measure(size),
         "parity": lambda: parity.measure(plain, served, size),
-        "slo": lambda: slo.measure(served, size),
+        "slo": lambda: slo.measure(plain, served, size),
         "reproducible": lambda: price.measure(served, size),
     }
     figures: list[Figure] = []

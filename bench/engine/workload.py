@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SOLVERS = ("ddim", "euler", "dpm++2m")
+SIZES = ((192, 192), (320, 192), (256, 256))
 HOURS = ("dawn", "day", "sunset", "night", "a storm")
 PLACES = ("over mountains", "over a lake", "behind snowy peaks", "above green hills", "by the sea", "over a calm sea")
 THINGS = ("two pine trees", "a small house", "a lighthouse", "a sailboat", "a full moon", "a few clouds", "palms")
@@ -22,15 +23,18 @@ class Request:
     guidance: float
     solver: str
     seed: int
+    size: tuple[int, int] | None = None  # width and height; None is the model's own
 
     @property
     def call(self) -> dict[str, Any]:
         """Keyword arguments of the pipeline's call, without the generator."""
+        size = {"width": self.size[0], "height": self.size[1]} if self.size else {}
         return {
             "prompt": self.prompt,
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance,
             "output_type": "np",
+            **size,
         }
 
 
@@ -55,6 +59,16 @@ def arriving(count: int, steps: tuple[int, ...], turn: int) -> list[Request]:
     chance.shuffle(lengths)
     prompts = _prompts(count, turn)
     return [Request(k, prompts[k], lengths[k], 5.0, "ddim", 1000 * turn + k) for k in range(count)]
+
+
+def arriving_sizes(count: int, steps: tuple[int, ...], turn: int) -> list[Request]:
+    """W3 scaled to the model that ships: sizes differ, and each has its own number of steps."""
+    chance = random.Random(f"sizes {turn}")
+    kinds = [
+        chance.choice([(size, steps[place % len(steps)]) for place, size in enumerate(SIZES)]) for _ in range(count)
+    ]
+    prompts = _prompts(count, turn)
+    return [Request(k, prompts[k], kinds[k][1], 5.0, "ddim", 1000 * turn + k, kinds[k][0]) for k in range(count)]
 
 
 def poisson_times(count: int, per_second: float, turn: int) -> list[float]:

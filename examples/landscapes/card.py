@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
+
+from darkroom.models.revision import revision_of
+from darkroom.models.weights import files_of
 
 from .export_stage import BUNDLED, PRESETS
 from .run import cache_folder
@@ -20,6 +24,8 @@ license: apache-2.0
 A small latent diffusion model that draws poster-like landscapes from everyday English: five times of day, sun or moon,
 clouds, stars, rain, snow, mountains, hills, lake or sea, pines, palms, a house, a lighthouse, a sailboat.
 
+- **Revision**: `{revision}`, as every picture that it makes carries it: SHA-256 over the names and hashes of
+  the files beside this card.
 - **Layout**: `StableDiffusionPipeline` with a CLIP tokenizer and text model (4 layers, 128 wide), a
   `UNet2DConditionModel` of 16.9 million weights and an `AutoencoderKL` with 16-fold down-sampling and 12 latent
   channels. Half precision on disk; loads in any precision.
@@ -52,7 +58,14 @@ def write_card(table: str, settings: dict[str, str], folder: Path = BUNDLED) -> 
     """Put the card beside the weights."""
     sizes = ", ".join(f"{width}x{height}" for width, height in PRESETS["sizes"])
     presets = ";\n  ".join(_told(name, preset) for name, preset in PRESETS["presets"].items())
-    (folder / "README.md").write_text(CARD.format(sizes=sizes, presets=presets, table=table, **settings))
+    said = CARD.format(sizes=sizes, presets=presets, table=table, revision=find_revision(), **settings)
+    (folder / "README.md").write_text(said)
+
+
+def find_revision(folder: Path = BUNDLED) -> str:
+    """The hash of the files that decide the pixels: weights, configurations, vocabularies."""
+    with tempfile.TemporaryDirectory() as home:
+        return revision_of(files_of(folder), Path(home))
 
 
 def _told(name: str, preset: dict[str, Any]) -> str:

@@ -57,6 +57,21 @@ class PersonLimits(Frozen):
         return Allowance(self.jobs_per_minute, self.live_jobs, self.device_s_per_day, self.usd_per_day)
 
 
+class GuestLimits(PersonLimits):
+    """`[guests.limits]`: what the guests of one address may use together; None has no limit."""
+
+    jobs_per_minute: int | None = Field(default=6, ge=1, le=100_000)
+    live_jobs: int | None = Field(default=2, ge=1, le=100_000)
+    device_s_per_day: float | None = Field(default=1200.0, ge=0, le=1e9, allow_inf_nan=False)
+    priority_class: Literal["low", "normal", "high"] = "low"
+
+
+class GuestSettings(Frozen):
+    """`[guests]` of darkroom.toml: who shows no key may make pictures, within limits; docs/reference/settings.md."""
+
+    limits: GuestLimits = Field(default_factory=GuestLimits)
+
+
 class OidcSettings(Frozen):
     """`[oidc]` of darkroom.toml: people sign in with an OpenID Connect issuer; docs/reference/settings.md."""
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import socket
 from typing import TYPE_CHECKING
 
 from .config import Settings
+from .errors import InvalidConfig
 from .jobs.keeper import Keeper, Sweep
 from .jobs.opening import log_risks, open_store
 from .jobs.store import Limits, Store
 from .models.catalogue import catalogue
+from .storage.link import is_gateway_url
 from .storage.objects import open_storage
+from .storage.tapes import remove_tapes
 from .telemetry.logs import configure_logs, log_attempts
 
 if TYPE_CHECKING:
@@ -26,8 +30,16 @@ log = logging.getLogger(__name__)
 
 
 def store_of(settings: Settings) -> Store:
-    """The job store that the settings name."""
+    """The job store that the settings name; raises `InvalidConfig` for a gateway's URL, which is for workers."""
+    check_has_store(settings)
     return open_store(settings.store_url, Limits(settings.serve.lease_s, settings.serve.idempotency_h * HOUR_S))
+
+
+def check_has_store(settings: Settings) -> None:
+    """Raise `InvalidConfig` where the store is a gateway, which is enough for workers alone."""
+    if is_gateway_url(settings.store_url):
+        said = f"{settings.store_url} is a gateway, which is a store for `darkroom worker` alone: name the store itself"
+        raise InvalidConfig(said, field="serve.store")
 
 
 def run_gateway(settings: Settings, listener: socket.socket, *, is_insecure: bool = False) -> None:
@@ -51,7 +63,7 @@ def run_gateway(settings: Settings, listener: socket.socket, *, is_insecure: boo
             store,
             lambda artifacts: storage.delete([artifact.key for artifact in artifacts]),
             settings.serve,
-            sweep=Sweep(storage.older, storage.delete),
+            sweep=Sweep(storage.older, storage.delete, functools.partial(remove_tapes, storage)),
         )
         metrics = GatewayMetrics(registry, store, lambda: keeper.is_leader)
         settings = with_public_url(settings, listener.getsockname())
@@ -76,20 +88,28 @@ def run_gateway(settings: Settings, listener: socket.socket, *, is_insecure: boo
 
 def with_public_url(settings: Settings, bound: tuple[str, int]) -> Settings:
     """The settings, with the address that is listened on where no other is said; every interface means this machine."""
-    host, port = bound[:2]
     if settings.serve.public_url is not None:
         return settings
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    said = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    said = address_of(bound)
     return settings.model_copy(update={"serve": settings.serve.model_copy(update={"public_url": said})})
+
+
+def address_of(bound: tuple[str, int]) -> str:
+    """Where a listening socket answers on this machine; one for every interface answers on loopback too."""
+    host, port = bound[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def run_worker(settings: Settings, worker_id: str) -> None:
     """Claim and run jobs until a signal."""
     from .telemetry.worker import WorkerMetrics
-    from .worker.main import worker_main
+    from .worker.joining import join
 
     configure_logs(settings.serve.log_format, process=worker_id, log_prompts=settings.serve.log_prompts)
+    settings, worker_id = join(settings, worker_id)
+    from .worker.main import worker_main  # torch comes last: who may not join hears of it at once
+
     metrics = WorkerMetrics()
     address = metrics.serve(settings.serve.worker_metrics)
     serve = settings.serve.model_copy(update={"worker_metrics": address})
@@ -100,6 +120,7 @@ def run_worker(settings: Settings, worker_id: str) -> None:
 
 def run_forwarder(settings: Settings, worker_id: str) -> None:
     """Forward jobs for remote models until a signal."""
+    check_has_store(settings)
     from .forward.main import forward_main
     from .telemetry.worker import WorkerMetrics
 

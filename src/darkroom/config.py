@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .access_settings import Frozen, Network, OidcSettings, read_secret
+from .access_settings import Frozen, GuestSettings, Network, OidcSettings, PersonLimits, read_secret
 from .errors import InvalidConfig
 from .model_settings import MODEL_NAME as MODEL_NAME
 from .model_settings import MODEL_PATHS, SAID_NAME, AdapterSettings
@@ -68,6 +68,7 @@ class ServeSettings(Frozen):
     max_body_mb: float = Field(default=32.0, gt=0, le=4096)
     max_bodies_mb: float = Field(default=256.0, gt=0)  # of all requests that are being answered
     max_upload_mb: float = Field(default=24.0, gt=0, le=4096)
+    max_worker_object_mb: float = Field(default=128.0, gt=0, le=4096)  # that a worker over HTTP stores at once
     max_uploads_mb_per_tenant: float = Field(default=8192.0, gt=0)
     max_pixels: int = Field(default=4096 * 4096, ge=64)
     keep_jobs_h: float = Field(default=24.0 * 30, gt=0)
@@ -75,6 +76,7 @@ class ServeSettings(Frozen):
     keep_gb: float | None = Field(default=None, gt=0)  # None: no limit
     idempotency_h: float = Field(default=24.0, gt=0)
     allow_private_urls: bool = False
+    api_key_file: Path | None = None  # for a worker whose store is a gateway; or DARKROOM_API_KEY
     public_url: HttpUrl | None = None  # None: the address that is listened on
     webhook_attempts: int = Field(default=8, ge=1, le=20)
     webhook_retry_s: float = Field(default=15.0, gt=0, le=3600)  # before the second attempt; four times as long each
@@ -121,6 +123,7 @@ class FileSettings(Frozen):
     serve: ServeSettings = Field(default_factory=ServeSettings)
     safety: SafetySettings = Field(default_factory=SafetySettings)
     oidc: OidcSettings | None = None
+    guests: GuestSettings | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -175,6 +178,7 @@ class Settings(Frozen):
     safety: SafetySettings = Field(default_factory=SafetySettings)
     oidc: OidcSettings | None = None
     oidc_client_secret: SecretStr | None = None
+    guests: GuestSettings | None = None
 
     @property
     def store_url(self) -> str:
@@ -183,8 +187,9 @@ class Settings(Frozen):
 
     @property
     def storage_url(self) -> str:
-        """Where artifacts are kept."""
-        return self.serve.storage or str(self.home / "artifacts")
+        """Where artifacts are kept; where the store is a gateway, the gateway has them too."""
+        is_joined = self.serve.store is not None and self.serve.store.startswith(("http://", "https://"))
+        return self.serve.storage or (str(self.serve.store) if is_joined else str(self.home / "artifacts"))
 
 
 def load(config: Path | None = None) -> Settings:
@@ -198,18 +203,20 @@ def load(config: Path | None = None) -> Settings:
     base = path.parent if path else Path.cwd()
     default = environment.default_model or said.default_model
     home = environment.home or (base / said.home if said.home else Path(HOME_NAME))
+    serve = _anchored(said.serve, base, ("api_key_file",))
     return Settings(
         home=home.expanduser().absolute(),
         config_file=path,
         offline=_is_hub_offline() or (said.offline if environment.offline is None else environment.offline),
         default_model=default,
         threads=environment.threads or said.threads,
-        models={name: _anchored(model, base, MODEL_PATHS) for name, model in said.models.items()},
+        models={name: _anchored(model, base, MODEL_PATHS).placed(base) for name, model in said.models.items()},
         adapters={name: _placed_adapter(adapter, base, default) for name, adapter in said.adapters.items()},
-        serve=_placed(said.serve, environment.store, environment.storage, environment.otlp_endpoint),
+        serve=_placed(serve, environment.store, environment.storage, environment.otlp_endpoint),
         safety=_anchored(said.safety, base, ("rules",)),
         oidc=said.oidc and _anchored(said.oidc, base, ("client_secret_file",)),
         oidc_client_secret=environment.oidc_client_secret,
+        guests=said.guests,
     )
 
 
@@ -219,6 +226,14 @@ def load_client() -> ClientSettings:
         return ClientSettings()
     except ValidationError as error:
         raise _environment_fault(error) from error
+
+
+def gateway_key(said: Settings | None = None) -> str:
+    """The key that a worker shows to its gateway: DARKROOM_API_KEY, else what `api_key_file` holds; "": none."""
+    key = load_client().api_key
+    if key or said is None or said.serve.api_key_file is None:
+        return key or ""
+    return read_secret(said.serve.api_key_file, "serve.api_key_file").get_secret_value()
 
 
 def with_places(settings: Settings, store: str | None, storage: str | None) -> Settings:
@@ -288,7 +303,10 @@ def _invalid(source: str, error: ValidationError, model: type[BaseModel]) -> Inv
 
 
 def _keys_beside(place: list[str], model: type[BaseModel]) -> list[str]:
-    tables: dict[str, type[BaseModel]] = {"serve": ServeSettings, "safety": SafetySettings, "oidc": OidcSettings}
+    tables: dict[str, type[BaseModel]] = {"serve": ServeSettings, "safety": SafetySettings}
+    tables |= {"oidc": OidcSettings, "guests": GuestSettings}
+    if place[0] in ("oidc", "guests") and place[1:2] == ["limits"] and len(place) > 2:
+        return list(PersonLimits.model_fields)
     if place[0] in tables and len(place) > 1:
         return list(tables[place[0]].model_fields)
     if place[0] == "adapters" and len(place) > 2:

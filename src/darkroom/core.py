@@ -252,6 +252,7 @@ class Event:
 FINAL_EVENTS = frozenset({"succeeded", "failed", "cancelled"})
 
 
+MAX_WEIGHT = 100.0  # of an adapter, either way
 PRIORITY_STEPS = {"low": -1000, "normal": 0, "high": 1000}
 """A key's priority class puts its jobs a whole step below or above others. What is asked for, -100 to 100, orders a
 tenant's own jobs of one class."""

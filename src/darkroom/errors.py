@@ -41,7 +41,7 @@
     |-- JobCancelled                  cancelled         409   1
     |-- DeadlineExceeded              deadline_exceeded 504   1
     |-- EngineClosed                  engine_closed     503   1
-    |-- NotFinite                     not_finite        500   1    NaN or infinity reached the decoder
+    |-- NotFinite                     not_finite        500   1    NaN or infinity reached the decoder, or left it
     `-- InvariantBroken               internal          500   1    a fault of ours
         `-- EngineBroken              engine_broken     500        it ended the engine, whatever request it came from
 
@@ -330,7 +330,7 @@ class EngineClosed(DarkroomError):
 
 
 class NotFinite(DarkroomError):
-    """NaN or infinity reached the decoder; the picture would be black or noise."""
+    """NaN or infinity reached the decoder or came out of it; the picture would be black or noise."""
 
     code = "not_finite"
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .access_settings import Frozen
+from .core import MAX_WEIGHT as MAX_WEIGHT
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # of adapters as well
 SAID_NAME = "lower-case letters, digits, '.', '_' and '-', at most 64"
 MAX_ROWS = 64  # rows of one forward in reproducible mode
 MAX_ADAPTERS = 8  # of one request
-MAX_WEIGHT = 100.0  # of an adapter, either way; the engine's own bound
 
 
 def _pair(value: Any) -> Any:
@@ -33,6 +33,7 @@ Side = Annotated[int, Field(ge=8, le=8192)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_pair)]
 # Threads divide the rows of a forward evenly, or a row's bits would depend on its place.
 PowerOfTwo = Annotated[int, Field(ge=1, le=MAX_ROWS), AfterValidator(_power_of_two)]
+HUB_ID = re.compile(r"(?!\.{1,2}/)[\w.-]+/[\w.-]+")
 # A name and a password in an URL would be secrets where nobody expects any.
 PlainUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")]
 MODEL_PATHS = ("path", "file", "config", "safety_checker", "api_key_file")
@@ -69,6 +70,8 @@ class ModelSettings(Frozen):
     allow_pickle: bool = False
     trust_remote_code: bool = False
     safety_checker: Path | None = None
+    controlnet: str | None = Field(default=None, min_length=1)
+    controlnet_revision: str | None = Field(default=None, min_length=1)
     remote: PlainUrl | None = Field(default=None, repr=False)
     remote_model: str | None = Field(default=None, min_length=1, max_length=200)
     api_key_file: Path | None = None
@@ -84,9 +87,20 @@ class ModelSettings(Frozen):
             raise ValueError("revision goes with hub only; a folder or a file is known by the hash of its weights")
         if self.config is not None and self.file is None:
             raise ValueError("config goes with file only")
+        if self.controlnet_revision is not None and not HUB_ID.fullmatch(self.controlnet or ""):
+            raise ValueError("controlnet_revision goes with a controlnet from the hub only, such as owner/name")
         if self.sizes and self.default_size and self.default_size not in self.sizes:
             raise ValueError("default_size must be one of sizes")
         return self
+
+    def placed(self, base: Path) -> Self:
+        """With a relative path as `controlnet` made absolute below `base`.
+
+        One of the hub names its revision: a folder that is misspelt must not become somebody else's weights.
+        """
+        if self.controlnet is None or self.controlnet_revision is not None:
+            return self
+        return self.model_copy(update={"controlnet": str(base / Path(self.controlnet).expanduser())})
 
     def _check_remote(self) -> None:
         others = self.model_fields_set - set(REMOTE_KEYS)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .config import SafetySettings
-from .errors import BadInput, ContentRefused, InvalidConfig
+from .errors import BadInput, ContentRefused, InvalidConfig, NotSupported
 from .wording import problem_said
 
 WORD = re.compile(r"[^\W_]+")
@@ -93,10 +93,10 @@ class Rules:
                 raise ContentRefused(f"the rules of this service refuse the {field.replace('_', ' ')}", field=field)
 
     def check_remote(self, model: str, tenant: str) -> None:
-        """Raise `InvalidConfig` where the rules insist on checks of a model whose pictures another service makes."""
+        """Raise `NotSupported` where the rules insist on checks of a model whose pictures another service makes."""
         if self.checked_tenants.get(tenant, self.checked_models.get(model)):
-            text = f"pictures of {model} are to be checked, and another service makes them: say check_images there"
-            raise InvalidConfig(text, field="check_images")
+            said = f"pictures of {model} are to be checked by the rules here, and another service makes them"
+            raise NotSupported(f"{said}: its operator says check_images in the rules over there instead", field="model")
 
     def has_checks(self, model: str, tenant: str, *, has_checker: bool) -> bool:
         """Whether the pictures of such a job are checked: the tenant's word first, then the model's.

@@ -6,7 +6,6 @@ A test that takes `store` runs once on each. `another` opens a further handle on
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import socket
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import Limits, Store
+from tests.missing import skip_or_fail
 
 BACKENDS = ("sqlite", "redis")
 LIMITS = Limits(lease_s=30.0, idempotency_s=24 * 3600.0)
@@ -33,13 +33,6 @@ def redis_missing() -> str | None:
     if shutil.which("redis-server") is None:
         return "redis-server is not installed"
     return None
-
-
-def skip_or_fail(reason: str) -> None:
-    """A missing service skips here with its reason and fails in CI."""
-    if os.environ.get("CI", "").lower() == "true":
-        pytest.fail(f"CI must test every store: {reason}")
-    pytest.skip(reason)
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ import pytest
 from darkroom.core import WorkerReport
 from darkroom.errors import StoreUnavailable
 from darkroom.jobs.store import Queue, Store
-from tests.contract.making import NOW, claim_one, fetch, insert, insert_one, lease, new_job, report
+from tests.contract.making import NOW, claim_one, fetch, ids, insert, insert_one, lease, new_job, report
 
 
 def test_an_empty_queue_in_figures(store: Store) -> None:
@@ -75,6 +75,27 @@ def test_a_drain_outlives_the_next_report(store: Store) -> None:
 def test_an_unknown_worker_cannot_be_asked_to_drain(store: Store) -> None:
     assert not store.ask_drain("nobody")
     assert not store.is_asked_to_drain("nobody")
+
+
+def test_that_somebody_watches_is_known_until_then(store: Store, another: Callable[[], Store]) -> None:
+    assert not store.is_watched(NOW)
+    another().watch(NOW + 10)
+    assert store.is_watched(NOW + 9.5)
+    assert not store.is_watched(NOW + 10)
+    another().watch(NOW + 30)
+    assert store.is_watched(NOW + 10)
+
+
+def test_jobs_that_ended_are_listed_by_their_end_whenever_they_were_made(store: Store) -> None:
+    early, late, gone = (insert_one(store, NOW + at) for at in (0, 1, 2))
+    insert_one(store, NOW + 3)
+    for at, job in ((50, late), (60, gone), (70, early)):
+        store.cancel(job.id, NOW + at)
+    assert ids(store.ended(NOW + 50, 0, 9)) == [early.id, gone.id, late.id]
+    assert ids(store.ended(NOW + 50.5, 0, 9)) == [early.id, gone.id]
+    assert ids(store.ended(NOW, 1, 1)) == [gone.id]
+    assert store.ended(NOW, 3, 9) == []
+    assert store.ended(NOW, 0, 1) == [fetch(store, early)]
 
 
 def test_risks_are_sentences(store: Store) -> None:

@@ -125,6 +125,14 @@ def test_what_a_tenant_has_uploaded_is_summed_and_small_ones_count_as_a_block(st
     assert store.uploaded_bytes("t") == 0
 
 
+def test_what_tenants_whose_names_begin_alike_have_uploaded_is_summed(store: Store) -> None:
+    for tenant in ("guest-a-1", "guest-a-2", "guest-ab-1", "guest-", "guess", "guestü", "g%"):
+        upload(store, 5000, tenant=tenant)
+    sums = {prefix: store.uploaded_bytes(prefix, is_prefix=True) for prefix in ("guest-a-", "guest-", "guest-b", "g%")}
+    assert sums == {"guest-a-": 10_000, "guest-": 20_000, "guest-b": 0, "g%": 5000}
+    assert store.uploaded_bytes("guest-") == 5000
+
+
 def test_jobs_that_hold_no_bytes_make_no_room_and_stay(store: Store) -> None:
     cancelled = insert_one(store)
     store.cancel(cancelled.id, NOW)

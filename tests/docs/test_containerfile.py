@@ -33,7 +33,7 @@ def test_what_it_copies_is_in_the_checkout() -> None:
 
 
 def test_it_copies_what_the_build_of_the_package_reads() -> None:
-    read = {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "src"}
+    read = {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "hatch_build.py", "src"}
     assert read <= copied()
 
 

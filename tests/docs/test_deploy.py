@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.missing import need
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NGINX = DEPLOY / "nginx" / "darkroom.conf"
@@ -22,12 +21,10 @@ def test_the_proxy_says_who_calls_by_what_name_and_over_what() -> None:
 
 
 def test_nginx_takes_the_file(tmp_path: Path) -> None:
-    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if nginx is None or shutil.which("openssl") is None:
-        pytest.skip("nginx or openssl is not installed")
+    nginx, openssl = need("nginx"), need("openssl")
     name = {"-keyout": "privkey.pem", "-out": "fullchain.pem"}
     files = [text for flag, file in name.items() for text in (flag, str(tmp_path / file))]
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=darkroom.example.org", *files]
+    made = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=darkroom.example.org", *files]
     subprocess.run(made, check=True, capture_output=True)
     text = NGINX.read_text().replace("/etc/ssl/darkroom", str(tmp_path)).replace("listen 443", "listen 127.0.0.1:44380")
     around = f"pid {tmp_path}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{text}\n}}\n"

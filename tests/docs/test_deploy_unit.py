@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.missing import need
 
 from .deployed import GUIDE, UNIT, asked_of_the_cli, unit_lines
 
@@ -19,10 +18,7 @@ STATE = f"/var/lib/{SAID['StateDirectory']}"
 
 def verify(unit: Path) -> str:
     """What `systemd-analyze verify` has to say against a unit; it speaks and ends with 0."""
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.skip("systemd-analyze is not installed")
-    command = [program, "verify", "--man=no", str(unit)]
+    command = [need("systemd-analyze"), "verify", "--man=no", str(unit)]
     tried = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     return tried.stderr
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.integration.gateway_site import Site, open_site
 from tests.integration.openai_site import worker
-from tests.integration.redis_server import need
+from tests.missing import need
 
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")

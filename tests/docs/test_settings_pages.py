@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from darkroom import config
+from darkroom.config import SafetySettings
+from darkroom.models.catalogue import catalogue
+from darkroom.safety import read_rules
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/guides/models.md", "docs/guides/operating.md", "docs/reference/settings.md", "README.md")
-TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+GUIDES = sorted(f"docs/guides/{path.name}" for path in (ROOT / "docs/guides").glob("*.md"))
+PAGES = (*GUIDES, "docs/reference/settings.md", "README.md")
+RULES = "# rules.toml\n"  # begins what is no darkroom.toml
+TOML = re.compile(r"^( *)```toml\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
 def blocks() -> list[tuple[str, str]]:
-    return [(page, block) for page in PAGES for block in TOML.findall((ROOT / page).read_text(encoding="utf-8"))]
+    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+    return [(page, dedent(block)) for page, text in texts.items() for _, block in TOML.findall(text)]
 
 
 @pytest.mark.parametrize(("page", "block"), blocks())
 def test_every_file_on_the_pages_is_a_valid_one(page: str, block: str, tmp_path: Path) -> None:
     path = tmp_path / "darkroom.toml"
     path.write_text(block, encoding="utf-8")
+    if block.startswith(RULES):
+        assert read_rules(SafetySettings(rules=path)).default.finds("forbidden")
+        return
     settings = config.load(path)
+    known = catalogue(settings) if settings.models or not settings.adapters else None  # a block may name others' models
+    assert known is None or settings.models.keys() <= known.entries.keys()
     for model in settings.models.values():
         # A reader copies what is there: a folder is no file, and a file is no folder.
         assert model.path is None or not model.path.suffix, f"{page}: a single file goes under `file`"
@@ -40,7 +52,7 @@ def test_every_file_on_the_pages_is_a_valid_one(page: str, block: str, tmp_path:
             )
             for name in table.model_fields
         }
-        - {"models", "serve", "safety", "oidc"}  # tables
+        - {"models", "serve", "safety", "oidc", "guests"}  # tables
     ),
 )
 def test_every_key_is_explained(key: str) -> None:

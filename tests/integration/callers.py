@@ -10,6 +10,8 @@ from darkroom.core import ApiKey
 from darkroom.gateway.keys import draw
 from darkroom.jobs.store import Store
 
+from .gateway_site import Site, wait_until
+
 
 @dataclass(frozen=True)
 class Holder:
@@ -41,3 +43,10 @@ def add_key(store: Store, tenant: str, *roles: str, **said: Any) -> Holder:
     )
     store.add_key(key)
     return Holder(drawn.id, drawn.shown)
+
+
+def known(site: Site, tenant: str, *roles: str, **said: Any) -> Holder:
+    """A new key, once the gateway knows it."""
+    holder = add_key(site.store, tenant, *roles, **said)
+    wait_until(lambda: site.http.get("/auth/me", headers=holder.headers).status_code == 200)
+    return holder

@@ -26,7 +26,7 @@ from darkroom.gateway.parts import Gateway, Parts
 from darkroom.gateway.server import make_server
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import Claimant, Limits, Store
-from darkroom.model_settings import AdapterSettings
+from darkroom.model_settings import AdapterSettings, ModelSettings
 from darkroom.models.catalogue import catalogue
 from darkroom.storage.objects import Storage, key_for_output, open_storage
 
@@ -110,11 +110,12 @@ def open_site(
     parts: Mapping[str, Any] | None = None,
     at: int = 0,
     adapters: Mapping[str, Path] | None = None,
+    models: Mapping[str, ModelSettings] | None = None,
     **serve: Any,
 ) -> Iterator[Site]:
-    """A gateway whose `[serve]` says `serve`, and `[adapters]` these files; everything is closed afterwards."""
+    """A gateway whose `[serve]` says `serve`, `[adapters]` these files and `[models]` these; all closed afterwards."""
     named = {name: AdapterSettings(path=path) for name, path in (adapters or {}).items()}
-    settings = settings_in(home, **serve).model_copy(update={"adapters": named})
+    settings = settings_in(home, **serve).model_copy(update={"adapters": named, "models": dict(models or {})})
     own = store or open_store(settings.store_url, Limits(settings.serve.lease_s))
     with closing(own):
         storage = open_storage(settings.storage_url)

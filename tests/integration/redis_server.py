@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
 
-import pytest
 import redis
 
+from tests.missing import need
+
 from .service import free_port
-
-
-def need(program: str) -> str:
-    """The program's path; without it the test skips, and fails where CI runs."""
-    found = shutil.which(program)
-    if found is None:
-        reason = f"{program} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 class RedisServer:

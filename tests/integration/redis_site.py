@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,29 +13,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import redis
 
 from darkroom.core import Artifact, Job, Lease, NewJob
 from darkroom.jobs.redis import RedisStore
 from darkroom.jobs.store import Claimant, Limits
+from tests.missing import need
 
 NOW = 1_000_000.0
 LEASE_S = 30.0
 LIMITS = Limits(lease_s=LEASE_S)
 PATIENCE_S = 60.0
 ANYONE = Claimant("w", ("m",), ("m",))
-
-
-def program(name: str) -> str:
-    """The program's path; a missing one skips here and fails in CI."""
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is not installed"
-        if os.environ.get("CI", "").lower() == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 def free_port() -> int:
@@ -54,7 +42,7 @@ class Server:
         self._flags = {"bind": "127.0.0.1", "port": str(self.port), "dir": str(folder), "save": ""}
         self._flags |= {"appendonly": "yes", "appendfsync": "everysec"}
         self._flags |= {name.replace("_", "-"): value for name, value in flags.items()}
-        self._program = program("redis-server")
+        self._program = need("redis-server")
         self._log = folder / "log"
         self.start()
 

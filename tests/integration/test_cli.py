@@ -315,7 +315,11 @@ REFUSED: dict[str, tuple[Arguments, str]] = {
     "output is a folder": (lambda: ["p", "-o", os.makedirs("d.png") or "d.png"], "is a folder"),
     "output in no folder": (lambda: ["p", "-o", a_file("f") + "/x.png"], "make the folder first"),
     "output no PNG": (lambda: ["p", "-o", "x.jpg"], "must end in .png"),
-    "control image": (lambda: ["p", "--control-image", "c.png"], "do not exist yet"),
+    "control image": (
+        lambda: ["p", "--control-image", a_picture("c.png")],
+        "landscapes has no ControlNet to read a control image: `controlnet` in [models.landscapes] of darkroom.toml",
+    ),
+    "control scale alone": (lambda: ["p", "--control-scale", "0.5"], "needs a control_image to follow"),
     "adapter unknown": (lambda: ["p", "--adapter", "ink=0.5"], "no adapter 'ink'"),
     "adapter without weight": (lambda: ["p", "--adapter", "ink"], "must be NAME=WEIGHT"),
     "adapter twice": (lambda: ["p", "--adapter", "a=1", "--adapter", "a=2"], "each adapter once"),
@@ -438,6 +442,7 @@ def test_doctor_is_content_where_all_is_well(darkroom: Call, folder: Path) -> No
         str(folder / ".darkroom"),
         "float32",
         "model landscapes",
+        "adapter neon",
         "no darkroom.toml here",
         str(folder / ".darkroom" / "jobs.sqlite3"),
         str(folder / ".darkroom" / "artifacts"),
@@ -456,6 +461,7 @@ def test_doctor_is_content_where_all_is_well(darkroom: Call, folder: Path) -> No
         ('[serve]\nstore = "sqlite:///darkroom.toml"', "is damaged"),
         ('[serve]\nstore = "redis://127.0.0.1:1/0"', "redis://127.0.0.1:1/0"),
         ('[serve]\nstorage = "f"', "storage"),
+        ('[adapters.ink]\npath = "nowhere.safetensors"', "adapter ink"),
     ],
 )
 def test_doctor_says_what_is_wrong(text: str, said: str, darkroom: Call) -> None:

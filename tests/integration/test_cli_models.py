@@ -95,7 +95,8 @@ def test_pulling_what_lies_here_says_so(capsys: pytest.CaptureFixture[str]) -> N
     assert "lies here already" in capsys.readouterr().err
 
 
-def test_pulling_offline_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (here / "darkroom.toml").write_text('offline = true\n[models.big]\nhub = "a/b"\n')
+@pytest.mark.parametrize("said", ['hub = "a/b"', f'path = "{LANDSCAPES}"\ncontrolnet = "a/b"'])
+def test_pulling_offline_is_refused(said: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "darkroom.toml").write_text(f"offline = true\n[models.big]\n{said}\n")
     assert run(["models", "pull", "big"]) == 2
     assert "offline" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 import time
@@ -19,6 +20,7 @@ from darkroom import AsyncClient, Client, errors
 from darkroom.client.nouns import Job, JobEvent
 from darkroom.core import Event
 from darkroom.jobs.store import JobFilter
+from tests.lora_files import lora
 
 from .faces import FACES, Open, opening
 from .gateway_site import Site, events_of, open_site, picture, wait_until
@@ -389,3 +391,23 @@ def test_event_types_are_known(site: Site) -> None:
     for name in ("queued", "started", "progress", "preview", "output", "requeued", "succeeded", "failed", "cancelled"):
         assert name in JobEvent.__doc__
         assert name in Event.__doc__
+
+
+def test_adapters_are_registered_listed_and_removed(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "ink.safetensors"
+    file.write_bytes(lora(1))
+    made = client.add_adapter("ink", file, model="landscapes")
+    assert (made.name, made.model, made.source, made.size) == ("ink", "landscapes", "registered", len(lora(1)))
+    assert made.digest == hashlib.sha256(lora(1)).hexdigest()
+    assert made in client.adapters()
+    assert {"neon", "woodcut"} <= {adapter.name for adapter in client.adapters() if adapter.source == "bundled"}
+    assert client.add_adapter("ink", lora(1)) == made
+    with pytest.raises(errors.Conflict):
+        client.add_adapter("ink", lora(2))
+    client.remove_adapter(made)
+    assert "ink" not in {adapter.name for adapter in client.adapters()}
+    with pytest.raises(errors.NotFound):
+        client.remove_adapter("ink")
+    with pytest.raises(errors.BadInput, match="cannot be read") as caught:
+        client.add_adapter("ink", tmp_path / "nowhere")
+    assert caught.value.field == "file"

@@ -1,5 +1,8 @@
 """Three hundred users at once on the bundled model: each submits, follows by WebSocket, and fetches its picture.
 
+`make bench-crowd` (`CROWD=full`) has them ask for the `fast` preset as it stands, which takes minutes of a quiet
+machine; else they ask for smaller pictures without guidance, for the crowd is the load that is tested here.
+
 Meanwhile a probe times a job's status and, in turn with it, a route that does nothing. What is gated is their ratio,
 for both wait for the same cores; the absolute figures are printed.
 """
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -32,9 +36,10 @@ pytestmark = pytest.mark.slow
 USERS = 300
 MOST_TIMES_SLOWER = 5.0  # a status call at p99, beside the control
 AIM_S = 0.1
-SIDE = 192
-# Without guidance a picture takes half the rows: it is the crowd that is the load here.
-ASKED = {"prompt": "full moon over a lake", "preset": "fast", "guidance_scale": 1.0, "width": SIDE, "height": SIDE}
+IS_FULL = os.environ.get("CROWD") == "full"
+SIDE = 256 if IS_FULL else 192  # the model's default, where nothing is asked for
+QUICK = {} if IS_FULL else {"guidance_scale": 1.0, "width": SIDE, "height": SIDE}
+ASKED = {"prompt": "full moon over a lake", "preset": "fast", **QUICK}
 PROBE = Path(__file__).with_name("crowd_probe.py")
 
 
@@ -97,13 +102,16 @@ def test_three_hundred_users_at_once_are_all_served(tmp_path: Path, capsys: pyte
             jobs = asyncio.run(crowd(service.url))
             took_s = time.monotonic() - begun
         queue = service.ask("GET", "/jobs", params={"state": "queued"}).json()["data"]
+    ratio = probe.percentile("status", 99) / probe.percentile("control", 99)
     with capsys.disabled():
-        print(f"\n{USERS} users in {took_s:.1f} s; aim for status: p99 at most {AIM_S * 1000:.0f} ms")
+        size = f"{SIDE}x{SIDE}, {'the preset' if IS_FULL else 'without guidance'}"
+        print(f"\n{USERS} users in {took_s:.1f} s ({size}); aim for status: p99 at most {AIM_S * 1000:.0f} ms")
         for name, seconds in probe.took.items():
             p50, p99 = (probe.percentile(name, percent) * 1000 for percent in (50, 99))
             print(f"  {name:8} p50 {p50:6.1f} ms   p99 {p99:6.1f} ms   of {len(seconds)}")
+        print(f"  status beside the control at p99: {ratio:.2f} times, at most {MOST_TIMES_SLOWER:g}")
     assert len({job["id"] for job in jobs}) == USERS
     assert {(job["state"], job["attempt"]) for job in jobs} == {("succeeded", 1)}
     assert queue == []
     assert all(len(seconds) >= 100 for seconds in probe.took.values())  # a 99th percentile of less says nothing
-    assert probe.percentile("status", 99) <= MOST_TIMES_SLOWER * probe.percentile("control", 99)
+    assert ratio <= MOST_TIMES_SLOWER

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.config import ModelSettings
 from darkroom.core import PRIORITY_STEPS, Job, Lease, effective_priority
 from darkroom.errors import InvalidConfig, Unavailable
 from darkroom.forward import chain
-from darkroom.forward.chain import PICTURES
+from darkroom.models.catalogue import BUNDLED_FOLDER
 from darkroom.worker.events import AttemptEnded, ClockRead
 from tests.lora_files import lora
 
@@ -113,16 +114,38 @@ def test_what_the_model_will_not_see_is_said_here_as_it_is_there(front: Site, ba
 
 def test_pictures_go_there_first(front: Site, backend: Site) -> None:
     uploads = [front.http.post("/v1/uploads", content=picture(colour=colour)).json() for colour in ("red", "white")]
-    names = {name: upload["artifact_id"] for name, upload in zip(PICTURES, uploads, strict=True)}
+    names = {name: upload["artifact_id"] for name, upload in zip(("image", "mask_image"), uploads, strict=True)}
     with forwarding(front):
         job_id = front.submit({**names, "strength": 0.9})["id"]
         there, lease = wait_for_work(backend)
-        for name, colour in zip(PICTURES, ("red", "white"), strict=True):
+        for name, colour in zip(names, ("red", "white"), strict=True):
             artifact = backend.store.artifact(there.input[name])
             assert artifact is not None
             assert backend.storage.get(artifact.key) == picture(colour=colour)
         backend.complete(lease)
         assert wait_for(front, job_id, "succeeded").task == "inpaint"
+
+
+def test_a_control_image_goes_to_a_backend_that_has_a_controlnet(tmp_path: Path, front: Site) -> None:
+    said = {"landscapes": ModelSettings(path=BUNDLED_FOLDER / "landscapes", controlnet=str(tmp_path / "edges"))}
+    assert front.http.get("/v1/models/hidden").json()["has_controlnet"] is False
+    with (
+        open_site(tmp_path / "controlled", models=said) as backend,
+        open_front(settings_for(tmp_path / "other-front", backend.url)) as controlled,
+    ):
+        backend.report()
+        assert controlled.http.get("/v1/models/hidden").json()["has_controlnet"] is True
+        upload = controlled.http.post("/v1/uploads", content=picture(colour="red")).json()["artifact_id"]
+        with forwarding(controlled):
+            asked = {"control_image": upload, "controlnet_conditioning_scale": 0.5}
+            job_id = controlled.submit(asked)["id"]
+            there, lease = wait_for_work(backend)
+            artifact = backend.store.artifact(there.input["control_image"])
+            assert artifact is not None
+            assert backend.storage.get(artifact.key) == picture(colour="red")
+            assert there.input["controlnet_conditioning_scale"] == 0.5
+            backend.complete(lease)
+            wait_for(controlled, job_id, "succeeded")
 
 
 def test_a_cancel_here_cancels_there(front: Site, backend: Site) -> None:
@@ -183,7 +206,7 @@ def test_checks_that_nobody_here_can_make_are_not_left_out_in_silence(
     settings = settings_for(home, backend.url, f'[safety]\nrules = "{home / "rules.toml"}"')
     with open_front(settings) as front:
         status, error = front.refused("POST", "/v1/jobs", json={"input": {"prompt": "a lake"}})
-        assert (status, error["code"], error["field"]) == (500, "invalid_config", "check_images")
+        assert (status, error["code"], error["field"]) == (501, "not_supported", "model")
         assert front.store.queue().queued == 0
 
 

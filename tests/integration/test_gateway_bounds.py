@@ -17,7 +17,7 @@ import pytest
 from darkroom.core import Allowance
 from darkroom.gateway.fetches import AT_ONCE, IN_LINE
 
-from .callers import Holder, add_key
+from .callers import Holder, known
 from .gateway_site import PROMPT, Site, open_site, picture, wait_until
 
 KIB = 1024
@@ -28,13 +28,6 @@ QUICK_S = 0.2
 def site(tmp_path: Path) -> Iterator[Site]:
     with open_site(tmp_path, auth="keys") as found:
         yield found
-
-
-def known(site: Site, tenant: str, *roles: str, **said: Any) -> Holder:
-    """A new key, once the gateway knows it."""
-    holder = add_key(site.store, tenant, *roles, **said)
-    wait_until(lambda: site.http.get("/auth/me", headers=holder.headers).status_code == 200)
-    return holder
 
 
 def begin(site: Site, path: str, headers: dict[str, str], body: bytes, length: int) -> socket.socket:

@@ -155,6 +155,7 @@ def test_an_unknown_job_is_404_in_their_shape(house: Site, job_id: str) -> None:
         ({"prompt": "  "}, "prompt"),
         ({"negative_prompt": "x" * 2001}, "negative_prompt"),
         ({"num_inference_steps": 0}, "num_inference_steps"),
+        ({"num_inference_steps": -1}, "num_inference_steps"),
         ({"num_inference_steps": 101}, "num_inference_steps"),
         ({"num_inference_steps": "20"}, "num_inference_steps"),
         ({"guidance_scale": 0.5}, "guidance_scale"),
@@ -179,6 +180,16 @@ def test_a_body_that_is_no_request_is_refused_in_their_shape(house: Site, conten
     answer = house.http.post("/generate", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert "detail" in answer.json()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_guidance_that_is_no_finite_number_is_refused_in_their_shape(house: Site, number: str) -> None:
+    content = f'{{"prompt": "a lake", "guidance_scale": {number}}}'.encode()
+    answer = house.http.post("/generate", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    [problem] = answer.json()["detail"]
+    assert problem["loc"][0] == "body"
+    assert "guidance_scale" in problem["loc"] or "finite" in problem["msg"]
 
 
 def test_unknown_fields_are_accepted_and_named(house: Site) -> None:

@@ -14,9 +14,9 @@ import pytest
 from darkroom.core import FINAL_EVENTS
 from darkroom.gateway import schemas
 from tests.lora_files import lora
+from tests.missing import need
 
 from .gateway_site import WORKER, Site, open_site, picture
-from .redis_server import need
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")

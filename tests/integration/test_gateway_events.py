@@ -20,7 +20,8 @@ from websockets.sync.client import ClientConnection
 
 from darkroom.core import Event
 from darkroom.gateway import answers
-from darkroom.gateway.events import PENDING, Feed
+from darkroom.gateway.events import Feed
+from darkroom.gateway.listeners import PENDING
 from darkroom.gateway.streams import EventStream
 from darkroom.gateway.threads import Threads
 from darkroom.jobs.opening import open_store

@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from darkroom.core import NewJob
 from darkroom.jobs.opening import open_store
 from darkroom.models.request import MAX_SEED
+from darkroom.storage.objects import prefix_for_outputs
+from darkroom.storage.tapes import key_for_tape
 
 from .gateway_site import PROMPT, Site, open_site, picture, wait_until
 
@@ -484,7 +486,7 @@ def test_a_list_that_cannot_be_is_refused(house: Site, query: str) -> None:
     assert (status, error["code"], error["field"]) == (400, "bad_input", query.split("=")[0])
 
 
-@pytest.mark.parametrize("job_id", ["job-nowhere", "x" * 300, "%00", "..", "a%20b", "%F0%9F%8C%8A"])
+@pytest.mark.parametrize("job_id", ["job-nowhere", "x" * 300, "%00", "%2E%2E", "a%20b", "%F0%9F%8C%8A"])
 def test_an_unknown_job_is_not_found_by_any_verb(house: Site, job_id: str) -> None:
     for method, path in (
         ("GET", ""),
@@ -527,6 +529,15 @@ def test_cancelling_ends_a_waiting_job_at_once_and_marks_a_running_one(site: Sit
     site.store.confirm_cancelled(lease, {}, time.time())
     assert site.job(made["id"])["state"] == "cancelled"
     assert site.http.post(f"/v1/jobs/{made['id']}/cancel").json()["state"] == "cancelled"
+
+
+def test_cancelling_a_job_that_waits_for_another_attempt_removes_its_tapes(site: Site) -> None:
+    made = site.submit()
+    job, lease = site.claim()
+    site.storage.put(key_for_tape(job.id, job.fence, 0), b"tape", "application/octet-stream")
+    site.store.release([lease], "drained", time.time())
+    assert site.http.post(f"/v1/jobs/{made['id']}/cancel").json()["state"] == "cancelled"
+    assert list(site.storage.list(prefix_for_outputs(job.id))) == []
 
 
 def test_removing_a_job_removes_its_pictures_those_of_lost_claims_too(site: Site) -> None:

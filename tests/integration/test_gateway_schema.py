@@ -11,6 +11,7 @@ from contextlib import nullcontext
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import sampled_from
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -21,12 +22,14 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from ..lora_files import lora
+from .callers import known
 from .gateway_site import WORKER, Site, open_site, picture
 from .openai_site import worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # the tool's own
 
 EXAMPLES = 25  # requests for each route
+KEYED_EXAMPLES = 5
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -102,6 +105,36 @@ def test_a_route_answers_as_it_is_described(described: schemathesis.BaseSchema, 
         case.validate_response(answer, checks=[check for check in CHECKS if check not in FAULTS or not is_meant])
 
     with worker(site) if path.startswith("/v1/images") else nullcontext():  # those wait for the end of a job
+        call()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, dict[str, dict[str, str]]]]:
+    """A gateway that asks everybody for a key, and what its callers send."""
+    with open_site(tmp_path_factory.mktemp("guarded"), max_queued=100_000, auth="keys") as found:
+        user, operator = known(found, "ann"), known(found, "bob", "user", "operator")
+        machine = known(found, "machines", "worker")
+        callers = {"nobody": {}, "a user": user.headers, "an operator": operator.headers, "a worker": machine.headers}
+        yield found, callers
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_with_keys_a_route_answers_as_it_is_described(
+    described: schemathesis.BaseSchema, guarded: tuple[Site, dict[str, dict[str, str]]], route: str
+) -> None:
+    site, callers = guarded
+    method, path = route.split()
+
+    @settings(max_examples=KEYED_EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(described[path][method].as_strategy(), sampled_from(sorted(callers)))
+    def call(case: schemathesis.Case, who: str) -> None:
+        case.headers = {**(case.headers or {}), **callers[who]}
+        answer = case.call(base_url=site.url, timeout=60)
+        is_meant = answer.status_code in MEANT.get(path, set())
+        case.validate_response(answer, checks=[check for check in CHECKS if check not in FAULTS or not is_meant])
+        assert answer.status_code != 401 or who == "nobody"
+
+    with worker(site) if path.startswith("/v1/images") else nullcontext():
         call()
 
 

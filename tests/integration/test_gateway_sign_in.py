@@ -94,7 +94,7 @@ def test_who_has_signed_in_is_a_tenant_by_their_address(site: Site, issuer: Issu
         answer = sign_in(ann)
         assert answer.url.path == "/auth/me"
         me = {"tenant": "ann@example.org", "roles": ["user"], "key_id": None, "email": "ann@example.org"}
-        assert answer.json() == me
+        assert answer.json() == {**me, "is_guest": False}
         made = ann.post("/v1/jobs", json={"input": PROMPT})
         assert (made.status_code, made.json()["tenant"]) == (202, "ann@example.org")
         assert ann.get("/v1/workers").status_code == 403

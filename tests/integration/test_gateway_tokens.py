@@ -14,7 +14,7 @@ from darkroom.core import Allowance
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import Limits
 
-from .callers import Holder, add_key
+from .callers import Holder, add_key, known
 from .gateway_site import PROMPT, Site, open_site, picture, wait_until
 
 DAY_S = 86400.0
@@ -24,13 +24,6 @@ DAY_S = 86400.0
 def site(tmp_path: Path) -> Iterator[Site]:
     with open_site(tmp_path, auth="keys") as found:
         yield found
-
-
-def known(site: Site, tenant: str, *roles: str, **said: Any) -> Holder:
-    """A new key, once the gateway knows it."""
-    holder = add_key(site.store, tenant, *roles, **said)
-    wait_until(lambda: site.http.get("/auth/me", headers=holder.headers).status_code == 200)
-    return holder
 
 
 def token_of(site: Site, holder: Holder) -> str:

@@ -62,6 +62,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"output_format": "webp", "output_compression": 101}, "bad_input", "output_compression"),
     ({"stream": True, "partial_images": 4}, "bad_input", "partial_images"),
     ({"extra_body": {"steps": 0}}, "bad_input", "steps"),
+    ({"extra_body": {"steps": -1}}, "bad_input", "steps"),
+    ({"extra_body": {"steps": 1001}}, "bad_input", "steps"),
     ({"extra_body": {"steps": "5"}}, "bad_input", "steps"),
     ({"extra_body": {"steps": 5, "num_inference_steps": 6}}, "bad_input", "steps"),
     ({"extra_body": {"scheduler": "magic"}}, "unknown_solver", "scheduler"),
@@ -193,6 +195,15 @@ def test_a_form_that_is_none_is_refused_by_name(
 def test_a_body_that_is_none_is_refused(site: Site, body: bytes) -> None:
     answer = site.http.post(GENERATIONS, headers={"Content-Type": "application/json"}, content=body)
     assert refusal(answer)[0] == 400
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_guidance_that_is_no_finite_number_is_refused(site: Site, number: str) -> None:
+    body = f'{{"prompt": "a lake", "guidance_scale": {number}}}'.encode()
+    answer = site.http.post(GENERATIONS, headers={"Content-Type": "application/json"}, content=body)
+    status, code, param = refusal(answer)
+    assert (status, code) == (400, "bad_input")
+    assert param in ("guidance_scale", "body")
 
 
 def test_what_other_layers_refuse_has_the_same_shape(site: Site) -> None:

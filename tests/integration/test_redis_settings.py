@@ -30,8 +30,8 @@ from tests.integration.redis_site import (
     lease,
     new_job,
     picture,
-    program,
 )
+from tests.missing import need
 
 KEYED = {"key_id": "k", "allowance": Allowance(9, 9, 9.0, 9.0), "webhook": "https://example.org/"}
 SECRET = "s3cret-pass"  # of a server that lives for one test
@@ -114,7 +114,7 @@ def test_tls_serves_and_a_stranger_is_refused(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([program("openssl"), *words], check=True, capture_output=True)
+    subprocess.run([need("openssl"), *words], check=True, capture_output=True)
     files = {"tls_cert_file": str(certificate), "tls_key_file": str(key), "tls_ca_cert_file": str(certificate)}
     plain = Server(tmp_path)
     plain.kill()  # its port is free again, and no other

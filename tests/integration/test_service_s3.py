@@ -1,4 +1,4 @@
-"""The whole running service over a real S3 server: pictures go in, come out and go again through the bucket alone."""
+"""The whole running service over an S3 double (moto): pictures go in, come out and go again through its bucket."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_a_battered_box_ends_every_job_once(home: Path) -> None:
         service.kill("gateway")  # in the middle of submissions
         ids = submitting.result()
         batter(service, ids)
-        check_each_ended_once(service, ids, service.wait_all(ids))
+        check_each_ended_once(service, ids, service.wait_all(ids), every=1)
 
 
 def test_a_killed_redis_loses_no_accepted_job(home: Path, redis: RedisServer) -> None:
@@ -72,7 +72,7 @@ def test_a_killed_redis_loses_no_accepted_job(home: Path, redis: RedisServer) ->
             time.sleep(pause_s)
             redis.start()
         batter(service, ids)
-        check_each_ended_once(service, ids, service.wait_all(ids))
+        check_each_ended_once(service, ids, service.wait_all(ids), every=1)
 
 
 def test_ctrl_c_hands_back_what_did_not_fit_and_the_next_start_ends_it(home: Path) -> None:

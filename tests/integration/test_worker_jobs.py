@@ -18,7 +18,7 @@ from PIL import Image
 
 from darkroom import __version__
 from darkroom.core import Artifact, Job, JobState
-from darkroom.engine.engine import Engine
+from darkroom.engine.engine import Engine, Tick
 from darkroom.models.catalogue import catalogue
 from darkroom.models.device import fix_threads
 from darkroom.models.device import place as place_model
@@ -240,3 +240,34 @@ def test_a_job_joins_a_long_one_whose_forwards_have_free_rows(tmp_path: Path) ->
         at.store.cancel(first, time.time())
         at.store.cancel(second, time.time())
         at.wait(first, second)
+
+
+def test_reports_tell_which_jobs_shared_a_batch_while_somebody_looks(at: Place, running: Running) -> None:
+    at.wait(at.submit())
+    assert not any("ticks" in report.facts for report in at.store.workers(0))
+    at.store.watch(time.time() + 600)
+    at.until(lambda: running.worker._ticks.is_watched)
+    jobs = at.submit_all([{"num_inference_steps": 12}, {"num_inference_steps": 15}])
+    shared: list[dict[str, Any]] = []
+
+    def is_told() -> bool:
+        ticks = [tick for report in at.store.workers(0) for tick in report.facts.get("ticks", [])]
+        shared[:] = [tick for tick in ticks if {job_id for job_id, _ in tick["jobs"]} == set(jobs)]
+        return bool(shared)
+
+    at.until(is_told)
+    assert {tick["kind"] for tick in shared} <= {"encode", "denoise", "decode"}
+    assert all(sum(rows for _, rows in tick["jobs"]) == tick["rows"] > 0 for tick in shared)
+    at.wait(*jobs)
+    at.store.watch(0.0)
+    at.until(lambda: not running.worker._ticks.is_watched)
+
+
+def test_steps_bring_no_heartbeats_where_nobody_looks(at: Place, running: Running) -> None:
+    beats = running.worker._heartbeat
+    beats._is_outdated = False
+    running.worker._ticked(Tick(time.time(), "unet", "denoise", 1, 0, 0, 0.1, ()))
+    assert not beats._is_outdated
+    running.worker._ticks.is_watched = True
+    running.worker._ticked(Tick(time.time(), "unet", "denoise", 1, 0, 0, 0.1, ()))
+    assert beats._is_outdated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import time
@@ -13,9 +14,13 @@ import pytest
 from PIL import Image
 
 from darkroom.core import Job, JobState
+from darkroom.models.catalogue import catalogue
 from darkroom.storage.objects import prefix_for_outputs
+from darkroom.storage.tapes import tapes_of
 from darkroom.worker.events import AttemptEnded, AttemptResumed
 
+from .redis_server import RedisServer
+from .s3_server import SECRETS, s3_server
 from .workers import Place, Running, launched, place, working
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -60,7 +65,7 @@ def test_a_drained_job_goes_on_where_it_was(tmp_path: Path, uninterrupted: list[
     with place(tmp_path, "drain_s = 0.01\nprice_per_hour_usd = 3600.0") as at:
         with working(at) as first:
             left = handed_back(at, first)
-        assert stored(at, left) == {"tape-0.safetensors"}
+        assert stored(at, left) == {"tape-1-0.safetensors"}
         with working(at, worker_id="w2") as second:
             (job,) = at.wait(left.id)
             (resumed,) = second.heard.of(AttemptResumed)
@@ -78,7 +83,7 @@ def test_each_image_of_a_job_has_its_tape(tmp_path: Path, uninterrupted: list[by
     with place(tmp_path, "drain_s = 0.01") as at:
         with working(at) as first:
             left = handed_back(at, first, num_images_per_prompt=2)
-        assert stored(at, left) == {"tape-0.safetensors", "tape-1.safetensors"}
+        assert stored(at, left) == {"tape-1-0.safetensors", "tape-1-1.safetensors"}
         with working(at, worker_id="w2"):
             (job,) = at.wait(left.id)
         assert job.metrics["resumed_from_step"] >= 3
@@ -86,7 +91,41 @@ def test_each_image_of_a_job_has_its_tape(tmp_path: Path, uninterrupted: list[by
         assert len(stored(at, job)) == 2
 
 
-def test_a_job_whose_worker_was_killed_loses_one_step_at_the_most(tmp_path: Path, uninterrupted: list[bytes]) -> None:
+def test_a_job_with_adapters_goes_on_where_it_was(tmp_path: Path) -> None:
+    with place(tmp_path, "drain_s = 0.01") as at:
+        known = catalogue(at.settings).find("landscapes").adapters
+        mix = {"neon": 0.8, "woodcut": 0.5}
+        said = {"adapters": mix, "adapter_digests": {name: known[name].facts().digest for name in mix}}
+        with working(at) as first:
+            left = handed_back(at, first, **said)
+        with working(at, worker_id="w2"):
+            whole, job = at.wait(at.submit(**ASKED, **said), left.id)
+        assert job.metrics["resumed_from_step"] >= 3
+        assert pixels(at, job) == pixels(at, whole)
+
+
+def test_a_job_goes_on_over_redis_and_an_object_store(
+    tmp_path: Path, uninterrupted: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    redis = RedisServer(tmp_path)
+    with contextlib.ExitStack() as opened:
+        opened.callback(redis.kill)
+        address = opened.enter_context(s3_server())
+        storage = f"s3://darkroom/tapes?endpoint={address}&region=us-east-1"
+        with place(tmp_path, f'drain_s = 0.01\nstore = "{redis.url}"\nstorage = "{storage}"') as at:
+            with working(at) as first:
+                left = handed_back(at, first)
+            assert [number for _, number in tapes_of(at.storage, left.id).values()] == [0]
+            with working(at, worker_id="w2"):
+                (job,) = at.wait(left.id)
+            assert job.metrics["resumed_from_step"] >= 3
+            assert pixels(at, job) == uninterrupted[:1]
+            assert stored(at, job) == {job.outputs[0].key.rpartition("/")[2]}
+
+
+def test_a_job_whose_worker_was_killed_goes_on_from_its_last_tape(tmp_path: Path, uninterrupted: list[bytes]) -> None:
     with place(tmp_path, "tape_every = 1") as at:
         with launched(at, "w1") as first:
             job_id = at.submit(**ASKED)
@@ -108,7 +147,7 @@ def test_a_tape_that_cannot_be_used_costs_its_steps_and_no_more(
     with place(tmp_path, "drain_s = 0.01") as at:
         with working(at) as first:
             left = handed_back(at, first, **({"seed": 12} if spoil == "of another seed" else {}))
-        key = f"{prefix_for_outputs(left.id)}/tape-0.safetensors"
+        (key,) = tapes_of(at.storage, left.id)
         data = at.storage.get(key)
         if spoil == "of another seed":
             left = at.job(at.submit(**ASKED))
@@ -116,7 +155,7 @@ def test_a_tape_that_cannot_be_used_costs_its_steps_and_no_more(
                 reaches(at, left.id, 1)
                 second.worker.ask_drain()
                 second.join()
-            key = f"{prefix_for_outputs(left.id)}/tape-0.safetensors"
+            (key,) = tapes_of(at.storage, left.id)
         at.storage.put(key, spoiled(data, spoil), "application/octet-stream")
         with caplog.at_level(logging.WARNING), working(at, "landscapes", worker_id="w3") as third:
             (job,) = at.wait(left.id)
@@ -143,6 +182,6 @@ def spoiled(data: bytes, how: str) -> bytes:
 def test_a_tape_that_cannot_be_stored_fails_no_job(tmp_path: Path, uninterrupted: list[bytes]) -> None:
     with place(tmp_path, "tape_every = 1") as at, working(at):
         folder = Path(at.settings.storage_url) / prefix_for_outputs("job-1")
-        (folder / "tape-0.safetensors" / "in the way").mkdir(parents=True)
+        (folder / "tape-1-0.safetensors" / "in the way").mkdir(parents=True)
         (job,) = at.wait(at.submit(**ASKED))
         assert pixels(at, job) == uninterrupted[:1]

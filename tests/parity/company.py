@@ -110,9 +110,13 @@ def assert_conserved(stats: dict[str, Any], finished: int) -> None:
     assert (stats["waiting"], stats["running"], stats["finished"]) == (0, 0, finished)
 
 
-@cache
 def plain_results(name: str) -> tuple[list[np.ndarray], int]:
     """Plain results of a family's requests one after another, and the rows that went through its denoiser."""
+    return _plain_results(name, torch.get_num_threads())
+
+
+@cache
+def _plain_results(name: str, threads: int) -> tuple[list[np.ndarray], int]:
     family = SERVED[name]
     denoiser = getattr(next(iter(family.pipes().values())), family.denoiser)
     with counting_rows(denoiser) as rows:
@@ -124,9 +128,13 @@ def reference(name: str, index: int) -> np.ndarray:
     return plain_results(name)[0][index]
 
 
-@cache
 def reference_noise(name: str, index: int) -> float:
     """How far plain diffusers is from itself on that request."""
+    return _reference_noise(name, index, torch.get_num_threads())
+
+
+@cache
+def _reference_noise(name: str, index: int, threads: int) -> float:
     family = SERVED[name]
     return plain.own_noise(family, family.requests[index], reference(name, index))
 

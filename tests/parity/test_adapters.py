@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import ZImagePipeline
 from safetensors.torch import save_file
 
 from darkroom.engine.engine import Engine
 from tests.parity import families
+from tests.parity.families import FAMILIES, quiet
 from tests.parity.plain import generators, largest_difference, pixels
 from tests.parity.tiny_adapters import ATTENTION, CONVOLUTIONS, FEED_FORWARD, Plain, random_layers, save
+from tests.parity.tiny_inputs import randn
+from tests.parity.tiny_text import WIDTH
+from tests.parity.tiny_transformer_calls import z_image
 
 OUT = {"output_type": "np"}
 TOLERANCE = 1e-5  # the issue's, of pixels from 0 to 1
@@ -72,18 +77,48 @@ def test_every_mix_in_one_batch_is_what_diffusers_makes_of_it(
     assert max(worst) <= TOLERANCE
     without = pixels(plain.with_weights({})(**call, generator=generators(1, 1)))
     assert largest_difference(made[1], without) > 100 * TOLERANCE  # they do something
-    stats = engine.stats()["modules"]
-    denoiser = stats.get("unet") or stats["transformer"]
+    denoiser, stats = denoiser_of(engine), engine.stats()["modules"]
     assert denoiser["batches"] < denoiser["calls"]
     assert not [name for name, module in stats.items() if module["unbatched_because"]]
+
+
+def denoiser_of(engine: Engine) -> dict[str, Any]:
+    stats: dict[str, dict[str, Any]] = engine.stats()["modules"]
+    return stats.get("unet") or stats["transformer"]
 
 
 def test_reproducible_rows_do_not_depend_on_the_adapters_of_others(call: dict[str, Any], engine: Engine) -> None:
     asked = {**call, "seed": 5, "reproducible": True}
     alone = [pixels(engine.submit(**asked, adapters=dict(mix)).result(120)) for mix in MIXES[:5]]
+    before = denoiser_of(engine)
     handles = [engine.submit(**asked, adapters=dict(mix)) for mix in MIXES[:5]]
     for one, handle in zip(alone, handles, strict=True):
         assert np.array_equal(one, pixels(handle.result(120)))
+    after = denoiser_of(engine)
+    assert after["batches"] - before["batches"] < after["calls"] - before["calls"]  # they did share forwards
+
+
+def test_rows_in_lists_have_their_own_adapters_too(tmp_path: Path) -> None:
+    """Z-Image, whose transformer takes a list with an entry a row; its prompts come embedded."""
+    parts = FAMILIES["flux"].pipes()["flow-euler"].components
+    transformer, *_ = z_image()
+    pipe = quiet({"z": ZImagePipeline(parts["scheduler"], parts["vae"], None, None, transformer)})["z"]
+    files = {"a": save(pipe, tmp_path / "a", 1), "b": save(pipe, tmp_path / "b", 2, rank=2)}
+    call = {"num_inference_steps": 2, "guidance_scale": 4.0, "height": 32, "width": 32, **OUT}
+    call |= {name: [randn(9, WIDTH)] for name in ("prompt_embeds", "negative_prompt_embeds")}
+    mixes: list[dict[str, float]] = [{}, {"a": 1.0}, {"b": 0.7}, {"a": 0.5, "b": -0.4}]
+    plain = Plain(pipe, files)
+    with Engine(pipe) as engine:
+        for name, path in files.items():
+            engine.add_adapter(name, path)
+        handles = [engine.submit(**call, seed=k, adapters=mix) for k, mix in enumerate(mixes)]
+        made = [pixels(handle.result(120)) for handle in handles]
+        assert denoiser_of(engine)["batches"] < denoiser_of(engine)["calls"]
+    for k, mix in enumerate(mixes):
+        wanted = pixels(plain.with_weights(mix)(**call, generator=generators(k, 1)))
+        assert largest_difference(made[k], wanted) <= TOLERANCE
+    without = pixels(plain.with_weights({})(**call, generator=generators(1, 1)))
+    assert largest_difference(made[1], without) > 100 * TOLERANCE
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_previews_change_nothing_and_are_left_out_where_latents_are_no_picture(n
 
 
 def real_flux() -> dict[str, Any]:
-    """With the scaling of its real autoencoder, for which no cheap map is known: previews are decoded."""
+    """With the scaling of its real autoencoder, but four channels, for which no map is known: they are decoded."""
     parts = FAMILIES["flux"].pipes()["flow-euler"].components
     vae = modules.vae(37, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1159, scaling_factor=0.3611)
     return quiet({"flow-euler": FluxPipeline(**{**parts, "vae": vae})})

@@ -16,6 +16,7 @@ import torch
 from darkroom import errors
 from darkroom.engine.engine import Engine
 from darkroom.engine.handle import Handle
+from tests.missing import need_file
 from tests.parity.families import BUNDLED, LAKE, LANDSCAPES, NIGHT, SIDE, SKY, sd_solvers
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
@@ -137,8 +138,8 @@ def test_neighbours_that_end_early_change_no_bytes() -> None:
                 other.result(60)
 
 
-@pytest.mark.skipif(not (BUNDLED / "model_index.json").exists(), reason="the bundled model is not in this checkout")
 def test_the_bundled_model_keeps_the_promise() -> None:
+    need_file(BUNDLED / "model_index.json", "the bundled model")
     pipe = LANDSCAPES.pipes()[LANDSCAPES.requests[0].pipe]
     requests = [
         {"prompt": prompt, "num_inference_steps": steps, "seed": steps, "output_type": "np"}

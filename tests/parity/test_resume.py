@@ -9,18 +9,23 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import FluxControlNetModel, FluxControlNetPipeline
 from diffusers.callbacks import SDCFGCutoffCallback
 
 from darkroom.core import Event
 from darkroom.engine.engine import Engine
 from darkroom.engine.tape import CALLBACK, STEP, Tape, whole
 from tests.parity import company, plain
-from tests.parity.families import FAMILIES, Family, Request
+from tests.parity.families import FAMILIES, NIGHT, SKY, Family, Request, ask, picture, quiet
+from tests.parity.tiny_inputs import drawn
+from tests.parity.tiny_text import seeded
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
 ODD = {"guess_mode", "skip_guidance_layers", "true_cfg_scale", "eta"}
@@ -82,7 +87,30 @@ def call_of(family: Family, request: Request, output_type: str) -> dict[str, Any
 @pytest.mark.parametrize("name", list(FAMILIES))
 def test_bytes_are_those_of_an_uninterrupted_run_wherever_it_was_cut_off(name: str) -> None:
     """In another engine, among each other and among strangers, through bytes."""
-    family = FAMILIES[name]
+    hold_wherever_it_was_cut_off(FAMILIES[name])
+
+
+def test_a_control_net_whose_residuals_two_calls_of_a_step_read_runs_again() -> None:
+    """Flux with true guidance: cut off between the two, the first one's output is no use without the residuals."""
+    more = {"control_image": picture(1), "true_cfg_scale": 4.0, "negative_prompt": "rain", "max_sequence_length": 32}
+    asked = (ask("control", 47, NIGHT, 4, 3.0, **more), ask("control", 48, SKY, 3, 2.0, **more))
+    hold_wherever_it_was_cut_off(Family("flux-control", flux_control, asked))
+
+
+@cache
+def flux_control() -> dict[str, Any]:
+    def make() -> FluxControlNetModel:
+        kept = {name: value for name, value in dict(parts["transformer"].config).items() if name in known}
+        return FluxControlNetModel(**kept)
+
+    parts, known = FAMILIES["flux"].pipes()["flow-euler"].components, signature(FluxControlNetModel).parameters
+    net = seeded(74, make)
+    drawn(net, [*net.controlnet_blocks, *net.controlnet_single_blocks, net.controlnet_x_embedder])
+    own = {name: part for name, part in parts.items() if name not in ("image_encoder", "feature_extractor")}
+    return quiet({"control": FluxControlNetPipeline(**own, controlnet=net)})
+
+
+def hold_wherever_it_was_cut_off(family: Family) -> None:
     calls = [call_of(family, request, "latent") for request in chosen(family)]
     with company.open_engine(family, reproducible=True) as engine:
         whole_runs = recorded(engine, calls)

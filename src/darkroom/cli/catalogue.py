@@ -42,18 +42,23 @@ def add(
 
 
 def pull(name: Name, config_file: ConfigOption = None) -> None:
-    """Fetch a hub model now, so that its first use does not wait for it."""
+    """Fetch a hub model: a service takes no jobs for it before, and `darkroom generate` need not wait for it."""
     settings, known = start(config_file)
     entry = known.entries.get(name)
     if entry is None:
         raise UnknownModel(f"there is no model {name!r}; there are: {', '.join(sorted(known.entries))}", field="name")
-    if entry.source != HUB:
+    if not entry.is_of_hub:
         entry.check()
         say.note(f"{name} lies here already: {entry.origin}")
         return
     if settings.offline:
         raise BadInput(f"{name} comes from the hub, and offline is set", field="offline")
-    typer.echo(_fetch(str(entry.settings.hub), entry.settings.revision))
+    if entry.source == HUB:
+        typer.echo(_fetch(str(entry.settings.hub), entry.settings.revision))
+    if entry.controlnet is not None and entry.controlnet.is_hub:
+        from ..models.loading import fetch_controlnet
+
+        typer.echo(str(fetch_controlnet(entry)))
 
 
 def read_document(place: Path) -> tomlkit.TOMLDocument:

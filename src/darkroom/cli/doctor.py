@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -12,13 +13,16 @@ from pathlib import Path
 import typer
 
 from .. import __version__
-from ..config import Settings
+from ..config import Settings, gateway_key
 from ..errors import DarkroomError
 from ..jobs.opening import hide_password, look_at_store
 from ..models.catalogue import HUB, Catalogue
 from ..models.revision import short
+from ..storage.link import Link, is_gateway_url
 from ..storage.objects import open_storage
+from ..worker.joining import ask
 from . import say
+from .adapters import describe as describe_adapters
 from .models import describe
 from .start import ConfigOption, JsonOption, start
 
@@ -59,10 +63,10 @@ def examine(config_file: Path | None) -> Iterator[Finding]:
     yield Finding("config", str(settings.config_file or "no darkroom.toml here: defaults"))
     yield _home(settings.home)
     yield Finding("offline", "yes: nothing is downloaded" if settings.offline else "no: models may be downloaded")
-    yield _store(settings)
-    yield _storage(settings)
+    yield from [_gateway(settings)] if is_gateway_url(settings.store_url) else [_store(settings), _storage(settings)]
     yield _device(settings)
     yield from _models(settings, catalogue)
+    yield from _adapters(catalogue)
 
 
 def _package(name: str) -> Finding:
@@ -80,6 +84,16 @@ def _home(home: Path) -> Finding:
             return Finding("home", f"{home}, writable" + ("" if existing == home else "; made when first needed"))
     except OSError as error:
         return Finding("home", f"{home}: {error.strerror}; set DARKROOM_HOME", is_good=False)
+
+
+def _gateway(settings: Settings) -> Finding:
+    """Where a worker here would join; it stands for store and storage."""
+    try:
+        with contextlib.closing(Link(settings.store_url, gateway_key(settings))) as link:
+            said = ask(link)
+    except DarkroomError as error:
+        return Finding("gateway", error.message, is_good=False)
+    return Finding("gateway", f"{settings.store_url}, release {said.version}; it knows {', '.join(said.models)}")
 
 
 def _store(settings: Settings) -> Finding:
@@ -116,6 +130,13 @@ def _device(settings: Settings) -> Finding:
     return Finding("device", f"{placement}; {fix_threads(settings.threads, 1)} CPU threads{beside}")
 
 
+def _adapters(catalogue: Catalogue) -> Iterator[Finding]:
+    for adapter in describe_adapters(catalogue):
+        said = adapter["problem"] or f"{short(adapter['digest'])}, {adapter['size']} bytes, for {adapter['model']}"
+        place = f"{said}: {adapter['path']}"
+        yield Finding(f"adapter {adapter['name']}", place, is_good=adapter["problem"] is None)
+
+
 def _models(settings: Settings, catalogue: Catalogue) -> Iterator[Finding]:
     for model in describe(catalogue):
         entry = catalogue.entries[model["name"]]
@@ -124,7 +145,7 @@ def _models(settings: Settings, catalogue: Catalogue) -> Iterator[Finding]:
             revision = f"{short(model['revision'])}, " if model["revision"] else ""
             yield Finding(f"model {entry.name}", f"{revision}{place}")
         elif entry.source == HUB and entry.folder is None and not settings.offline:
-            yield Finding(f"model {entry.name}", f"{place}: downloaded at its first use")
+            yield Finding(f"model {entry.name}", f"{place}: {entry.how_to_fetch}")
         else:
             yield Finding(f"model {entry.name}", f"{place}: {model['problem']}", is_good=False)
     if catalogue.default not in catalogue.entries:

@@ -18,6 +18,7 @@ PARAMETERS = {
     "image": "init-image",
     "mask_image": "mask",
     "control_image": "control-image",
+    "controlnet_conditioning_scale": "control-scale",
     "adapters": "adapter",
     "deadline_s": "deadline",
     "prompts_file": "prompts-file",

@@ -8,10 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import BadInput, NotSupported
+from ..errors import BadInput
 from .start import ConfigOption, JsonOption
 
 DEFAULT_OUTPUT = Path("out.png")
+ControlImageOption = Annotated[
+    Path | None, typer.Option("--control-image", help="A picture for the ControlNet to follow.", show_default=False)
+]
+ControlScaleOption = Annotated[
+    float | None, typer.Option("--control-scale", help="How closely, 0 to 2; 1 if left out.", show_default=False)
+]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Files of the pictures that it is made from, named as inputs are."""
+
+    image: Path | None = None
+    mask_image: Path | None = None
+    control_image: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -23,8 +38,7 @@ class Wish:
     inputs: dict[str, Any]
     model: str | None
     images: int
-    init_image: Path | None
-    mask: Path | None
+    pictures: Pictures
     like: Path | None
     config: Path | None
 
@@ -53,7 +67,8 @@ def generate(
         float | None, typer.Option(help="How far to leave that picture, 0 to 1.", show_default=False)
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="White where it is to be redrawn.", show_default=False)] = None,
-    control_image: Annotated[Path | None, typer.Option(help="Not built yet.", show_default=False)] = None,
+    control_image: ControlImageOption = None,
+    control_scale: ControlScaleOption = None,
     adapter: Annotated[
         list[str] | None, typer.Option(help="NAME=WEIGHT of a LoRA; may be given again.", show_default=False)
     ] = None,
@@ -65,7 +80,6 @@ def generate(
     config: ConfigOption = None,
 ) -> None:
     """Make images from words, the same pixels for the same settings and seed."""
-    _refuse_unbuilt(control_image)
     inputs = {
         "negative_prompt": negative,
         "num_inference_steps": steps,
@@ -74,23 +88,19 @@ def generate(
         "solver": solver,
         "preset": preset,
         "strength": strength,
+        "controlnet_conditioning_scale": control_scale,
         "adapters": parse_adapters(adapter),
         **parse_size(size),
     }
     given = {name: value for name, value in inputs.items() if value is not None}
     prompts = _prompts(prompt or [], prompts_file, has_like=like is not None)
-    wish = Wish(prompts, output, given, model, images, init_image, mask, like, config)
+    wish = Wish(prompts, output, given, model, images, Pictures(init_image, mask, control_image), like, config)
     from .making import plan
 
     ready = plan(wish)
     from .running import make  # brings torch: what is refused is refused without waiting for it
 
     make(ready, as_json=as_json)
-
-
-def _refuse_unbuilt(control_image: Path | None) -> None:
-    if control_image is not None:
-        raise NotSupported("control images do not exist yet; leave it out", field="control_image")
 
 
 def parse_adapters(words: list[str] | None) -> dict[str, float] | None:

@@ -15,6 +15,7 @@ from ..storage import files
 from . import say
 from .card import card, line
 from .formats import PictureFormat, format_of
+from .generate import ControlImageOption, ControlScaleOption, parse_adapters, parse_size
 from .remote import connect
 from .start import JsonOption
 
@@ -37,6 +38,8 @@ def submit(
     adapter: Annotated[
         list[str] | None, typer.Option(help="NAME=WEIGHT of a LoRA; may be given again.", show_default=False)
     ] = None,
+    control_image: ControlImageOption = None,
+    control_scale: ControlScaleOption = None,
     images: Annotated[int, typer.Option(help="Images, 1 to 16; image k has seed + k.")] = 1,
     picture_format: Annotated[
         PictureFormat | None, typer.Option("--format", help="Of the pictures.", show_default="as -o says, else png")
@@ -47,8 +50,6 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Hand a job to a running service; says its id, or with `-o` waits and writes the image."""
-    from .generate import parse_adapters, parse_size
-
     said: dict[str, Any] = {
         "model": model,
         "priority": priority,
@@ -59,6 +60,8 @@ def submit(
         "seed": seed,
         "solver": solver,
         "preset": preset,
+        "control_image": control_image,
+        "controlnet_conditioning_scale": control_scale,
         "adapters": parse_adapters(adapter),
         "num_images_per_prompt": images,
         **parse_size(size),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..errors import BadInput
-from ..models.catalogue import HUB, Entry, problem_of
+from ..models.catalogue import Entry, problem_of
 from ..models.layout import read_layout
 from ..models.offer import Offer, offer_of
 from ..models.record import conditions_of, record
-from ..models.request import MAX_IMAGES, MAX_SEED, ImageRequest, validate
+from ..models.request import MAX_IMAGES, MAX_SEED, PICTURES, ImageRequest, validate
 from ..models.window import warnings_for
 from ..storage import files, images
 from .recall import Recalled, recall
@@ -62,15 +62,14 @@ def plan(wish: Wish) -> Plan:
 def _recalled(wish: Wish) -> Recalled | None:
     if wish.like is None:
         return None
-    return recall(wish.like, has_image=wish.init_image is not None, has_mask=wish.mask is not None)
+    given = (name for name in PICTURES if getattr(wish.pictures, name) is not None)
+    return recall(wish.like, frozenset(given))
 
 
 def _offer(entry: Entry, settings: Settings) -> tuple[Offer, Loaded | None]:
     """What may be asked; a model whose configuration does not lie here must be loaded to know."""
     folder = entry.folder
-    if folder is None or (
-        entry.source == HUB and problem_of(entry)
-    ):  # not here, or half of it: loading fetches the rest
+    if folder is None or (entry.is_of_hub and problem_of(entry)):  # not here, or half of it: loading fetches the rest
         loaded = _load(entry, settings)
         return loaded.offer(), loaded
     entry.check()
@@ -99,9 +98,11 @@ def _shots(wish: Wish, recalled: Recalled | None, offer: Offer) -> tuple[Shot, .
 def _inputs(wish: Wish, recalled: Recalled | None) -> dict[str, Any]:
     """What was said, over what the picture to repeat says, over a seed that is drawn."""
     drawn = {"seed": secrets.randbelow(MAX_SEED - MAX_IMAGES)}
+    files = {name: getattr(wish.pictures, name) for name in PICTURES}
     pictures = {
-        "image": images.read_picture(wish.init_image, "image") if wish.init_image else None,
-        "mask_image": images.read_picture(wish.mask, "mask_image", "L") if wish.mask else None,
+        name: images.read_picture(file, name, "L" if name == "mask_image" else "RGB")
+        for name, file in files.items()
+        if file is not None
     }
     return {**drawn, **(recalled.inputs if recalled else {}), **wish.inputs, **pictures}
 
@@ -126,7 +127,8 @@ def _ready(
     from ..models.tasks import pipeline_for
 
     first = shots[0].request
-    pipe = pipeline_for(loaded.pipe, first.task, first.solver, loaded.entry.name)
+    controlnet = None if first.control_image is None else loaded.controlnet
+    pipe = pipeline_for(loaded.pipe, first.task, first.solver, loaded.entry.name, controlnet)
     pipe = loaded.with_checker(pipe) if settings.safety.check_images else loaded.without_checker(pipe)
     rows = recalled.fixed_rows if recalled else offer.fixed_rows
     conditions = conditions_of(loaded, rows, fix_threads(settings.threads, rows), origin=origin)

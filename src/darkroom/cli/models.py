@@ -40,7 +40,8 @@ def list_models(context: typer.Context, as_json: JsonOption = False, config: Con
         mark = " (default)" if model["name"] == catalogue.default else ""
         head = f"{model['name']:{width}}  {model['source']:8}  {short(model['revision'] or '') or '-':12}"
         typer.echo(f"{head}  {model['origin']}{mark}")
-        said = model["problem"] or f"sizes {model['said_sizes']}; presets {', '.join(model['presets'])}"
+        control = f"; ControlNet {model['controlnet']}" if model["controlnet"] else ""
+        said = model["problem"] or f"sizes {model['said_sizes']}; presets {', '.join(model['presets'])}{control}"
         typer.echo(f"{'':{width}}  {said}")
 
 
@@ -55,6 +56,7 @@ def describe(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 def _describe(entry: Entry) -> dict[str, Any]:
     head = {"name": entry.name, "source": entry.source, "origin": entry.origin, "problem": None, "revision": None}
+    head["controlnet"] = None if entry.controlnet is None else entry.controlnet.origin
     if entry.is_remote:
         return {**head, **_bounds(None), "said_sizes": "told by the Darkroom that runs it"}
     try:

@@ -12,8 +12,10 @@ import typer
 
 from ..app import run_forwarder, run_gateway, run_worker, store_of
 from ..config import Settings, with_places
+from ..errors import BadInput
 from ..fleet.supervisor import watch_parent
-from ..models.catalogue import narrow
+from ..models.catalogue import check_described, narrow
+from ..storage.link import checked_url
 from .reach import check_reach, with_auth
 from .start import ConfigOption, start, with_host
 
@@ -22,6 +24,10 @@ StorageOption = Annotated[
     str | None, typer.Option(help="Where artifacts are kept.", show_default="as the settings say")
 ]
 ModelOption = Annotated[str | None, typer.Option(help="Serve this model alone.", show_default="all")]
+GatewayOption = Annotated[
+    str | None,
+    typer.Option("--gateway", help="Reach store and storage through this gateway alone.", show_default=False),
+]
 ParentOption = Annotated[int | None, typer.Option("--parent-fd", hidden=True)]
 
 
@@ -30,10 +36,16 @@ def worker(
     storage: StorageOption = None,
     model: ModelOption = None,
     worker_id: Annotated[str | None, typer.Option("--id", help="A name of its own.", show_default="drawn")] = None,
+    gateway_url: GatewayOption = None,
     parent_fd: ParentOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Claim jobs and run them, until SIGTERM drains it; joins a service from any machine that reaches its store."""
+    """Claim jobs and run them, until SIGTERM drains it; joins a service from any machine that reaches its store, or its
+    gateway with --gateway and a key of the role worker in DARKROOM_API_KEY."""
+    if gateway_url is not None:
+        if store or storage:
+            raise BadInput("a gateway stands for store and storage: give --gateway alone", field="gateway")
+        store = storage = checked_url(gateway_url)
     settings = _begin(config, store, storage, model, parent_fd)
     run_worker(settings, worker_id or f"{socket.gethostname()}-{secrets.token_hex(4)}")
 
@@ -68,6 +80,7 @@ def gateway(
     from .serve import listen_at
 
     settings = with_host(_begin(config, store, storage, model, parent_fd), host)  # a name that it answers to
+    check_described(settings)
     if fd is None:
         with contextlib.closing(store_of(settings)) as opened:
             check_reach(settings, opened, host, is_insecure=is_insecure)

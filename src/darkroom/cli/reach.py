@@ -49,7 +49,8 @@ def with_auth(settings: Settings, listener: socket.socket, *, is_insecure: bool)
 def asks_for_keys(settings: Settings, store: Store) -> bool:
     """Whether callers on this machine are asked for a key or a sign-in."""
     auth = settings.serve.auth
-    return auth == "keys" or (auth == "auto" and (settings.oidc is not None or bool(store.keys())))
+    has_others = settings.oidc is not None or settings.guests is not None
+    return auth == "keys" or (auth == "auto" and (has_others or bool(store.keys())))
 
 
 def said_of_callers(settings: Settings, store: Store, *, is_insecure: bool) -> str:
@@ -57,6 +58,7 @@ def said_of_callers(settings: Settings, store: Store, *, is_insecure: bool) -> s
     if settings.serve.auth == "open":
         return "whoever reaches it; nobody is asked for a key (auth)"
     if asks_for_keys(settings, store):
-        return f"asked for a key{' or a sign-in' if settings.oidc else ''}; `darkroom keys` makes and lists them"
+        said = f"asked for a key{' or a sign-in' if settings.oidc else ''}; `darkroom keys` makes and lists them"
+        return f"guests without a key, within [guests.limits]; operators are {said}" if settings.guests else said
     whom = "whoever reaches it" if is_insecure else "whoever is on this machine"
     return f"{whom}, until `darkroom keys create NAME` makes a first key"

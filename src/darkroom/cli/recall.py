@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ from ..models.revision import short
 from ..storage import images
 from ..wording import problem_said
 
-KEPT = ("prompt", "negative_prompt", "width", "height", "seed", "strength", "adapters")
+KEPT = (
+    *("prompt", "negative_prompt", "width", "height", "seed"),
+    *("strength", "controlnet_conditioning_scale", "adapters"),
+)
 BASE = ("num_inference_steps", "guidance_scale", "solver")
 # What must be the same for the same pixels, and what to call it.
 CONDITIONS = {
@@ -27,9 +30,17 @@ CONDITIONS = {
     "fixed_rows": "fixed rows",
     "image_sha256": "picture to start from",
     "mask_sha256": "mask",
+    "control_sha256": "control image",
+}
+# What says that a picture was there, which input gave it, and how it is asked for.
+PICTURES = {
+    "image_sha256": ("image", "was made from another picture: give that one too"),
+    "mask_sha256": ("mask_image", "was made with a mask: give that one too"),
+    "control_sha256": ("control_image", "was made with a control image: give that one too"),
 }
 
 IN_COMPANY = "it was made outside of reproducible mode, as a service does unless asked: the pixels may differ slightly"
+UNSTEADY = "where it was made, company changed the model's bits, and it ran alone from then on: the pixels may differ"
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,7 @@ class Recalled:
         was, is_ = _mapping(then, "adapter_digests"), _mapping(now, "adapter_digests")
         changed |= {f"adapter {name}": (was[name], is_[name]) for name in was if name in is_}
         company = [] if then.get("reproducible", True) else [IN_COMPANY]
+        company += [UNSTEADY] if then.get("unsteady") else []
         return company + [
             f"{what} was {_brief(before)} and is {_brief(after)}: the pixels may differ"
             for what, (before, after) in changed.items()
@@ -64,14 +76,13 @@ class Recalled:
         ]
 
 
-def recall(path: Path, *, has_image: bool, has_mask: bool) -> Recalled:
-    """What a PNG of ours says of itself; raises `UnreadableImage`, `BadInput`."""
+def recall(path: Path, given: Collection[str]) -> Recalled:
+    """What a PNG of ours says of itself, beside the pictures that are given; raises `UnreadableImage`, `BadInput`."""
     said = images.read_settings(path)
     asked = said["input"]
-    if "image_sha256" in said and not has_image:
-        raise BadInput(f"{path} was made from another picture: give that one too", field="image")
-    if "mask_sha256" in said and not has_mask:
-        raise BadInput(f"{path} was made with a mask: give that one too", field="mask_image")
+    for digest, (name, why) in PICTURES.items():
+        if digest in said and name not in given:
+            raise BadInput(f"{path} {why}", field=name)
     try:
         base = PresetSettings.model_validate({name: asked[name] for name in BASE if name in asked}, strict=True)
         rows = TypeAdapter(PowerOfTwo).validate_python(said.get("fixed_rows"), strict=True)

@@ -83,7 +83,7 @@ def _stopping(engine: Engine) -> Iterator[None]:
 
 def _finish(ready: Plan, shot: Shot, handle: Handle) -> dict[str, Any]:
     """Write one image that has ended; where it failed, the others go on."""
-    settings = record(shot.request, ready.pipe, ready.conditions)
+    settings = record(shot.request, ready.pipe, ready.conditions, handle.unsteady)
     *_, last = handle.events()
     if last.type != "succeeded":
         return {"error": last.data.get("error", last.type), "settings": settings}

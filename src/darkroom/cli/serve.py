@@ -19,14 +19,14 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from ..app import store_of
+from ..app import address_of, store_of
 from ..config import Settings
 from ..core import JobState, Lease
 from ..errors import BadInput, OutputNotWritable, StoreUnavailable
 from ..fleet.supervisor import Child, Supervisor
 from ..jobs.opening import hide_password
 from ..jobs.store import FETCH_LIMIT, JobFilter, Store
-from ..models.catalogue import catalogue, narrow, served
+from ..models.catalogue import catalogue, check_described, narrow, served
 from ..safety import read_rules
 from . import say
 from .reach import asks_for_keys, check_reach, said_of_callers
@@ -59,6 +59,7 @@ def serve(
 ) -> None:
     """Start the service with its workers, say where it is, and keep it running until Ctrl-C."""
     settings = with_host(narrow(start(config)[0], model), host)
+    check_described(settings)
     read_rules(settings.safety)  # a fault in them stops the start, and not a child again and again
     make_home(settings.home)
     flags = {"--config": config, "--model": model}
@@ -93,8 +94,7 @@ class House:
     @property
     def url(self) -> str:
         """Where the gateway answers."""
-        host, port = self.listener.getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        return address_of(self.listener.getsockname())
 
     def run(self) -> None:
         """Start everything, keep it alive until a signal, stop it in order."""

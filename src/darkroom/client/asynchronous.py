@@ -9,9 +9,9 @@ from typing import Self, Unpack
 
 from .asking import asking_of
 from .hands import AsyncHands
-from .nouns import Job, JobEvent, JobPage, Model, Output, Worker
+from .nouns import Adapter, Job, JobEvent, JobPage, Model, Output, Worker
 from .talk import Talk
-from .wish import Picture, Wish
+from .wish import LoraFile, Picture, Wish
 
 
 class AsyncClient:
@@ -117,6 +117,21 @@ class AsyncClient:
     async def model(self, model_id: str) -> Model:
         """One model in full."""
         return await self._talk.model(model_id)
+
+    async def adapters(self) -> tuple[Adapter, ...]:
+        """The LoRAs that jobs can name."""
+        return await self._talk.adapters()
+
+    async def add_adapter(self, name: str, file: LoraFile, *, model: str | None = None) -> Adapter:
+        """Register a LoRA's safetensors file (a path, or its bytes) for all gateways and workers; for operators.
+
+        `model` may be left out where one is served. Raises `Conflict` where the name is another file's.
+        """
+        return await self._talk.add_adapter(name, file, model)
+
+    async def remove_adapter(self, adapter: Adapter | str) -> None:
+        """Forget a registered adapter; jobs that wait for it fail. For operators."""
+        await self._talk.remove_adapter(adapter)
 
     async def workers(self) -> tuple[Worker, ...]:
         """The workers heard of lately; for operators."""

@@ -10,9 +10,9 @@ from typing import Self, TypeVar, Unpack
 from ..errors import InvariantBroken
 from .asking import asking_of
 from .hands import BlockingHands
-from .nouns import Job, JobEvent, JobPage, Model, Output, Worker
+from .nouns import Adapter, Job, JobEvent, JobPage, Model, Output, Worker
 from .talk import Talk
-from .wish import Picture, Wish
+from .wish import LoraFile, Picture, Wish
 
 T = TypeVar("T")
 
@@ -120,6 +120,21 @@ class Client:
     def model(self, model_id: str) -> Model:
         """One model in full."""
         return _now(self._talk.model(model_id))
+
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The LoRAs that jobs can name."""
+        return _now(self._talk.adapters())
+
+    def add_adapter(self, name: str, file: LoraFile, *, model: str | None = None) -> Adapter:
+        """Register a LoRA's safetensors file (a path, or its bytes) for all gateways and workers; for operators.
+
+        `model` may be left out where one is served. Raises `Conflict` where the name is another file's.
+        """
+        return _now(self._talk.add_adapter(name, file, model))
+
+    def remove_adapter(self, adapter: Adapter | str) -> None:
+        """Forget a registered adapter; jobs that wait for it fail. For operators."""
+        _now(self._talk.remove_adapter(adapter))
 
     def workers(self) -> tuple[Worker, ...]:
         """The workers heard of lately; for operators."""

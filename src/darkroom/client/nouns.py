@@ -142,8 +142,8 @@ class JobEvent:
 class Model:
     """A model that is served; `problem` says in words why no job can be made for it just now.
 
-    `sizes` are pixels, (width, height). `revision`, the hash of its files, and `input`, the JSON schema of a job's
-    input, are told of one model at a time: None in a list.
+    `sizes` are pixels, (width, height). `has_controlnet`: `control_image` can be given. `revision`, the hash of its
+    files, and `input`, the JSON schema of a job's input, are told of one model at a time: None in a list.
     """
 
     id: str
@@ -153,6 +153,7 @@ class Model:
     solvers: tuple[str, ...]
     presets: Mapping[str, Mapping[str, Any]]
     adapters: tuple[str, ...]
+    has_controlnet: bool
     is_loaded: bool
     problem: str | None
     revision: str | None
@@ -163,8 +164,28 @@ class Model:
     def read(cls, said: Mapping[str, Any]) -> Self:
         """From the API's JSON."""
         fields = _fields(cls, said, lists=("tasks", "solvers", "adapters"))
+        fields["has_controlnet"] = bool(fields["has_controlnet"])  # an earlier release does not say
         sizes = {"sizes": tuple(_size(size) for size in said["sizes"]), "default_size": _size(said["default_size"])}
         return cls(**{**fields, **sizes})
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA that jobs for `model` may name. `source`: bundled, folder, registered, remote. `digest` is its file's
+    SHA-256 and `size` its bytes, None where only another Darkroom knows; `problem` says why no job can use it."""
+
+    name: str
+    model: str
+    source: str
+    digest: str | None
+    size: int | None
+    problem: str | None
+    raw: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, said: Mapping[str, Any]) -> Self:
+        """From the API's JSON."""
+        return cls(**_fields(cls, said))
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from typing import Any
 from .. import errors
 from ..storage.files import check_writable, write_whole
 from .asking import Asking, Postponed, job_part, part
-from .nouns import Job, JobEvent, JobPage, Model, Output, Worker
+from .nouns import Adapter, Job, JobEvent, JobPage, Model, Output, Worker
 from .retries import Until
 from .sse import EventReader
 from .wire import Request
-from .wish import Picture, bytes_of, order_of
+from .wish import LoraFile, Picture, bytes_of, file_bytes, order_of
 
 PAGE = 100
 REMOVE_TRIES = 12  # each waits at the service for the worker to stop
@@ -37,7 +37,7 @@ class Talk:
     async def submit(self, prompt: str, wish: Mapping[str, Any]) -> Job:
         """Upload what must be, and hand the job in under its key."""
         order = order_of(prompt, wish)
-        ids = {name: await self.upload(picture) for name, picture in order.pictures.items()}
+        ids = {name: await self.upload(picture, name) for name, picture in order.pictures.items()}
         body, headers = order.with_uploads(ids), order.headers
         return Job.read(await self.asking.json("POST", "/jobs", body=body, headers=headers))
 
@@ -106,10 +106,10 @@ class Talk:
         """Change the priority of a job that has not started."""
         return Job.read(await self.asking.json("PATCH", f"/jobs/{job_part(id_of(job))}", body={"priority": priority}))
 
-    async def upload(self, picture: Picture | str) -> str:
-        """Store a picture; its artifact id."""
+    async def upload(self, picture: Picture | str, field: str = "image") -> str:
+        """Store a picture; its artifact id. `field`: which one is to blame where it cannot be read."""
         source = Path(picture) if isinstance(picture, str) else picture
-        content = await self.asking.hands.work(lambda: bytes_of(source))
+        content = await self.asking.hands.work(lambda: bytes_of(source, field))
         said = await self.asking.json("POST", "/uploads", content=content)
         return str(said["artifact_id"])
 
@@ -131,6 +131,23 @@ class Talk:
     async def model(self, model_id: str) -> Model:
         """One model in full."""
         return Model.read(await self.asking.json("GET", f"/models/{part(model_id)}"))
+
+    async def adapters(self) -> tuple[Adapter, ...]:
+        """What jobs can name."""
+        said = await self.asking.json("GET", "/adapters")
+        return tuple(Adapter.read(adapter) for adapter in said["data"])
+
+    async def add_adapter(self, name: str, file: LoraFile, model: str | None) -> Adapter:
+        """Upload the file, and register it by that name."""
+        content = await self.asking.hands.work(lambda: file_bytes(file))
+        uploaded = await self.asking.json("POST", "/uploads", content=content)
+        body = {"name": name, "artifact_id": uploaded["artifact_id"], **({} if model is None else {"model": model})}
+        return Adapter.read(await self.asking.json("POST", "/adapters", body=body))
+
+    async def remove_adapter(self, adapter: Adapter | str) -> None:
+        """Forget a registered one."""
+        name = adapter if isinstance(adapter, str) else adapter.name
+        await self.asking.remove(self.asking.request("DELETE", f"/adapters/{part(name)}"), was_there=False)
 
     async def workers(self) -> tuple[Worker, ...]:
         """The workers heard of lately."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # A path is a file to upload, bytes are its content. In a job's input a str stands for itself: the id of an upload, a
 # data URL or an https URL.
 Picture: TypeAlias = "PathLike[str] | bytes | Image"
+LoraFile: TypeAlias = "str | PathLike[str] | bytes"  # a path, or its content
 
 ABOUT_THE_JOB = ("model", "task", "priority", "deadline_s", "run_at", "output", "metadata", "webhook")
 PICTURES = ("image", "mask_image", "control_image")
@@ -54,6 +55,7 @@ class Wish(TypedDict, total=False):
     image: str | Picture
     mask_image: str | Picture
     control_image: str | Picture
+    controlnet_conditioning_scale: float
     seed: int
     preset: str
     solver: str
@@ -93,8 +95,8 @@ def order_of(prompt: str, wish: Mapping[str, Any]) -> Order:
     return Order({**about, "input": {"prompt": prompt, **said}}, key, pictures, names)
 
 
-def bytes_of(picture: Picture) -> bytes:
-    """What to upload: a file's content or the bytes as they are, a PIL image as PNG. Raises `BadInput`."""
+def bytes_of(picture: Picture, field: str = "image") -> bytes:
+    """What to upload: a file's content or the bytes as they are, a PIL image as PNG. Raises `BadInput` with `field`."""
     if isinstance(picture, bytes):
         return picture
     if hasattr(picture, "save"):
@@ -107,10 +109,20 @@ def bytes_of(picture: Picture) -> bytes:
         return Path(picture).read_bytes()
     except TypeError:
         raise BadInput(
-            f"a picture is a path, bytes or a PIL image, not {type(picture).__name__}", field="image"
+            f"a picture is a path, bytes or a PIL image, not {type(picture).__name__}", field=field
         ) from None
     except OSError as error:
-        raise BadInput(f"{picture} cannot be read: {error.strerror}", field="image") from error
+        raise BadInput(f"{picture} cannot be read: {error.strerror}", field=field) from error
+
+
+def file_bytes(file: LoraFile) -> bytes:
+    """A file's content, or the bytes as they are. Raises `BadInput`."""
+    try:
+        return file if isinstance(file, bytes) else Path(file).read_bytes()
+    except TypeError:
+        raise BadInput(f"a file is a path or bytes, not {type(file).__name__}", field="file") from None
+    except OSError as error:
+        raise BadInput(f"{file!r} cannot be read: {error.strerror}", field="file") from error
 
 
 def check_key(key: str) -> str:

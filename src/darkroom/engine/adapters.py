@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from .. import errors
+from ..core import MAX_WEIGHT
 
 Read = Callable[[], "Adapter"]
-MOST_WEIGHT = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +126,20 @@ class AdapterPool:
         with self._lock:
             return sum(entry.adapter.size_bytes for entry in self._known.values() if entry.adapter)
 
-    def add(self, name: str, read: Read, modules: Mapping[str, torch.nn.Module]) -> None:
-        """Read it now, in the caller's thread; raises what reading raises, and `BadInput` for a name that is taken."""
+    def add(
+        self, name: str, read: Read, modules: Mapping[str, torch.nn.Module], check: Callable[[], None] = lambda: None
+    ) -> None:
+        """Read it now, in the caller's thread; raises what reading raises, and `BadInput` for a name that is taken.
+
+        `check` raises where the modules are served no longer: they may have been forgotten while it was read.
+        """
         if not name:
             raise errors.BadInput("an adapter needs a name", field="name")
         self._check_free(name)
         adapter = read()
         with self._lock:
             self._check_free(name)
+            check()
             mine = {component: modules[component] for component in adapter.parts}
             self._known[name] = _Entry(read, mine, adapter.digest, adapter)
             self._make_room()
@@ -175,7 +181,10 @@ class AdapterPool:
     def _bring(self, name: str, entry: _Entry) -> Future[Adapter] | None:
         self._known.move_to_end(name)
         if entry.adapter is None and entry.loading is None:
-            entry.loading = self._to_pool(lambda: self._read_again(name, entry))
+            try:
+                entry.loading = self._to_pool(lambda: self._read_again(name, entry))
+            except RuntimeError as error:  # the pool's threads have ended
+                raise errors.EngineClosed("the engine is closed and reads no more adapters") from error
         return entry.loading
 
     def _read_again(self, name: str, entry: _Entry) -> Adapter:
@@ -219,8 +228,8 @@ class AdapterPool:
 
 def _checked(name: str, weight: Any) -> float:
     is_number = isinstance(weight, int | float) and not isinstance(weight, bool) and math.isfinite(weight)
-    if not is_number or abs(weight) > MOST_WEIGHT:
-        said = f"the weight of adapter {name!r} must be a number from {-MOST_WEIGHT:g} to {MOST_WEIGHT:g}"
+    if not is_number or abs(weight) > MAX_WEIGHT:
+        said = f"the weight of adapter {name!r} must be a number from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
         raise errors.BadInput(f"{said}, not {weight!r}", field="adapters")
     return float(weight)
 

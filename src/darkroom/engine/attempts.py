@@ -18,7 +18,8 @@ from .fiber import Cancelled, Fiber, forget_frames
 from .guard import ModuleMutated, versions_of
 from .memory import Budget
 from .request import Request
-from .runner import Outcome, Runner, is_finite
+from .rows import is_finite
+from .runner import Outcome, Runner
 from .specs import Kind
 from .urgency import Patience, in_order
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_THROWS = 100  # a fiber that swallows its cancellation so often is given up
 STARVE_S = 10.0  # a request that urgency kept waiting so long gets one start in four
+REPLAY_S = 0.02  # of a tick, for requests that are answered from their tapes: others' steps wait for it
 Move = Callable[[], Any]
 
 
@@ -45,6 +47,8 @@ class Attempts:
         self.queue: deque[Request] = deque()
         self.running: dict[Request, None] = {}
         self.waiting: dict[Call, None] = {}
+        self.replaying: deque[tuple[Request, Move]] = deque()  # fibers with the answer to their parked call
+        self._replay_until = 0.0
         self.finished = 0
         self._abandoned: list[Fiber] = []  # fibers that cannot be ended; dropping one would throw into it once more
         self.rows_in = self.rows_out = self._on_host = 0
@@ -55,6 +59,7 @@ class Attempts:
         """Take a submitted request in."""
         request.forecast(self._runner.profile)
         request.handle.emit("queued")
+        self._budget.expect(request.served.name, request.recording.predicted_bytes)
         self.queue.append(request)
         for loading in request.loan.waiting if request.loan else ():
             self._host.then(loading, functools.partial(self._adapter_came, request))
@@ -89,6 +94,17 @@ class Attempts:
         order = in_order([request for request in self.queue if request.is_ready], now, lambda _: 0.0)
         return self._patience.first(order, now, lambda request: request.submitted_at)
 
+    def replay(self) -> bool:
+        """Have those whose tapes answer them go on for a while, at least one of them; whether there were any."""
+        self._replay_until = time.monotonic() + REPLAY_S
+        has_any = bool(self.replaying)
+        while self.replaying:
+            request, move = self.replaying.popleft()
+            self._go_on(request, move if request.stop is None else _throw(request))
+            if time.monotonic() >= self._replay_until:
+                break
+        return has_any
+
     def take(self, batch: Iterable[Call]) -> None:
         """These calls run now and no longer wait."""
         for call in batch:
@@ -96,12 +112,14 @@ class Attempts:
 
     def deliver(self, outcomes: Iterable[Outcome]) -> None:
         """Hand every fiber its rows or its error, and run it to its next call."""
-        for outcome in outcomes:
+        for outcome in map(_seen, outcomes):
             call, request = outcome.call, cast(Request, outcome.call.owner)
             self.rows_out += call.rows
             request.answered(call, self._batching and self._runner.can_batch(call))
+            if outcome.is_unsteady:
+                request.handle.doubt(call.hook.name)
             if outcome.error is None:
-                request.recording.record(call, outcome.output)
+                request.recording.record(outcome)
                 self._cache.put(call, outcome.output)
             self._go_on(request, _going_on(_fiber_of(request), outcome))
 
@@ -143,7 +161,7 @@ class Attempts:
 
     def check_conservation(self) -> None:
         """Asked when no call waits: every fiber is away for host work, and as many rows went out as came in."""
-        lost, stranded = self.rows_in - self.rows_out, len(self.running) - self._on_host
+        lost, stranded = self.rows_in - self.rows_out, len(self.running) - self._on_host - len(self.replaying)
         if lost or stranded:
             raise errors.InvariantBroken(f"{stranded} requests wait for nothing, {lost} rows were lost")
 
@@ -179,15 +197,24 @@ class Attempts:
         call = cast(Call, parked)
         if (taped := request.replayed(call)) is not None:
             request.answered(call, self._batching and self._runner.can_batch(call))
-            return _going_on(_fiber_of(request), taped)
+            if taped.is_unsteady:
+                request.handle.doubt(call.hook.name)
+            return self._replayed(request, _going_on(_fiber_of(request), taped))
         call.mix = request.mix_for(call)
         self._runner.stats_of(call).calls += 1
-        if call.kind == Kind.DECODE and not is_finite(call):
-            return functools.partial(_fiber_of(request).throw_in, _not_finite())
+        if call.kind == Kind.DECODE and not is_finite(call.arguments):
+            return functools.partial(_fiber_of(request).throw_in, _not_finite("the latents hold", "before"))
         cached = self._cache.get(call)
         if cached is not None:
             return functools.partial(_fiber_of(request).resume, cached)
         self._wait_in_line(request, call)
+        return None
+
+    def _replayed(self, request: Request, move: Move) -> Move | None:
+        """The move itself, as long as this tick has time for it."""
+        if time.monotonic() < self._replay_until:
+            return move
+        self.replaying.append((request, move))
         return None
 
     def _wait_in_line(self, request: Request, call: Call) -> None:
@@ -196,7 +223,7 @@ class Attempts:
         request.forecast(self._runner.profile)
         call.due, call.remaining_s, call.is_begun = request.due, request.remaining_s, request.trip.step > 0
         request.call = call
-        self._budget.learn(request.served.name, call, request.recording.held_bytes)
+        self._budget.learn(request.served.name, call, request.recording.predicted_bytes)
         self.rows_in += call.rows
         self.waiting[call] = None
 
@@ -283,7 +310,14 @@ def _written_in_place(model: str) -> errors.ModelNotServable:
     return errors.ModelNotServable(f"model {model!r}: {said}", field="model")
 
 
-def _not_finite() -> errors.NotFinite:
-    return errors.NotFinite(
-        "the latents hold NaN or infinity before decoding: try another dtype (float32), solver or guidance_scale"
-    )
+def _seen(outcome: Outcome) -> Outcome:
+    """The same, or an error where a decoder made NaN of numbers: its picture would be black."""
+    is_sound = outcome.error is not None or outcome.call.kind != Kind.DECODE or is_finite(outcome.output)
+    if is_sound:
+        return outcome
+    return Outcome(outcome.call, error=_not_finite(f"{outcome.call.hook.name} made", "in"))
+
+
+def _not_finite(who: str, when: str) -> errors.NotFinite:
+    said = "try another dtype (float32), solver or guidance_scale"
+    return errors.NotFinite(f"{who} NaN or infinity {when} decoding: {said}")

@@ -115,9 +115,10 @@ class Batcher:
 
 
 def _company(first: W, order: Order[W]) -> list[W]:
-    """Others of its key: the hurried, then of each priority who has not begun, so that nobody's first step waits."""
-    others = sorted(order.others, key=lambda call: (-call.priority, call.is_begun))
-    ranked = [*order.hurried, *others, *order.given_up]
+    """Others of its key: of each priority the hurried, then who has not begun, so that nobody's first step waits."""
+    line = [*((call, 0) for call in order.hurried), *((call, 1 + call.is_begun) for call in order.others)]
+    line.sort(key=lambda pair: (-pair[0].priority, pair[1]))
+    ranked = [*(call for call, _ in line), *order.given_up]
     return [call for call in ranked if call is not first and call.key == first.key]
 
 

@@ -90,7 +90,7 @@ def content_of(tensor: torch.Tensor) -> bytes:
 
 
 def _hashed(mark: Any) -> bytes:
-    return hashlib.blake2b(repr(mark).encode(), digest_size=BYTES).digest()
+    return _digest(repr(mark).encode())
 
 
 def _looks(tensor: torch.Tensor) -> tuple[Any, ...]:
@@ -110,12 +110,21 @@ def _mark(value: Any, inner: Any) -> Any:
     if isinstance(value, list | tuple):
         return (type(value).__name__, [inner(each) for each in value])
     if isinstance(value, Image.Image):
-        return ("picture", value.mode, value.size, hashlib.blake2b(value.tobytes(), digest_size=BYTES).digest())
+        return ("picture", value.mode, value.size, *map(_digest, _planes(value)))
     if isinstance(value, np.ndarray):
-        return ("array", value.shape, str(value.dtype), hashlib.blake2b(value.tobytes(), digest_size=BYTES).digest())
+        return ("array", value.shape, str(value.dtype), _digest(value.tobytes()))
     if isinstance(value, torch.Generator):
         return ("generator", value.device.type, content_of(value.get_state()))
     return _name_of(value)
+
+
+def _planes(picture: Image.Image) -> list[bytes]:
+    """Its pixels; with a palette the colours that they stand for, beside their numbers."""
+    return [picture.tobytes(), *([picture.convert("RGBA").tobytes()] if picture.mode in ("P", "PA") else [])]
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=BYTES).digest()
 
 
 def _name_of(value: Any) -> Any:

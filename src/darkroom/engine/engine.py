@@ -35,7 +35,7 @@ from .profile import Profile
 from .request import Request, as_they_are_now, check_own_keywords, check_room, check_rows, deadline_of, scaled
 from .resuming import recorded, resumed
 from .runner import Outcome, Runner
-from .served import Served, settled_stand_in
+from .served import Served, find_served, settled_stand_in
 from .specs import Kind
 from .tape import Tape, asked_of
 
@@ -125,7 +125,7 @@ class Engine:
         Raises `UnknownModel`, or `Conflict` while requests of it are in flight.
         """
         with self._lock:
-            served = self._model(name)
+            served = find_served(name, self._models)
             with self._membership:
                 if any(request.served is served for request in list(self._attempts.open)):
                     raise errors.Conflict(f"requests to {name!r} are in flight: wait for them, or cancel them")
@@ -170,15 +170,16 @@ class Engine:
 
         Raises `UnknownArgument`, `UnknownModel`, `NotSupported`, `BadInput`, `EngineClosed`.
         """
-        served = self._model(model)
+        self._loop.check_open("takes no more requests")
+        served = find_served(model, self._models)
         served.check_keywords(set(call))
         check_own_keywords(seed, call, deadline_s, priority)
         is_reproducible = self._reproducible if reproducible is None else reproducible
         fixed_rows = (served.fixed_rows or self._fixed_rows) if is_reproducible else 0
         check_room(fixed_rows, self._max_batch_rows or fixed_rows)
         handle = Handle(self._loop.is_own_thread)
-        arguments = as_they_are_now(call)
-        weights = scaled(adapters or {}, arguments)
+        given = as_they_are_now(call)
+        weights, arguments = scaled(adapters or {}, given)
         request = Request(
             served=served,
             arguments=arguments,
@@ -190,7 +191,7 @@ class Engine:
             preview_every=self._preview_every,
             loan=self._adapters.lend(weights, served.modules) if weights else None,
         )
-        return self._take_in(recorded(request, is_on=self._tapes))
+        return self._take_in(recorded(request, given, adapters or {}, is_on=self._tapes))
 
     def _take_in(self, request: Request) -> Handle:
         why = errors.JobCancelled("cancelled")
@@ -204,9 +205,12 @@ class Engine:
     def _join(self, request: Request) -> None:
         """From here on its model cannot be removed; until here it could."""
         with self._membership:
-            if self._models.get(request.served.name) is not request.served:
-                raise errors.UnknownModel(f"model {request.served.name!r} was removed", field="model")
+            self._check_served(request.served)
             self._attempts.open[request] = None
+
+    def _check_served(self, served: Served) -> None:
+        if self._models.get(served.name) is not served:
+            raise errors.UnknownModel(f"model {served.name!r} was removed", field="model")
 
     def resume(
         self, tape: Tape, *, model: str | None = None, priority: int = 0, deadline_s: float | None = None
@@ -216,25 +220,29 @@ class Engine:
         Raises `BadInput` for no tape, `TapeRefused` for one of something else, and so does the handle where it shows.
         """
         asked = asked_of(tape)
-        served = self._model(model or (asked.model if asked.model in self._models else None))
+        self._loop.check_open("takes no more requests")
+        served = find_served(model or (asked.model if asked.model in self._models else None), self._models)
         check_own_keywords(None, {}, deadline_s, priority)
         fixed_rows = (served.fixed_rows or self._fixed_rows) if asked.fixed_rows else 0
         check_room(fixed_rows, self._max_batch_rows or fixed_rows)
-        loan = self._adapters.lend(asked.adapters, served.modules) if asked.adapters else None
-        mine = {"priority": priority, "deadline": deadline_of(deadline_s), "preview_every": self._preview_every}
-        handle = Handle(self._loop.is_own_thread)
-        return self._take_in(resumed(tape, served, fixed_rows, loan, is_on=self._tapes, handle=handle, **mine))
+        weights, arguments = scaled(dict(asked.adapters), as_they_are_now(dict(asked.arguments)))
+        loan = self._adapters.lend(weights, served.modules) if weights else None
+        mine: dict[str, Any] = {"priority": priority, "deadline": deadline_of(deadline_s), "is_on": self._tapes}
+        mine |= {"preview_every": self._preview_every, "handle": Handle(self._loop.is_own_thread)}
+        return self._take_in(resumed(tape, served, fixed_rows, loan, arguments, **mine))
 
-    def add_adapter(self, name: str, path: str | Path, *, model: str | None = None) -> None:
+    def add_adapter(self, name: str, path: str | Path, *, model: str | None = None, digest: str | None = None) -> None:
         """Read a LoRA file (diffusers', peft's or kohya's names) for a model, and for all that share its modules.
 
-        Reads in the calling thread, while requests go on. Raises `BadInput` for a file of another model or a name that
-        is taken, `MissingWeights`, `CorruptWeights`, `UnsafeWeights`, `NotSupported`, `UnknownModel`.
+        Reads in the calling thread, while requests go on. `digest` is the SHA-256 (hex) that the file must have. Raises
+        `BadInput` for a file of another model or a name that is taken, `MissingWeights`, `CorruptWeights`,
+        `UnsafeWeights`, `NotSupported`, `UnknownModel`, `EngineClosed`.
         """
         with self._lock:
-            served = self._model(model)
-        modules = served.modules
-        self._adapters.add(name, functools.partial(read_adapter, served.pipe, path, modules), modules)
+            self._loop.check_open("takes no more adapters")
+            served = find_served(model, self._models)
+        modules, check = served.modules, functools.partial(self._check_served, served)
+        self._adapters.add(name, functools.partial(read_adapter, served.pipe, path, modules, digest), modules, check)
 
     def remove_adapter(self, name: str) -> None:
         """Take it from nobody who runs with it, and give it to nobody any more. Raises `UnknownAdapter`."""
@@ -311,11 +319,12 @@ class Engine:
     # The engine's thread.
 
     def tick(self) -> None:
-        """Receive what was asked; admit; encode until none waits; run one batch; deliver its rows."""
+        """Receive what was asked; admit; replay; encode until none waits; run one batch; deliver its rows."""
         started = time.perf_counter()
         is_busy = self._loop.receive()
         self._attempts.stop_late(time.monotonic())
         is_busy |= self._attempts.admit()
+        is_busy |= self._attempts.replay()
         is_busy |= self._encode()
         batch = self._batcher.next_batch(list(self._attempts.waiting), time.monotonic())
         if batch:
@@ -344,7 +353,7 @@ class Engine:
         outcomes = self._runner.run(batch)
         if self._on_tick is not None:
             forwards = (stats.rows - rows, stats.padded_rows - padded, stats.seconds - seconds)
-            self._tell(Tick(time.time(), batch[0].hook.name, batch[0].kind, *forwards, len(batch)))
+            self._tell(Tick.of(batch, *forwards))
         return outcomes
 
     def _tell(self, tick: Tick) -> None:
@@ -374,16 +383,6 @@ class Engine:
     def then(self, awaited: Future[Any], what: Callable[[], None]) -> None:
         """Come back to the engine's thread once that is done."""
         awaited.add_done_callback(lambda _: self._loop.ask(what))
-
-    def _model(self, name: str | None) -> Served:
-        names = ", ".join(sorted(self._models)) or "none"
-        if name is None:
-            if len(self._models) != 1:
-                raise errors.UnknownModel(f"say which model; served: {names}", field="model")
-            return next(iter(self._models.values()))
-        if name not in self._models:
-            raise errors.UnknownModel(f"no model {name!r} is served; served: {names}", field="model")
-        return self._models[name]
 
     def _settle(self, module: torch.nn.Module) -> torch.nn.Module:
         return self._settled.get(id(module)) or settled_stand_in(module)

@@ -32,6 +32,7 @@ class Handle:
         self._is_engines = is_engines
         self._request_cancel: Callable[[], None] = lambda: None
         self._make_tape: Callable[[], Tape] = _ended
+        self._keeps_tape = False
         self._changed = threading.Condition()
         self._events: list[Event] = []
         self._result: Any = None
@@ -86,6 +87,17 @@ class Handle:
         with self._changed:
             return dict(self._metrics)
 
+    @property
+    def unsteady(self) -> tuple[str, ...]:
+        """Modules whose reproducible calls ran alone, for on this device company changes their bits; none mostly."""
+        with self._changed:
+            return tuple(event.data["module"] for event in self._events if event.type == "unsteady")
+
+    def doubt(self, module: str) -> None:
+        """Tell once of a module whose reproducible calls run alone."""
+        if module not in self.unsteady:
+            self.emit("unsteady", module=module)
+
     def events(self) -> Iterator[Event]:
         """Everything that happened from the start, then what happens until the end; only the latest preview is kept."""
         last = 0
@@ -116,6 +128,10 @@ class Handle:
         Raises `Conflict` where it has ended, for its tape ends with it, or where its engine records none.
         """
         return self._make_tape()
+
+    def keep_tape(self) -> None:
+        """Have its tape outlive its success, for as long as this handle: resumed, it only decodes."""
+        self._keeps_tape = True
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._wait().__await__()
@@ -194,7 +210,8 @@ class Handle:
             listeners, self._listeners = self._listeners, []
             told, self._told = self._told, []
             self._request_cancel = lambda: None  # it holds the request, and with it inputs and views
-            self._make_tape = _ended
+            if not (self._keeps_tape and error is None):
+                self._make_tape = _ended
             self._changed.notify_all()
         for tell in told:
             _tell(tell, event)

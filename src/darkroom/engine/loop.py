@@ -120,7 +120,7 @@ class Loop:
         """Sleep until there is something to do; False when closed and done."""
         attempts = self._attempts
         with self._wakeup:
-            while not (self._inbox or attempts.waiting or attempts.can_admit()):
+            while not (self._inbox or attempts.waiting or attempts.replaying or attempts.can_admit()):
                 attempts.check_conservation()
                 if self.is_closing and not (attempts.running or attempts.queue):
                     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,28 @@ from .. import errors
 from .adapters import Adapter, Factors, Part, digest_of
 from .lora_names import check_names, find_file
 
+SHOWN = 12  # digits of a digest
 
-def read_adapter(pipe: Any, path: str | Path, modules: Mapping[str, torch.nn.Module]) -> Adapter:
+
+def read_adapter(
+    pipe: Any, path: str | Path, modules: Mapping[str, torch.nn.Module], expected: str | None = None
+) -> Adapter:
     """An adapter for `pipe`, whose components are `modules`, in their layers' dtype and on their device.
+
+    `expected` is the SHA-256 (hex) that the file must have: `CorruptWeights` where it has another.
 
     Raises `MissingWeights`, `CorruptWeights`, `UnsafeWeights`, `NotSupported`, and `BadInput` where it does not fit.
     """
     file = find_file(path)
     if not hasattr(type(pipe), "lora_state_dict"):
         raise errors.NotSupported(f"{type(pipe).__name__} takes no adapters", field="adapters")
-    _check_kind(file)
     digest, factors = digest_of(file), dict[str, dict[str, Factors]]()
+    if expected is not None and digest != expected:
+        said = (
+            f"{file.name!r} is not the file that was meant: its SHA-256 is {digest[:SHOWN]}…, not {expected[:SHOWN]}…"
+        )
+        raise errors.CorruptWeights(said, field="path")
+    _check_kind(file)
     for component, path_, one in _factors(pipe, file, modules):
         factors.setdefault(component, {})[path_] = one
     if not factors:
@@ -109,11 +121,19 @@ def _factor_by_metadata(said: Mapping[str, Any], path: str, rank: int) -> float:
     """alpha / rank as peft wrote it; 1 where nothing is said."""
     if "lora_alpha" not in said:
         return 1.0
-    from peft.utils.other import get_pattern_key
-
-    patterns = said.get("alpha_pattern") or {}
-    alpha = patterns.get(get_pattern_key(patterns.keys(), path), said["lora_alpha"])
+    alpha = next(_alphas_by_pattern(said.get("alpha_pattern") or {}, path), said["lora_alpha"])
     return float(alpha / rank**0.5 if said.get("use_rslora") else alpha / rank)
+
+
+def _alphas_by_pattern(patterns: Mapping[str, float], path: str) -> Iterator[float]:
+    """Those of the expressions that match the end of a path from a dot on, as peft matches them."""
+    for pattern, alpha in patterns.items():
+        try:
+            is_match = re.match(rf"(.*\.)?({pattern})$", path) is not None
+        except re.error:
+            raise errors.BadInput(f"alpha_pattern holds {pattern!r}, no regular expression", field="path") from None
+        if is_match:
+            yield alpha
 
 
 def _fitted(module: torch.nn.Module, name: str, path: str, down: torch.Tensor, up: torch.Tensor) -> Factors:

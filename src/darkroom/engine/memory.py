@@ -33,12 +33,19 @@ class Budget:
         """A model that is served no longer measures nobody."""
         self._bytes_per_fiber.pop(model, None)
 
-    def learn(self, model: str, call: Call, taped_bytes: int = 0) -> None:
+    def learn(self, model: str, call: Call, taped_bytes: float = 0) -> None:
         """Take the largest recent call as the measure of a model, its tape beside it; one giant is forgotten in time.
 
-        Tapes lie in host memory, but count in the one budget wherever that is.
+        `taped_bytes` are the tape's as it will be: in host memory, but counted in the one budget wherever that is.
         """
-        seen = HELD_PER_ARGUMENT_BYTE * rows.bytes_of(call.arguments) + taped_bytes
+        self._take(model, HELD_PER_ARGUMENT_BYTE * rows.bytes_of(call.arguments) + taped_bytes)
+
+    def expect(self, model: str, taped_bytes: float) -> None:
+        """One with a tape is about to start."""
+        if taped_bytes:
+            self._take(model, taped_bytes)
+
+    def _take(self, model: str, seen: float) -> None:
         self._bytes_per_fiber[model] = max(0.99 * self._bytes_per_fiber.get(model, 0.0), seen)
 
     def admits(self, running: Sequence[str]) -> bool:

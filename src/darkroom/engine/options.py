@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .call import Call
+    from .handle import Handle
 
 
 @dataclass(frozen=True)
 class Tick:
-    """One batch, as it ran: `at` seconds since the epoch, `rows` of `requests` requests in `seconds` of forwards."""
+    """One batch, as it ran: `at` seconds since the epoch, `rows` of `requests` requests in `seconds` of forwards.
+
+    `parts`: whose rows they are, each call with how many.
+    """
 
     at: float
     module: str
@@ -18,6 +27,13 @@ class Tick:
     padded_rows: int
     seconds: float
     requests: int
+    parts: tuple[tuple[Handle, int], ...] = ()
+
+    @classmethod
+    def of(cls, batch: Sequence[Call], rows: int, padded_rows: int, seconds: float) -> Tick:
+        """The batch that has just run."""
+        parts = tuple((call.owner.handle, call.rows) for call in batch)
+        return cls(time.time(), batch[0].hook.name, batch[0].kind, rows, padded_rows, seconds, len(batch), parts)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ class Recording:
         self._inputs = Inputs(by_content)
         self._off_because = "" if is_on else "its engine records none (tapes=False)"
         self._pending: tuple[str, bytes] | None = None
-        self.held_bytes = sum(map(bytes_of, told))
+        self._held_bytes, self.predicted_bytes = 0, 0.0  # the second of the whole tape, once a step is done
+        for entry in told:
+            self._count(entry)
 
     def entries(self) -> tuple[Entry, ...]:
         """All of it so far; raises `Conflict` where it is not recorded."""
@@ -60,7 +62,8 @@ class Recording:
             digest = self._inputs.digest(call)
             entry = self._next(role, digest)
             if entry is not None:
-                return Outcome(call, played(entry.output, _device_of(call.arguments or call.raw)))
+                output = played(entry.output, _device_of(call.arguments or call.raw))
+                return Outcome(call, output, is_unsteady=entry.is_unsteady)
         except Exception as error:  # budget: a tape that cannot be played must not end everybody's requests
             return self._give_up(call, error)
         self._pending = (role, digest)
@@ -73,13 +76,14 @@ class Recording:
         self._stop(f"what {call.hook.name} is called with cannot be told apart: {error}")
         return None
 
-    def record(self, call: Call, output: Any) -> None:
+    def record(self, outcome: Outcome) -> None:
         """Keep a copy of what a call came to that `replay` let run."""
+        call = outcome.call
         if self._pending is None or not _is_taped(call) or self._off_because:
             return
         copied = shapes_of if call.kind == Kind.CONTROL else on_host
         try:
-            self._append(Entry(*self._pending, copied(output)))
+            self._append(Entry(*self._pending, copied(outcome.output), outcome.is_unsteady))
         except Exception as error:  # budget: nor must one that cannot be recorded
             self._stop(f"what {self._pending[0]} gives out cannot be copied: {error}")
 
@@ -153,10 +157,16 @@ class Recording:
             return
         self._entries.append(entry)
         self._place = len(self._entries)
-        self.held_bytes += bytes_of(entry)
+        self._count(entry)
+
+    def _count(self, entry: Entry) -> None:
+        self._held_bytes += bytes_of(entry)
+        step, steps = entry.output if entry.role == STEP else (0, 0)
+        self.predicted_bytes = max(self._held_bytes, self._held_bytes * steps / step if step else self.predicted_bytes)
 
     def _stop(self, why: str) -> None:
-        self._off_because, self._entries, self._place, self.held_bytes = why, [], 0, 0
+        self._off_because, self._entries, self._place = why, [], 0
+        self._held_bytes, self.predicted_bytes = 0, 0.0
 
 
 def _is_taped(call: Call) -> bool:

@@ -182,11 +182,12 @@ class Request:
         return arguments
 
 
-def scaled(adapters: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Adapters' weights times the `scale` of diffusers' attention keywords, which is taken out of the `arguments`.
+def scaled(adapters: dict[str, Any], arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Adapters' weights times the `scale` of diffusers' attention keywords, and the arguments without it.
 
     As a number of its own it would keep requests out of each other's batches.
     """
+    arguments = dict(arguments)
     if not isinstance(adapters, dict):
         raise BadInput(f"adapters must be {{name: weight}}, not {adapters!r}", field="adapters")
     for name in ATTENTION_KEYWORDS if adapters else ():
@@ -195,7 +196,7 @@ def scaled(adapters: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any
             rest = {key: value for key, value in given.items() if key != "scale"}
             arguments[name] = rest or None
             adapters = {each: _times(weight, given["scale"]) for each, weight in adapters.items()}
-    return adapters
+    return adapters, arguments
 
 
 def _times(weight: Any, scale: float) -> Any:

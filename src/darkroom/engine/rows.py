@@ -218,6 +218,18 @@ def bytes_of(output: Any) -> int:
         return 0
 
 
+def is_finite(value: Any) -> bool:
+    """Whether no tensor in a nested value holds NaN or infinity; what holds none is."""
+    if isinstance(value, torch.Tensor):
+        return not value.is_floating_point() or bool(value.isfinite().all())
+    if value is None or isinstance(value, bool | int | float | str):
+        return True
+    try:
+        return all(is_finite(child) for child in _children(value))
+    except Unsplittable:
+        return True
+
+
 def largest_difference(one: Any, other: Any) -> float:
     """Largest absolute difference of two outputs relative to the largest value of the second."""
     if isinstance(one, torch.Tensor):

@@ -7,7 +7,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,6 @@ from .call import Call, in_state
 from .fiber import forget_frames
 from .hook import HookedMethod
 from .profile import Profile
-from .specs import Kind
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +34,7 @@ class Outcome:
     call: Call
     output: Any = None
     error: BaseException | None = None
+    is_unsteady: bool = False  # it ran alone at its own row count, for company would have changed its bits
 
 
 @dataclass
@@ -47,6 +47,7 @@ class ModuleStats:
     padded_rows: int = 0
     seconds: float = 0.0
     unbatched_because: str | None = None
+    unsteady_calls: int = 0  # reproducible ones that ran alone at their own row count
 
 
 @dataclass
@@ -152,7 +153,9 @@ class Runner:
         first, fixed = calls[0], calls[0].key.fixed_rows
         steady = self._known_of(first).steady
         if steady.get(_regime(first)) is False:
-            return [outcome for call in calls for outcome in self._run_stacked([call])]
+            self.stats_of(first).unsteady_calls += len(calls) if self._is_counting else 0
+            outcomes = [outcome for call in calls for outcome in self._run_stacked([call])]
+            return [replace(outcome, is_unsteady=True) for outcome in outcomes]
         counts, arguments = [call.rows for call in calls], rows.stack(calls)
         chunks = [self._run_chunk(calls, arguments, start) for start in range(0, sum(counts), fixed)]
         if _regime(first) not in steady:
@@ -327,10 +330,3 @@ def _wait_for(device: str) -> None:
     # Seconds are measured on the host; work of an accelerator must be done before the clock is read.
     if device == "cuda" and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
-
-
-def is_finite(call: Call) -> bool:
-    """Whether a decoder's input holds numbers only; asked once a request, at decode."""
-    assert call.kind == Kind.DECODE
-    tensors = [value for value in call.arguments.values() if isinstance(value, torch.Tensor)]
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point())

@@ -6,12 +6,12 @@ import copy
 import inspect
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
 
-from ..errors import ModelNotServable, UnknownArgument
+from ..errors import ModelNotServable, UnknownArgument, UnknownModel
 from . import exclusive, frozen, hook, view
 from .pace import Pace
 from .revision import Revision
@@ -204,6 +204,18 @@ def _refuse_unfrozen(name: str, module: torch.nn.Module) -> None:
     for reason, applies in reasons.items():
         if applies:
             raise ModelNotServable(f"model {name!r}: its {type(module).__name__} {reason}", field="model")
+
+
+def find_served(name: str | None, models: Mapping[str, Served]) -> Served:
+    """The one of that name, or the only one; raises `UnknownModel`."""
+    names = ", ".join(sorted(models)) or "none"
+    if name is None:
+        if len(models) != 1:
+            raise UnknownModel(f"say which model; served: {names}", field="model")
+        return next(iter(models.values()))
+    if name not in models:
+        raise UnknownModel(f"no model {name!r} is served; served: {names}", field="model")
+    return models[name]
 
 
 def _is_compiled(module: torch.nn.Module) -> bool:

@@ -70,11 +70,13 @@ class Entry:
     """One call, by its `role` (component and method) and a digest of its inputs; its place in the log is its ordinal.
 
     `output` keeps its structure, with tensors in host memory; of a ControlNet's only the shapes (tensors on "meta").
+    `is_unsteady`: it is reproducible in its own row count alone.
     """
 
     role: str
     digest: bytes
     output: Any
+    is_unsteady: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ..errors import BadInput, CorruptTape, TapeRefused
 from .digests import content_of
 from .tape import Asked, Entry, Identity, Tape
 
-FORMAT = 1
+FORMAT = 2
 LIBRARIES = ("diffusers", "transformers")  # whose output classes a tape may name
 PICTURE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # those that PNG keeps as they are
 HEADER = 8  # bytes: how long safetensors' own JSON is
@@ -48,7 +48,7 @@ def dump(tape: Tape, with_arguments: bool) -> bytes:
         "identity": asdict(tape.identity),
         "asked": {**asked, "adapters": list(map(list, tape.asked.adapters.items()))},
         "digest": tape.digest,
-        "entries": [[entry.role, entry.digest.hex(), writer.write(entry.output)] for entry in tape.entries],
+        "entries": [_written(writer, entry) for entry in tape.entries],
     }
     text = json.dumps(told)
     data: bytes = safetensors.torch.save(writer.tensors, {"tape": text, "check": _check_of(text, writer.tensors)})
@@ -93,13 +93,21 @@ def _read(told: dict[str, Any], reader: _Reader) -> Tape:
     asked = dict(told["asked"])
     arguments = {name: reader.read(value) for name, value in asked.pop("arguments").items()}
     adapters = dict(asked.pop("adapters"))
-    entries = [Entry(role, bytes.fromhex(digest), reader.read(output)) for role, digest, output in told["entries"]]
+    entries = [_entry_of(reader, *said) for said in told["entries"]]
     return Tape(
         Identity(**told["identity"]),
         Asked(arguments=arguments, adapters=adapters, **asked),
         str(told["digest"]),
         tuple(entries),
     )
+
+
+def _written(writer: _Writer, entry: Entry) -> list[Any]:
+    return [entry.role, entry.digest.hex(), writer.write(entry.output), entry.is_unsteady]
+
+
+def _entry_of(reader: _Reader, role: str, digest: str, output: Any, is_unsteady: bool) -> Entry:
+    return Entry(role, bytes.fromhex(digest), reader.read(output), is_unsteady)
 
 
 def _check_of(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
@@ -134,8 +142,8 @@ class _Writer:
     def _other(self, value: Any) -> Any:
         if isinstance(value, Image.Image):
             return {"kind": "picture", "at": self._put(_png(value))}
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-            return {"kind": "array", "at": self._put(torch.from_numpy(np.ascontiguousarray(value)))}
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.isnative:
+            return {"kind": "array", "at": self._put(torch.from_numpy(np.array(value, order="C")))}
         if isinstance(value, torch.Generator):
             return {"kind": "generator", "at": self._put(value.get_state()), "device": str(value.device)}
         raise _Unwritable(f"holds a {type(value).__name__}")
@@ -143,7 +151,7 @@ class _Writer:
     def _tensor(self, tensor: torch.Tensor) -> Any:
         if tensor.device.type == "meta":
             return {"kind": "shape", "shape": list(tensor.shape), "dtype": _word(tensor.dtype)}
-        stride = None if tensor.is_contiguous() else list(tensor.stride())
+        stride = None if tensor.is_contiguous() or _overlaps(tensor) else list(tensor.stride())
         return {"kind": "tensor", "at": self._put(tensor), "stride": stride}
 
     def _put(self, tensor: torch.Tensor) -> str:
@@ -223,8 +231,20 @@ def _png(picture: Image.Image) -> torch.Tensor:
     return torch.frombuffer(bytearray(data.getvalue()), dtype=torch.uint8)
 
 
+def _overlaps(tensor: torch.Tensor) -> bool:
+    """Whether some of its elements lie in one place, beside those of a dimension that was expanded."""
+    reach = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride:
+            if stride <= reach:
+                return True
+            reach += stride * (size - 1)
+    return False
+
+
 def _strided(tensor: torch.Tensor, stride: list[int]) -> torch.Tensor:
-    return torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype).copy_(tensor)
+    once = tensor[tuple(slice(None) if step else slice(1) for step in stride)]  # what was expanded has one place
+    return torch.empty_strided(once.shape, stride, dtype=tensor.dtype).copy_(once).expand(tensor.shape)
 
 
 def _word(dtype: torch.dtype) -> str:

@@ -1,9 +1,9 @@
 """Who goes first: an order over what waits, for parked calls and for requests that have not begun; no torch.
 
-*Hurried* are those whose deadline is near and can still be met, the nearest deadline first. Then come *the others*, by
-priority and then by when they would be done if each had run alone from the start: so that none is overtaken by what
-comes later than that. Last come those that are *given up*: by the forecast they miss their deadline whatever is done,
-and what they take would make others miss theirs.
+Of each priority, the highest first: the *hurried*, whose deadline is near and can still be met, the nearest deadline
+first; then *the others*, by when they would be done if each had run alone from the start: so that none is overtaken by
+what comes later than that. Last come those that are *given up*: by the forecast they miss their deadline whatever is
+done, and what they take would make others miss theirs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class Order(Generic[R]):
 
     @property
     def all(self) -> list[R]:
-        return [*self.hurried, *self.others, *self.given_up]
+        """A deadline goes before those of its own and of lower priorities; sorting keeps the order within each part."""
+        line = [*((one, False) for one in self.hurried), *((one, True) for one in self.others)]
+        line.sort(key=lambda pair: (-pair[0].priority, pair[1]))
+        return [*(one for one, _ in line), *self.given_up]
 
 
 def in_order(waiting: Sequence[R], now: float, share: Callable[[R], float]) -> Order[R]:
@@ -64,13 +67,13 @@ def in_order(waiting: Sequence[R], now: float, share: Callable[[R], float]) -> O
 def keepable(hurried: Sequence[R], now: float, share: Callable[[R], float]) -> tuple[list[R], list[R]]:
     """As many as can be in time, the nearest deadline first, and the rest.
 
-    In order of deadlines, whenever the work so far would be late, that of the lowest priority that costs most is left
-    out: with one machine and equal priorities this leaves out the fewest (J. M. Moore, Management Science 15, 1968).
+    By priority, and in order of deadlines; whenever the work so far would be late, that of the lowest priority that
+    costs most is left out: of equal priorities on one machine the fewest (J. M. Moore, Management Science 15, 1968).
     """
     kept: list[tuple[int, float, int, R]] = []
     given_up: list[R] = []
     total_s = 0.0
-    for place, one in enumerate(sorted(hurried, key=_deadline)):
+    for place, one in enumerate(sorted(hurried, key=_in_class)):
         left_s, needed_s = _deadline(one) - now, BELIEVED * one.remaining_s
         if needed_s > left_s:
             given_up.append(one)
@@ -82,14 +85,15 @@ def keepable(hurried: Sequence[R], now: float, share: Callable[[R], float]) -> t
             _, minus_s, _, dearest = heapq.heappop(kept)
             total_s += minus_s
             given_up.append(dearest)
-    return sorted((one for *_, one in kept), key=_deadline), given_up
+    return sorted((one for *_, one in kept), key=_in_class), given_up
 
 
 @dataclass
 class Patience:
     """Keeps urgency from starving anybody: of `every` turns one goes to whom urgency has kept waiting for `starve_s`.
 
-    Those due first are the head of any line without urgency, so in a mere backlog nobody counts as kept waiting.
+    Those due first are the head of any line without urgency, so in a mere backlog nobody counts as kept waiting. And so
+    nobody is kept waiting for ever: what comes after one is due is due after it.
     """
 
     starve_s: float
@@ -102,7 +106,8 @@ class Patience:
         self.turns += 1
         if self.turns < self.every:
             return head
-        starved = [o for o in order.others if o.due <= head.due and now - waits_since(o) >= self.starve_s]
+        overtaken = [*order.others, *(one for one in order.hurried if one.priority < head.priority)]
+        starved = [one for one in overtaken if one.due <= head.due and now - waits_since(one) >= self.starve_s]
         if not starved:
             return head
         self.turns = 0
@@ -116,3 +121,7 @@ def _hurries(one: Rankable, now: float) -> bool:
 def _deadline(one: Rankable) -> float:
     assert one.deadline is not None
     return one.deadline
+
+
+def _in_class(one: Rankable) -> tuple[int, float]:
+    return (-one.priority, _deadline(one))

@@ -32,6 +32,7 @@ from ..errors import (
 )
 from ..jobs.store import Store
 from ..models.offer import Offer
+from ..models.request import PICTURES
 from ..storage.encoding import FORMATS
 from ..storage.objects import Storage, key_for_output
 from ..worker.events import StageBegan, StoreFailed, Tell
@@ -46,7 +47,6 @@ AWAY = (Unavailable, TooBusy, Unauthorised, Forbidden)
 ASK_AGAIN_S = (0.5, 15.0)  # the first pause while it is away, and the longest
 CANCEL_S = 10.0  # how long it is asked to cancel, and waited for, before the job ends here alone
 LOOK_S = 0.2  # between two looks whether it has ended there
-PICTURES = ("image", "mask_image")
 SUFFIXES = dict(FORMATS.values())
 MOST_WARNINGS, MOST_WARNING = 16, 4096  # of what another server says; characters of one
 MOST_PREVIEW = 4 * 2**20  # characters of a data URL

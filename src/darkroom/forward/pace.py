@@ -25,7 +25,12 @@ class Pace:
 
 
 def pace_of(job: Job, metrics: Mapping[str, float], seconds: float) -> Pace | None:
-    """Of a job that took `seconds` from its start over there to its pictures here; None where that says nothing."""
+    """Of a job that took `seconds` from its start over there to its pictures here; None where that says nothing.
+
+    So does one that went on from a tape: its last attempt did a part of its steps.
+    """
+    if "resumed_from_step" in metrics:
+        return None
     steps, denoise_s = int(job.input.get("num_inference_steps") or 0), metrics.get("denoise_s", 0.0)
     if steps < 1 or denoise_s <= 0:
         return None

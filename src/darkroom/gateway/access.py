@@ -25,6 +25,7 @@ HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:,\[\]]+))(?::\
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 USER, OPERATOR, WORKER = "user", "operator", "worker"
 LOCAL_TENANT = "local"
+GUESTS, GUESTS_TENANTS = "guest:", "guest-"  # begin what guests' use is counted with, and the names of guests
 CORS_METHODS = "GET, POST, PATCH, DELETE"
 CORS_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, OpenAI-Beta, OpenAI-Organization, OpenAI-Project, "
@@ -51,12 +52,18 @@ class Caller:
     weight: float = 1.0
     priority_class: str = "normal"
     email: str = ""  # of a person who signed in
+    guest: str = ""  # what a guest's use is counted with
     is_token: bool = False  # it came with a URL, which others may have seen
 
     @property
     def account(self) -> str:
-        """What its use is counted with: the key, or the person who signed in; "": nothing is counted."""
-        return self.key_id or (f"person:{self.email}" if self.email else "")
+        """What its use is counted with: the key, the person who signed in, the guests' address; "": nothing is."""
+        return self.key_id or (f"person:{self.email}" if self.email else self.guest)
+
+    @property
+    def crowd(self) -> str:
+        """What its streams, bodies and fetches are counted with: guests can be any number of tenants."""
+        return self.guest or self.tenant
 
     @property
     def is_operator(self) -> bool:
@@ -76,21 +83,37 @@ class Caller:
         """Raise `Forbidden` where it came with a token: secrets are not for what stands in a URL."""
         if self.is_token:
             raise Forbidden("a token in the URL does not open this: send the key itself", field="token")
+        self.check_no_guest()
+
+    def check_no_guest(self) -> None:
+        """Raise `Forbidden` for guests: they make pictures and look at them."""
+        if self.guest:
+            raise Forbidden("this is not for guests: it needs an API key")
 
     def check_user(self) -> None:
         """Raise `Forbidden` unless it may make jobs."""
         if not self.is_user:
-            raise Forbidden("this is for users; a worker's key opens GET /v1/models alone")
+            raise Forbidden("this is for users; a worker's key opens GET /v1/models, and what workers say to a gateway")
 
     def check_operator(self) -> None:
         """Raise `Forbidden` unless it is one."""
         if not self.is_operator:
             raise Forbidden("this is for operators only")
 
+    def check_worker(self) -> None:
+        """Raise `Forbidden` unless it may claim jobs."""
+        if not self.roles & {WORKER, OPERATOR}:
+            raise Forbidden("this is for workers: their keys have the role worker")
+
     def check_owns(self, tenant: str, what: str) -> None:
         """Raise `NotFound` for what is somebody else's: that it exists is theirs to know."""
         if not self.owns(tenant):
             raise NotFound(what)
+
+
+def is_of_guests(crowd: str) -> bool:
+    """Whether what is counted under that name is guests'."""
+    return crowd.startswith(GUESTS)
 
 
 Identify = Callable[[HTTPConnection], Caller]

@@ -7,6 +7,7 @@ commits alone at once, and those that arrive while it waits make up the next com
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,11 +15,13 @@ from ..core import Job, JobState, NewJob
 from ..errors import LimitExceeded, QueueFull, StoreUnavailable
 from ..jobs.allowances import room_after
 from ..jobs.store import FETCH_LIMIT, JobFilter, Store
+from .access import is_of_guests
 from .forecast import Forecast, Place
 from .threads import Threads
 
 LONGEST_RETRY_S = 3600.0  # what is scheduled for next week may be cancelled today
 LOOKED_AT = 32  # of a key's live jobs, for when the first of them ends
+GUESTS_SHARE = 0.5  # of the queue: guests' jobs are taken while no more than this of it is full
 GROUP = min(128, FETCH_LIMIT)  # jobs in one commit: more would make the first of them wait for the last
 
 
@@ -102,12 +105,20 @@ class Intake:
     async def _commit_all(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
-            commit = self._threads.insert(self._commit, [job for job, _ in group])
-            [outcome] = await asyncio.gather(commit, return_exceptions=True)
-            _settle(group, outcome)
+            of_guests = [one for one in group if is_of_guests(one[0].key_id)]
+            others = [one for one in group if not is_of_guests(one[0].key_id)]
+            max_queued = self._bounds.max_queued
+            for those, most in ((others, max_queued), (of_guests, math.ceil(GUESTS_SHARE * max_queued))):
+                if those:
+                    await self._commit_group(those, most)
 
-    def _commit(self, jobs: Sequence[NewJob]) -> list[Accepted | Exception]:
-        answers = self._store.insert(jobs, self._clock(), self._bounds.max_queued, self._bounds.max_scheduled)
+    async def _commit_group(self, group: Sequence[Waiting], max_queued: int) -> None:
+        commit = self._threads.insert(self._commit, [job for job, _ in group], max_queued)
+        [outcome] = await asyncio.gather(commit, return_exceptions=True)
+        _settle(group, outcome)
+
+    def _commit(self, jobs: Sequence[NewJob], max_queued: int) -> list[Accepted | Exception]:
+        answers = self._store.insert(jobs, self._clock(), max_queued, self._bounds.max_scheduled)
         places = self._places([answer for answer in answers if isinstance(answer, Job)])
         return [_accepted(new, answer, places) for new, answer in zip(jobs, answers, strict=True)]
 

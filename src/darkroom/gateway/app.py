@@ -18,24 +18,41 @@ from starlette.exceptions import HTTPException
 from .. import __version__
 from ..config import ServeSettings
 from ..errors import DarkroomError
-from . import described, refusals
+from . import described, refusals, ui
 from .access import AccessWall, AllowList
 from .dialects import course, openai, openai_answers
-from .limits import MIB, BodyLimit, RequestName
+from .limits import MIB, BodyLimit, RequestName, is_of_worker
 from .network import Networks, NetworkWall
 from .parts import Gateway, Parts
 from .reception import UnreadBody
-from .routes import adapters, artifacts, health, jobs, models, sign_in, tokens, uploads, webhooks, workers
+from .routes import (
+    adapters,
+    artifacts,
+    events,
+    fleet,
+    health,
+    jobs,
+    models,
+    sign_in,
+    tokens,
+    uploads,
+    webhooks,
+    worker_verbs,
+    workers,
+)
 
 ROUTERS = (
     *(
         jobs.router,
+        events.router,
         webhooks.router,
         uploads.router,
         artifacts.router,
         models.router,
         adapters.router,
         workers.router,
+        fleet.router,
+        worker_verbs.router,
         health.router,
     ),
     *(tokens.router, sign_in.router, course.router, openai.router),
@@ -63,11 +80,15 @@ def build_app(parts: Parts) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     described.attach(app)
+    app.include_router(ui.router)
     app.add_exception_handler(DarkroomError, refusals.on_darkroom_error)
     app.add_exception_handler(RequestValidationError, refusals.on_validation_error)
     app.add_exception_handler(HTTPException, refusals.on_http_exception)
     # What is added last is outermost.
-    app.add_middleware(BodyLimit, limit_of=_body_limits(serve), budget=serve.max_bodies_mb * MIB)
+    # Two budgets, of users and of workers: neither keeps the other out.
+    limits, budget = _body_limits(serve), serve.max_bodies_mb * MIB
+    app.add_middleware(BodyLimit, limit_of=limits, budget=budget, covers=lambda path: not is_of_worker(path))
+    app.add_middleware(BodyLimit, limit_of=limits, budget=budget, covers=is_of_worker)
     app.add_middleware(UnreadBody, look=gateway.caller_of)
     app.add_middleware(AccessWall, allowed=AllowList(serve))
     app.add_middleware(NetworkWall, networks=Networks(serve))
@@ -87,5 +108,9 @@ def _lifespan_of(gateway: Gateway) -> Callable[[FastAPI], AbstractAsyncContextMa
 
 def _body_limits(serve: ServeSettings) -> Callable[[str], float]:
     """Bytes, by path."""
-    uploads_bytes, others_bytes = serve.max_upload_mb * MIB, serve.max_body_mb * MIB
-    return lambda path: uploads_bytes if path.startswith(uploads.router.prefix) else others_bytes
+    by_prefix = {
+        uploads.router.prefix: serve.max_upload_mb * MIB,
+        worker_verbs.OBJECTS: worker_verbs.object_bytes(serve),
+    }
+    others = serve.max_body_mb * MIB
+    return lambda path: next((most for prefix, most in by_prefix.items() if path.startswith(prefix)), others)

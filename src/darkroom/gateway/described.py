@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse
 SUMMARY = (
     "Diffusion models, served. Make a job with `POST /v1/jobs`, follow its events, fetch its pictures. Errors are "
     '`{"error": {"code", "message", "field", "request_id"}}`; 429 and 503 say in `Retry-After` when to come back. '
-    "WebSocket, which OpenAPI has no words for: `/v1/jobs/{job_id}/ws` sends what `/v1/jobs/{job_id}/events` sends."
+    "WebSocket, which OpenAPI has no words for: `/v1/jobs/{job_id}/ws` sends what `/v1/jobs/{job_id}/events` sends, "
+    "`/v1/events/ws` what `/v1/events` sends."
 )
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 STYLE = """

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..core import Event, Job
-from ..errors import DarkroomError, JobNotFinal, NotFound, StoreUnavailable, TooBusy, Unauthorised, Unavailable
+from ..errors import (
+    DarkroomError,
+    JobNotFinal,
+    NotFound,
+    StorageUnavailable,
+    StoreUnavailable,
+    TooBusy,
+    Unauthorised,
+    Unavailable,
+)
 from ..storage.objects import prefix_for_outputs
+from ..storage.tapes import remove_tapes
 from . import answers
 from .admission import Accepted
 from .door import Admitted, Wish
@@ -19,6 +30,7 @@ from .forecast import Place
 from .parts import Visit
 from .refusals import Answer
 from .streams import BEAT_S, EventStream
+from .wide import WideSubscription, follow_all
 
 log = logging.getLogger(__name__)
 REMOVE_WAIT_S = 10.0  # for a worker to stop a job that is to be removed; a step is shorter than that
@@ -85,7 +97,7 @@ async def show(visit: Visit, job_id: str) -> dict[str, Any]:
 async def wait(visit: Visit, job_id: str, wait_s: float) -> bool:
     """Wait for a job's end; whether it came in time. Raises `Unauthorised` where the caller's key ends before."""
     try:
-        subscription = await listen(visit, job_id)
+        subscription = await listen(visit, job_id, waits=True)
     except TooBusy:
         return False  # the job is accepted, and a wait is a wish
     try:
@@ -107,9 +119,18 @@ async def follow(visit: Visit, job_id: str, after: int) -> Subscription:
     return await listen(visit, job_id, after)
 
 
-async def listen(visit: Visit, job_id: str, after: int = 0) -> Subscription:
+async def listen(visit: Visit, job_id: str, after: int = 0, *, waits: bool = False) -> Subscription:
     """The same for a job that is known to be the caller's; it ends with the key that the caller came in with."""
-    return await visit.gateway.feed.subscribe(job_id, after, visit.is_welcome, visit.caller.tenant)
+    feed, crowd = visit.gateway.feed, visit.caller.crowd
+    return await feed.subscribe(job_id, after, visit.is_welcome, crowd, waits=waits)
+
+
+async def follow_jobs(visit: Visit, after: int | None, is_of_all: bool) -> WideSubscription:
+    """The caller's place in the events of all their jobs, or of everybody's; `after` None: from now on."""
+    if is_of_all:
+        visit.caller.check_operator()
+    whose = None if is_of_all else visit.caller.tenant
+    return await follow_all(visit.gateway.feed, whose, after, visit.is_welcome, visit.caller.crowd)
 
 
 async def check_welcome(visit: Visit) -> None:
@@ -135,6 +156,16 @@ def sayer(visit: Visit, job_id: str) -> Callable[[Event], Awaitable[dict[str, An
         if event.type == "output":
             return answers.event(event, await _picture_of(visit, event))
         return answers.event(event, {})
+
+    return say
+
+
+def wide_sayer(visit: Visit) -> Callable[[Event], Awaitable[dict[str, Any]]]:
+    """How events of many jobs are told: nothing is looked up for one of them, so `queued` says no place."""
+
+    async def say(event: Event) -> dict[str, Any]:
+        extra = {"url": visit.answers.own_url(event.data["artifact_id"])} if event.type == "output" else {}
+        return answers.event(event, extra)
 
     return say
 
@@ -166,7 +197,14 @@ async def cancel(visit: Visit, job_id: str) -> Job:
     job = await visit.gateway.threads.store(visit.gateway.store.cancel, job_id, visit.gateway.clock())
     if job is None:
         raise NotFound(f"there is no job {job_id!r}", field="job_id")
+    if job.is_final and job.fence:  # it had begun, and no worker ends it
+        await visit.gateway.threads.files(_forget_tapes, visit, job)
     return job
+
+
+def _forget_tapes(visit: Visit, job: Job) -> None:
+    with contextlib.suppress(StorageUnavailable):  # the keeper's sweep finds them
+        remove_tapes(visit.gateway.storage, job.id)
 
 
 def _remove(visit: Visit, job: Job) -> None:

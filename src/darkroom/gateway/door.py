@@ -18,14 +18,14 @@ from ..config import Settings
 from ..core import NewJob, effective_priority
 from ..errors import BadInput, UnknownArgument
 from ..models.offer import Offer
-from ..models.request import INPUTS, MAX_IMAGES, ImageRequest, validate
+from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, check_control, validate
 from ..safety import Rules, check_characters
 from .access import Caller
 from .fetches import Fetches
 from .forecast import Forecast
 from .ids import new_job_id
 from .offers import Offered, Offers
-from .pictures import FIELDS, Given, Pictures
+from .pictures import Given, Pictures
 from .threads import Threads
 from .webhooks import FINAL, check_url
 
@@ -92,11 +92,13 @@ class Door:
         _check_metadata(wish.metadata)
         _check_times(wish, now)
         if wish.webhook is not None:
+            caller.check_no_guest()
             check_url(wish.webhook, allow_private=self.settings.serve.allow_private_webhooks)
         inputs, is_reproducible = _check_inputs(wish.inputs)
         offered = await self._offered(self.offers.choose(wish.model), inputs.get("adapters"))
         if offered.entry.is_remote:
             self.rules.check_remote(offered.entry.name, caller.tenant)
+        check_control(inputs, offered.offer)  # before a picture is fetched for nothing
         pictures = await self._pictures(inputs, caller)
         drawn = {"seed": random.randrange(DRAWN_SEEDS)}
         request = validate({**drawn, **inputs, **pictures, "task": wish.task}, offered.offer)
@@ -118,7 +120,7 @@ class Door:
         return offered if is_known else await self.threads.files(self.offers.with_registered, model)
 
     async def _pictures(self, inputs: Mapping[str, Any], caller: Caller) -> dict[str, Given]:
-        if not any(inputs.get(name) is not None for name in FIELDS):
+        if not any(inputs.get(name) is not None for name in PICTURES):
             return {}
         if self.pictures.must_fetch(inputs):
             return await self.fetches.run(caller, self.pictures.take_all, inputs, caller)

@@ -4,8 +4,7 @@
                                                      ^
             store.events (the past) -----------------'   at the start, and whenever a queue had to be given up
 
-A slow client loses old progress and previews, which newer ones make worthless. It never loses a transition: where its
-queue is full of those, the queue is thrown away and read again from the store, which has them all.
+What a slow client loses is in listeners.py; those who follow all jobs at once are in wide.py.
 """
 
 from __future__ import annotations
@@ -15,20 +14,25 @@ import contextlib
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from ..core import FINAL_EVENTS, Event
 from ..errors import NotFound, StoreUnavailable, TooBusy
 from ..jobs.store import FETCH_LIMIT, Noted, Store
+from .access import GUESTS, is_of_guests
+from .listeners import Listener, WideListener
+from .owners import Owners
 from .threads import Threads
 
-PENDING = 64  # events that wait for one client
-DROPPABLE = frozenset({"progress", "preview"})
 TAIL_S = 0.5  # how long one look at the store waits; also how long a stop may take
 RETRY_S = 0.5
 SETTLE_S = 4 * TAIL_S
 MAX_LISTENERS = 4096
 MAX_OF_ONE = 1024  # of them, of one tenant
+MAX_OF_HOUSE = 32  # of the guests of one address
+MAX_OF_GUESTS = MAX_LISTENERS // 2  # of all guests together
+READERS = 2  # of all jobs' past at once
 
 Hearer = Callable[[str, Event], None]
 IsWelcome = Callable[[], Awaitable[bool]]
@@ -40,67 +44,17 @@ async def anybody() -> bool:
     return True
 
 
-class Listener:
-    """One client's queue of one job's events; belongs to the event loop."""
-
-    def __init__(self, job_id: str, tenant: str = "") -> None:
-        self.job_id, self.tenant = job_id, tenant
-        self.is_stale = False  # something was missed, or given up: the store knows it
-        self.is_closed = False
-        self._pending: deque[Event] = deque()
-        self._wake = asyncio.Event()
-
-    def push(self, event: Event) -> None:
-        """Keep an event for the client; never waits."""
-        if event.type == "preview":
-            self._drop(lambda old: old.type == "preview")
-        if len(self._pending) >= PENDING and not self._drop(lambda old: old.type in DROPPABLE):
-            self.give_up()
-        self._pending.append(event)
-        self._wake.set()
-
-    def give_up(self) -> None:
-        """Forget what waits: the client's next look goes to the store."""
-        self._pending.clear()
-        self.is_stale = True
-        self._wake.set()
-
-    def close(self) -> None:
-        """Let the client go; the server stops."""
-        self.is_closed = True
-        self._wake.set()
-
-    def catch_up(self) -> None:
-        """The store is about to be read: what waits is in there."""
-        self._pending.clear()
-        self.is_stale = False
-
-    async def next(self, wait_s: float) -> Event | None:
-        """The next event; None after `wait_s`, or where the store must be read or the client let go."""
-        try:
-            async with asyncio.timeout(wait_s):
-                while not self._pending and not self.is_stale and not self.is_closed:
-                    self._wake.clear()
-                    await self._wake.wait()
-        except TimeoutError:
-            return None
-        return self._pending.popleft() if self._pending and not self.is_stale else None
-
-    def _drop(self, is_droppable: Callable[[Event], bool]) -> bool:
-        """Drop the oldest such event that waits; whether there was one."""
-        found = next((old for old in self._pending if is_droppable(old)), None)
-        if found is not None:
-            self._pending.remove(found)
-        return found is not None
-
-
 class Feed:
     """All listeners, and the thread that follows the store."""
 
     def __init__(self, store: Store, threads: Threads, hearers: Sequence[Hearer] = ()) -> None:
         self._store, self._threads, self._hearers = store, threads, tuple(hearers)
         self._listeners: dict[str, set[Listener]] = {}
-        self._count, self._looks = 0, 0
+        self._wide: set[WideListener] = set()
+        self._untold: deque[tuple[Hearer, Noted]] = deque()
+        self._owners = Owners(store)
+        self._count, self._looks, self._reached = 0, 0, 0
+        self._readers = asyncio.Semaphore(READERS)
         self._counts: Counter[str] = Counter()  # of listeners, by who listens
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,7 +67,7 @@ class Feed:
 
     def let_go(self) -> None:
         """End every stream: their clients come back to whoever serves next."""
-        for listener in [each for those in self._listeners.values() for each in those]:
+        for listener in list(self._everyone()):
             listener.close()
 
     def stop(self) -> None:
@@ -131,14 +85,14 @@ class Feed:
                     await asyncio.sleep(SETTLE_S / 200)
 
     async def subscribe(
-        self, job_id: str, after: int, is_welcome: IsWelcome = anybody, tenant: str = ""
+        self, job_id: str, after: int, is_welcome: IsWelcome = anybody, tenant: str = "", *, waits: bool = False
     ) -> Subscription:
         """A place in a job's events behind `after`; raises `NotFound`, `TooBusy` or `StoreUnavailable`.
 
         It ends where the client is no longer welcome, which is asked with each event and in each silence. `tenant` is
-        who listens.
+        who listens; who `waits` hears no progress while it does.
         """
-        listener = self._join(job_id, tenant)
+        listener = self._join(job_id, tenant, waits)
         subscription = Subscription(self, listener, after, is_welcome)
         try:
             await subscription.read_past()
@@ -151,28 +105,62 @@ class Feed:
         """Whether the job has ended, and its events behind `after`; raises `NotFound` or `StoreUnavailable`."""
         return await self._threads.store(self._read, job_id, after)
 
+    def join_all(self, whose: str | None, tenant: str) -> WideListener:
+        """A queue of the events of all jobs from now on, of the tenant `whose` (None: of all); raises `TooBusy`."""
+        self._take_room(tenant)
+        listener = WideListener(whose, tenant)
+        self._wide.add(listener)
+        return listener
+
+    async def present(self) -> int:
+        """The seq of the store's last event; raises `StoreUnavailable`."""
+        reached, _ = await self._threads.store(self._store.tail, None, 0.0)
+        return reached
+
+    async def read_all(self, whose: str | None, after: int) -> tuple[int, bool, list[Event]]:
+        """A page of such events that the store has behind `after`: the seq that it reaches, whether the listeners may
+        have missed some behind it, and the events. Raises `StoreUnavailable`. Few read at once: others need the store.
+        """
+        async with self._readers:
+            seen = self._reached  # what the thread finds from now on waits in the listener's queue
+            reached, events = await self._threads.store(self._read_all, whose, after)
+        return reached, after < reached < seen, events
+
     def leave(self, listener: Listener) -> None:
         """The client is gone, or has all it came for."""
-        those = self._listeners.get(listener.job_id, set())
+        those: set[Any] = self._wide if isinstance(listener, WideListener) else self._those(listener.job_id)
         if listener in those:
             those.remove(listener)
             self._count -= 1
-            self._counts[listener.tenant] -= 1
-            if not self._counts[listener.tenant]:
-                del self._counts[listener.tenant]
-        if not those:
+            for name in _bounds_of(listener.tenant):
+                self._counts[name] -= 1
+                if not self._counts[name]:
+                    del self._counts[name]
+        if not self._those(listener.job_id):
             self._listeners.pop(listener.job_id, None)
 
-    def _join(self, job_id: str, tenant: str) -> Listener:
+    def _those(self, job_id: str) -> set[Listener]:
+        return self._listeners.get(job_id, set())
+
+    def _everyone(self) -> Iterator[Listener]:
+        yield from (each for those in self._listeners.values() for each in those)
+        yield from self._wide
+
+    def _join(self, job_id: str, tenant: str, waits: bool) -> Listener:
+        self._take_room(tenant)
+        listener = Listener(job_id, tenant, waits=waits)
+        self._listeners.setdefault(job_id, set()).add(listener)
+        return listener
+
+    def _take_room(self, tenant: str) -> None:
         if self._count >= MAX_LISTENERS:
             raise TooBusy(f"{MAX_LISTENERS} clients follow events here already; ask for the job's state instead")
-        if self._counts[tenant] >= MAX_OF_ONE:
-            raise TooBusy(f"you follow events {MAX_OF_ONE} times here already; ask for the job's state instead")
-        listener = Listener(job_id, tenant)
-        self._listeners.setdefault(job_id, set()).add(listener)
+        bounds = _bounds_of(tenant)
+        for name, (most, who) in bounds.items():
+            if self._counts[name] >= most:
+                raise TooBusy(f"{who} follow events {most} times here already; ask for the job's state instead")
         self._count += 1
-        self._counts[tenant] += 1
-        return listener
+        self._counts.update(bounds.keys())
 
     def _read(self, job_id: str, after: int) -> tuple[bool, list[Event]]:
         job = self._store.get(job_id)  # before its events: a job that is final here has its last event there
@@ -183,6 +171,10 @@ class Feed:
             found += page
         return job.is_final, found + page
 
+    def _read_all(self, whose: str | None, after: int) -> tuple[int, list[Event]]:
+        reached, noted = self._store.tail(after, 0.0)
+        return reached, [event for owner, event in self._owners.told(noted) if whose is None or owner == whose]
+
     def _follow(self) -> None:
         """The thread's loop."""
         after: int | None = None
@@ -190,11 +182,15 @@ class Feed:
         while not self._stopping.is_set():
             try:
                 after, noted = self._store.tail(after, TAIL_S)
+                self._reached = after
                 self._threads.lost = None
                 self._hand_over(was_lost, noted)
                 was_lost = False
-                self._looks += 1
-                self._tell(noted)
+                try:
+                    self._hand_over_all(noted)
+                finally:  # those who count hear it, whether or not the store says whose it is
+                    self._looks += 1
+                    self._tell(noted)
             except StoreUnavailable as error:
                 was_lost, self._threads.lost = True, error.message
                 self._stopping.wait(RETRY_S)
@@ -205,22 +201,47 @@ class Feed:
 
     def _hand_over(self, was_lost: bool, noted: Sequence[Noted]) -> None:
         assert self._loop is not None
-        if was_lost or noted:
-            self._loop.call_soon_threadsafe(self._deliver, was_lost, noted)
+        # Who joins from now on reads what is left out here from the store: it was there before it was noted.
+        heard = [each for each in noted if each.job_id in self._listeners]
+        if was_lost or heard:
+            self._loop.call_soon_threadsafe(self._deliver, was_lost, heard)
+
+    def _hand_over_all(self, noted: Sequence[Noted]) -> None:
+        """To those who follow all jobs, behind the others: whose a job is may have to be asked for."""
+        if noted and self._wide:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._deliver_all, self._owners.told(noted))
+
+    def _deliver_all(self, told: Iterable[tuple[str | None, Event]]) -> None:
+        for owner, event in told:
+            for listener in self._wide:
+                listener.hear(owner, event)
 
     def _deliver(self, was_lost: bool, noted: Iterable[Noted]) -> None:
         if was_lost:
-            for listener in [each for those in self._listeners.values() for each in those]:
+            for listener in list(self._everyone()):
                 listener.give_up()
         for each in noted:
             for listener in self._listeners.get(each.job_id, ()):
                 listener.push(each.event)
 
     def _tell(self, noted: Iterable[Noted]) -> None:
-        """For those who count; after the clients, who wait."""
-        for each in noted:
-            for hear in self._hearers:
+        """For those who count; after the clients, who wait. What the store kept them from is told when it is back."""
+        self._untold.extend((hear, each) for each in noted for hear in self._hearers)
+        while self._untold:
+            hear, each = self._untold.popleft()
+            try:
                 hear(each.job_id, each.event)
+            except StoreUnavailable:
+                self._untold.appendleft((hear, each))
+                raise
+
+
+def _bounds_of(tenant: str) -> dict[str, tuple[int, str]]:
+    """By what listeners of who listens are counted: how many there may be, and whose they are."""
+    if not is_of_guests(tenant):
+        return {tenant: (MAX_OF_ONE, "you")}
+    return {tenant: (MAX_OF_HOUSE, "guests of your address"), GUESTS: (MAX_OF_GUESTS, "guests")}
 
 
 class Subscription:

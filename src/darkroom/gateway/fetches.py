@@ -41,7 +41,7 @@ class Fetches:
     async def run(self, caller: Caller, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the work returns; raises `LimitExceeded`, `TooBusy` or `StoreUnavailable` before it has begun."""
         await self._check(caller)
-        line = self._lines.setdefault(caller.tenant, _Line())
+        line = self._lines.setdefault(caller.crowd, _Line())
         if line.count >= AT_ONCE + IN_LINE:
             raise TooBusy(f"{line.count} of your requests wait for pictures from elsewhere: try again a little later")
         line.count += 1
@@ -51,7 +51,7 @@ class Fetches:
         finally:
             line.count -= 1
             if line.count == 0:
-                self._lines.pop(caller.tenant, None)
+                self._lines.pop(caller.crowd, None)
 
     async def _check(self, caller: Caller) -> None:
         """Look at what the key has left; what a job may take of it is decided when that is inserted."""

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import BadInput, DarkroomError, InvariantBroken, TooLarge, Unavailable
-from .access import EVERYONE, Caller
+from .access import EVERYONE, GUESTS, Caller, is_of_guests
 from .network import client_in, is_near
 from .refusals import refusal_of
 
@@ -37,6 +37,8 @@ SECURITY_HEADERS = {
 MIB = 1024 * 1024
 SILENCE_S = 30.0  # in the middle of a body; who says nothing for so long is let go
 SHARE = 0.25  # of the bytes of all bodies, for one caller
+HOUSE_SHARE, GUESTS_SHARE = 1 / 16, 0.5  # for the guests of one address, and for all guests
+WORKERS_PATH = "/v1/worker/"  # of those that joined over HTTP
 BODY_IS_DONE = "body_is_done"  # in a request's state: to be called once its body is forgotten
 
 log = logging.getLogger(__name__)
@@ -89,16 +91,22 @@ class BodyLimit:
 
     `budget` bounds the bodies of all requests that are under way: they lie in memory until they are answered, or until
     an answer that is waited for has forgotten them (`Later`). One caller may hold a quarter of it, or one whole
-    body, and a body that stops coming is given up.
+    body, guests less, and a body that stops coming is given up. Paths that it does not cover are another one's.
     """
 
-    def __init__(self, app: ASGIApp, limit_of: Callable[[str], float], budget: float = math.inf) -> None:
-        self.app, self.limit_of, self.budget = app, limit_of, budget
+    def __init__(
+        self,
+        app: ASGIApp,
+        limit_of: Callable[[str], float],
+        budget: float = math.inf,
+        covers: Callable[[str], bool] = lambda path: True,
+    ) -> None:
+        self.app, self.limit_of, self.budget, self.covers = app, limit_of, budget, covers
         self._held = 0
         self._shares: Counter[str] = Counter()  # the same bytes, by who sent them
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not self.covers(scope["path"]):
             await self.app(scope, receive, send)
             return
         limit = int(self.limit_of(scope["path"]))
@@ -123,7 +131,7 @@ class BodyLimit:
             self._hold(owner, size)
             if seen > limit:
                 raise _too_large(limit)
-            if self._held > self.budget or (owner and self._shares[owner] > max(limit, SHARE * self.budget)):
+            if self._is_over(owner, limit):
                 raise _too_many()
             is_read, is_cut = is_read or not message.get("more_body", False), False
             return message
@@ -144,11 +152,17 @@ class BodyLimit:
         finally:
             forget()
 
+    def _is_over(self, owner: str, limit: int) -> bool:
+        shares = {owner: HOUSE_SHARE, GUESTS: GUESTS_SHARE} if is_of_guests(owner) else {owner: SHARE} if owner else {}
+        too_much = (self._shares[name] > max(limit, share * self.budget) for name, share in shares.items())
+        return self._held > self.budget or any(too_much)
+
     def _hold(self, owner: str, size: int) -> None:
         self._held += size
-        self._shares[owner] += size
-        if not self._shares[owner]:
-            del self._shares[owner]
+        for name in (owner, GUESTS) if is_of_guests(owner) else (owner,):
+            self._shares[name] += size
+            if not self._shares[name]:
+                del self._shares[name]
 
 
 class Later(Response):
@@ -167,6 +181,11 @@ class Later(Response):
         scope["state"][BODY_IS_DONE]()
         answer = await self._make()
         await answer(scope, receive, send)
+
+
+def is_of_worker(path: str) -> bool:
+    """Whether what is said there is said by a worker that joined."""
+    return path.startswith(WORKERS_PATH)
 
 
 def told_of(scope: Scope, error: Exception, *, log_prompts: bool) -> InvariantBroken:
@@ -199,10 +218,10 @@ async def _in_time(receive: Receive) -> Message:
 
 
 def _owner_in(scope: Scope) -> str:
-    """Whose bytes they are: a tenant's, else an address's; "": of this machine itself, where nobody is asked."""
+    """Whose bytes they are: a tenant's, guests', an address's; "": of this machine itself, where nobody is asked."""
     caller, client = scope.get("state", {}).get("caller"), client_in(scope)
     if isinstance(caller, Caller) and caller is not EVERYONE:
-        return f"tenant {caller.tenant}"
+        return caller.guest or f"tenant {caller.tenant}"
     return "" if is_near(client) else f"address {client}"
 
 
@@ -219,5 +238,6 @@ def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
     facts = {"method": method, "path": scope["path"], "status": status, "seconds": round(seconds, 4)}
     if "job_id" in scope["state"]:
         facts["job_id"] = scope["state"]["job_id"]  # of a job that it made
-    is_dull = scope.get("method") == "GET" and (status or 0) < 400
+    is_looking = scope.get("method") == "GET" or is_of_worker(scope["path"])  # those say the same all day
+    is_dull = is_looking and (status or 0) < 400
     log.log(logging.DEBUG if is_dull else logging.INFO, "request", extra=facts)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..config import Settings
 from ..errors import BadInput, DarkroomError, StorageUnavailable, Unavailable, UnknownModel
 from ..models.adapters import Adapter, by_name
-from ..models.catalogue import Catalogue, Entry
+from ..models.catalogue import UNDESCRIBED, Catalogue, Entry
 from ..models.layout import read_layout
 from ..models.offer import Offer, offer_of
 from ..models.registered import Registered
@@ -56,6 +56,11 @@ class Offers:
     def default(self) -> str:
         """The model for callers whose dialect knows no models."""
         return self._default if self._default in self.entries else next(iter(self.entries))
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The models that workers run; another Darkroom runs the others."""
+        return tuple(name for name, entry in self.entries.items() if not entry.is_remote)
 
     def entry(self, name: str) -> Entry:
         """The entry of that name; never a path: what a stranger says must not reach the disk. `UnknownModel`."""
@@ -140,11 +145,8 @@ class Offers:
 def _read(entry: Entry) -> Offered:
     folder = _configuration_of(entry)
     if folder is None:
-        raise Unavailable(
-            f"what {entry.name} offers is not known yet: its files are not here. Run `darkroom models pull`, or for a "
-            f"single file name a `config` folder in darkroom.toml",
-            field="model",
-        )
+        why = UNDESCRIBED if entry.settings.file is not None else f"its files are not here: {entry.how_to_fetch}"
+        raise Unavailable(f"what {entry.name} offers is not known yet: {why}", field="model")
     offer = offer_of(entry, read_layout(folder))
     for adapter in offer.adapters.values():
         if adapter.problem is not None:  # asked for here, where hashing may take its time

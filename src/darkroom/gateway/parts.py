@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends
@@ -30,12 +31,17 @@ from .deliveries import Heard, Sender
 from .door import Door
 from .events import Feed, Hearer
 from .fetches import Fetches
+from .fleet import FleetLooks, Watching
 from .forecast import Forecast, Place
+from .guests import Guests
 from .ids import check_id, fair_traceparent
+from .joined import Joined
 from .keys import Keyring
+from .long_poll import LongPoll
 from .offers import Offers
 from .pictures import Pictures
 from .reception import Reception
+from .shelf import Shelf
 from .sign_in import SignIn
 from .signing import Signer, read_secret
 from .threads import Threads
@@ -49,7 +55,9 @@ class Parts:
     """What the composition root hands in. `clock` gives seconds since the epoch; `hearers` are told of every job's
     events, in the thread that follows the store; `identify` says who asks (None: keys, tokens and sessions do).
     `is_insecure`: others may reach it without a key while there is none. `delivery_hearers` are told of each attempt
-    at a webhook call; `resolver` and `trust` are the system's own, for those calls."""
+    at a webhook call; `resolver` and `trust` are the system's own, for those calls. `static` is where the web UI
+    was built.
+    """
 
     settings: Settings
     store: Store
@@ -63,6 +71,7 @@ class Parts:
     delivery_hearers: Sequence[Heard] = ()
     resolver: Resolver = resolve
     trust: ssl.SSLContext | None = None
+    static: Path = Path(__file__).parent / "static"
 
 
 class Gateway:
@@ -73,8 +82,14 @@ class Gateway:
         self.parts, self.store, self.storage, self.clock = parts, parts.store, parts.storage, parts.clock
         self.threads = Threads()
         self.signer = Signer(read_secret(parts.settings.home))
+        self.shelf = Shelf(parts.static)
+        self.pictures_at: str | None = None  # where the storage's own URLs lead; known once a page was asked for
         self.keyring = Keyring(parts.store, self.threads, parts.clock)
-        self.reception = Reception(parts.settings, self.keyring, self.signer, parts.clock, parts.is_insecure)
+        guests = parts.settings.guests
+        self.guests = None if guests is None else Guests(guests, self.signer, parts.clock)
+        self.reception = Reception(
+            parts.settings, self.keyring, self.signer, parts.clock, parts.is_insecure, self.guests
+        )
         oidc = parts.settings.oidc
         self.sign_in = None if oidc is None else SignIn(parts.settings, oidc, self.signer, parts.clock)
         self.offers = Offers(parts.catalogue, parts.settings, Registered(parts.storage))
@@ -94,6 +109,10 @@ class Gateway:
         self.sender = Sender(
             parts.store, self.signer, post, serve, tellers.job_alone, parts.clock, parts.delivery_hearers
         )
+        self.fleet_looks = FleetLooks(parts.store, self.threads, parts.clock)
+        self.watching = Watching(parts.store, self.threads, parts.clock)
+        self.long_poll = LongPoll(parts.store)
+        self.joined = Joined(parts.store, self.long_poll, parts.clock, self.offers.own)
         self.feed = Feed(parts.store, self.threads, (*parts.hearers, self.sender.hear))
 
     async def caller_of(self, connection: HTTPConnection) -> Caller:
@@ -112,6 +131,7 @@ class Gateway:
         """Streams first, for they wait on the tail; the tail and the pools last, for requests wait on them."""
         self.feed.let_go()
         await asyncio.wait([self._warming])
+        await self.long_poll.stop()
         await asyncio.to_thread(self.sender.stop)
         await asyncio.to_thread(self.feed.stop)
         await asyncio.to_thread(self.threads.close)

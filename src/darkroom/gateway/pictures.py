@@ -19,15 +19,17 @@ from ..errors import BadInput, LimitExceeded, NotFound, Unavailable
 from ..jobs.ledger import UPLOAD_BYTES
 from ..jobs.store import Store
 from ..models.adapters import check_lora, looks_like_safetensors, refuse_pickle
+from ..models.request import PICTURES
 from ..storage.incoming import PictureLimits, Received, decode_data_url, fetch_url, read_transparent, receive
 from ..storage.objects import Storage, key_for_upload
-from .access import Caller
+from .access import GUESTS_TENANTS, Caller
+from .guests import neighbours_of
 from .ids import is_id
 
-FIELDS = ("image", "mask_image")
 ADAPTER_FILE = ("application/octet-stream", ".safetensors")
 MIB = 1024 * 1024
 URL_LENGTH = 4096
+GUESTS_UPLOADS = 64 * MIB  # of one address
 LARGEST_SHARE = 0.25  # of `keep_gb`: the uploads of one tenant must not push out the pictures of all others
 FULL_RETRY_S = 60.0  # room comes with what is deleted, and with time
 
@@ -57,12 +59,12 @@ class Pictures:
 
     def take_all(self, inputs: Mapping[str, Any], caller: Caller) -> dict[str, Given]:
         """The pictures among a request's inputs; raises `BadInput`, `UnreadableImage` or `TooLarge` with the field."""
-        given = {name: inputs[name] for name in FIELDS if inputs.get(name) is not None}
+        given = {name: inputs[name] for name in PICTURES if inputs.get(name) is not None}
         return {name: self._take(said, name, caller) for name, said in given.items()}
 
     def must_fetch(self, inputs: Mapping[str, Any]) -> bool:
         """Whether one of them lies elsewhere."""
-        given = (inputs.get(name) for name in FIELDS)
+        given = (inputs.get(name) for name in PICTURES)
         return any(isinstance(said, str) and not said.startswith("data:") and not is_id(said) for said in given)
 
     def receive(self, data: bytes, caller: Caller, now: float) -> Artifact:
@@ -159,14 +161,21 @@ class Pictures:
 
     def _check_room(self, picture: Received, caller: Caller) -> None:
         """Pictures on their way at the same moment do not see each other: a few may come past the bound."""
-        size = max(len(picture.data), UPLOAD_BYTES)
-        if self._store.uploaded_bytes(caller.tenant) + size > self._most_bytes:
-            error = LimitExceeded(
-                f"uploads of one tenant may take {self._most_bytes / MIB:g} MiB: delete some, or wait",
-                field="uploads",
-            )
-            error.retry_after_s = FULL_RETRY_S
-            raise error
+        size, uploaded, most = max(len(picture.data), UPLOAD_BYTES), self._store.uploaded_bytes, self._most_bytes
+        if not caller.guest:
+            sums = [("one tenant", uploaded(caller.tenant), most)]
+        else:
+            house = uploaded(neighbours_of(caller.tenant), is_prefix=True)
+            sums = [
+                ("the guests of one address", house, min(most, GUESTS_UPLOADS)),
+                ("all guests together", uploaded(GUESTS_TENANTS, is_prefix=True), most),
+            ]
+        for whose, taken, room in sums:
+            if taken + size > room:
+                said = f"uploads of {whose} may take {room / MIB:g} MiB: delete some, or wait"
+                error = LimitExceeded(said, field="uploads")
+                error.retry_after_s = FULL_RETRY_S
+                raise error
 
     def _keep(self, picture: Received, caller: Caller, now: float) -> Artifact:
         self._check_room(picture, caller)

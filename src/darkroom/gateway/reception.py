@@ -3,6 +3,7 @@
 Authorization: Bearer dk_…   any request
 ?token=dt_…                  GET and WebSocket
 a session's cookie           any request; what changes something, and WebSockets, from our own pages alone
+a guest's cookie             the same, where `[guests]` is set
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from ..errors import DarkroomError, Forbidden, StoreUnavailable, Unauthorised
 from . import sessions, tokens
 from .access import EVERYONE, OPERATOR, USER, Caller
 from .answers import Addresses
+from .guests import Guests
 from .keys import HOW, Keyring
 from .limits import told_of
 from .network import is_from_here
 from .signing import Signer
 
 WANTED = f"an API key is needed. {HOW}"
+GUEST_WANTED = "a guest's cookie is needed, which /ui/ and GET /auth/me give, or an API key."
 NOTHING_MORE: Message = {"type": "http.request", "body": b"", "more_body": False}
 LOOKING = ("GET", "HEAD", "OPTIONS")
 
@@ -40,6 +43,7 @@ class Reception:
     signer: Signer
     clock: Callable[[], float]
     is_insecure: bool = False
+    guests: Guests | None = None
 
     async def caller_of(self, connection: HTTPConnection) -> Caller:
         """Who asks; raises `Unauthorised`, `Forbidden` or `StoreUnavailable`. Asked again, it says the same."""
@@ -74,27 +78,31 @@ class Reception:
         email = sessions.read(self.signer, connection.cookies, connection.url.scheme, self.clock())
         if email is not None:
             check_own_page(connection)
-            return self._guest(email)
-        raise Unauthorised(WANTED)
+            return self._person(email)
+        guest = None if self.guests is None else self.guests.caller_of(connection)
+        if guest is None:
+            raise Unauthorised(WANTED if self.guests is None else f"{GUEST_WANTED} {HOW}")
+        return guest
 
     def _asks(self, is_near: bool) -> bool:
         auth = self.settings.serve.auth
         if auth != "auto":
             return auth == "keys"
-        return self.keyring.has_keys or self.settings.oidc is not None or not (self.is_insecure or is_near)
+        has_others = self.settings.oidc is not None or self.settings.guests is not None
+        return self.keyring.has_keys or has_others or not (self.is_insecure or is_near)
 
     def _by_token(self, shown: str) -> Caller:
         token = tokens.read(self.signer, shown, self.clock())
         if token is not None and token.email:
-            return replace(self._guest(token.email), roles=frozenset({USER}), is_token=True)
+            return replace(self._person(token.email), roles=frozenset({USER}), is_token=True)
         key = self.keyring.living(token.key_id) if token is not None else None
         if token is None or key is None:
             raise Unauthorised("the token is unknown or has expired: ask POST /v1/tokens for another", field="token")
         return replace(caller_of_key(key), tenant=token.tenant, roles=frozenset({USER}), is_token=True)
 
-    def _guest(self, email: str) -> Caller:
+    def _person(self, email: str) -> Caller:
         oidc = self.settings.oidc
-        roles = sessions.Guests(oidc).roles_of(email) if oidc is not None else None
+        roles = sessions.People(oidc).roles_of(email) if oidc is not None else None
         if roles is None:
             raise Unauthorised(f"{email} may no longer sign in here")
         limits = PersonLimits() if oidc is None or OPERATOR in roles else oidc.limits

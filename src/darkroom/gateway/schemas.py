@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from ..model_settings import MAX_ADAPTERS, MAX_WEIGHT
-from ..models.request import MAX_GUIDANCE, MAX_IMAGES, MAX_PROMPT, MAX_SEED
+from ..models.request import DEFAULT_CONTROL_SCALE, MAX_CONTROL_SCALE, MAX_GUIDANCE, MAX_IMAGES, MAX_PROMPT, MAX_SEED
 from .webhooks import FINAL, MAX_URL, Told
 
 MAX_PRIORITY = 100
@@ -46,6 +46,14 @@ INPUT_SCHEMA: dict[str, Any] = {
         "image": {"type": "string", "description": f"a picture to start from: {PICTURE}"},
         "mask_image": {"type": "string", "description": f"white is painted anew: {PICTURE}"},
         "strength": {"type": "number", "minimum": 0, "maximum": 1},
+        "control_image": {"type": "string", "description": f"what the model's ControlNet follows: {PICTURE}"},
+        "controlnet_conditioning_scale": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": MAX_CONTROL_SCALE,
+            "default": DEFAULT_CONTROL_SCALE,
+            "description": "how closely control_image is followed",
+        },
         "adapters": {
             "type": "object",
             "maxProperties": MAX_ADAPTERS,
@@ -283,7 +291,10 @@ class PresetAnswer(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """OpenAI's model, and what ours says beyond; `problem` says in words why no job can be made for it just now."""
+    """OpenAI's model, and what ours says beyond; `problem` says in words why no job can be made for it just now.
+
+    `has_controlnet`: a job may have a `control_image`.
+    """
 
     id: str
     object: Literal["model"]
@@ -295,6 +306,7 @@ class ModelAnswer(BaseModel):
     solvers: list[str]
     presets: dict[str, PresetAnswer]
     adapters: list[str]
+    has_controlnet: bool
     is_loaded: bool
     problem: str | None
 

@@ -26,6 +26,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Streams, then requests, then what they stand on."""
         self._gateway.feed.let_go()
+        self._gateway.long_poll.let_go()
         await super().shutdown(sockets)
 
 

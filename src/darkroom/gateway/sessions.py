@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
 from ..access_settings import EVERY_DOMAIN, OidcSettings
 from .access import OPERATOR, USER
 from .signing import Signer
@@ -17,7 +20,7 @@ COOKIE, PURPOSE = "darkroom_session", "session"
 SECURE_PREFIX = "__Host-"  # browsers then take it from this very host over TLS alone (RFC 6265bis)
 
 
-class Guests:
+class People:
     """What the settings say of addresses; pure."""
 
     def __init__(self, oidc: OidcSettings) -> None:
@@ -55,6 +58,20 @@ def normal_email(said: Any) -> str | None:
 def cookie_name(scheme: str, name: str = COOKIE) -> str:
     """How the cookie is called where we were called by that scheme."""
     return f"{SECURE_PREFIX}{name}" if scheme in ("https", "wss") else name
+
+
+def set_cookie(answer: Response, connection: HTTPConnection, name: str, value: str, max_age_s: float) -> None:
+    """Have the browser keep it, for requests to us alone."""
+    scheme = connection.url.scheme
+    answer.set_cookie(
+        cookie_name(scheme, name),
+        value,
+        max_age=int(max_age_s),
+        path="/",  # what the __Host- prefix asks for
+        secure=scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
 
 
 def issue(signer: Signer, email: str, expires_at: float) -> str:

@@ -25,7 +25,7 @@ import httpx
 from ..access_settings import OidcSettings
 from ..config import Settings
 from ..errors import BadInput, Forbidden, InvalidConfig, Unavailable
-from .sessions import Guests, normal_email
+from .sessions import People, normal_email
 from .signing import Signer
 
 PURPOSE = "sign-in"
@@ -78,7 +78,7 @@ class SignIn:
         _check_library()
         secret = oidc.secret(settings.oidc_client_secret)
         self._oidc, self._secret = oidc, secret.get_secret_value() if secret else None
-        self._signer, self._clock, self._guests = signer, clock, Guests(oidc)
+        self._signer, self._clock, self._people = signer, clock, People(oidc)
         self._facts: Facts | None = None
         self._reading, self._redeeming = asyncio.Lock(), 0
         self._away: tuple[float, str] | None = None  # when the issuer last failed to say its facts, and how
@@ -199,10 +199,10 @@ class SignIn:
             raise Forbidden("the issuer says no e-mail address that can be used here", field="email")
         if claims.get("email_verified") is not True:
             raise Forbidden("the issuer has not verified your e-mail address", field="email")
-        if self._guests.roles_of(email) is None:
+        if self._people.roles_of(email) is None:
             raise Forbidden(f"{email} may not sign in here; see oidc.allowed_emails and allowed_domains", field="email")
         is_google = self._oidc.issuer.rstrip("/") == GOOGLE
-        if is_google and self._guests.needs_hosting(email) and not self._guests.is_hosted(claims.get("hd")):
+        if is_google and self._people.needs_hosting(email) and not self._people.is_hosted(claims.get("hd")):
             raise Forbidden(f"{email} is no account of its domain's own; see oidc.allowed_domains", field="hd")
         return email
 

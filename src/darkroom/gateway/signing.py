@@ -65,6 +65,12 @@ class Signer:
         said: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         return said if now < said["expires_at"] else None
 
+    def pseudonym(self, purpose: str, said: str) -> str:
+        """A name for what was said: always the same, and nobody else can tell what it is for."""
+        return hmac.new(self._secret, f"{purpose}.name\n{said}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()[
+            :16
+        ]
+
     def webhook_key(self, tenant: str, number: int = 0) -> bytes:
         """What a tenant's webhooks are signed with, after that many rotations: 32 bytes, always the same ones."""
         purpose = f"webhooks.{number}" if number else "webhooks"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -62,6 +62,15 @@ class Threads:
     def _check_store(self) -> None:
         if self.lost is not None:
             raise StoreUnavailable(self.lost)
+
+
+async def each_of(threads: Threads, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Parts of an object as they are read; the last is followed by nothing."""
+    while True:
+        part = await threads.files(next, parts, b"")
+        if not part:
+            return
+        yield part
 
 
 async def _run(pool: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

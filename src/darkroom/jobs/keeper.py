@@ -20,6 +20,7 @@ import logging
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -44,10 +45,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sweep:
-    """How stored bytes are looked through: two verbs of `Storage`."""
+    """How stored bytes are looked through, by verbs of `Storage`; `forget` removes the tapes of a job by its id."""
 
     older: Callable[[str, float], Iterable[str]]
     delete: Callable[[Sequence[str]], None]
+    forget: Callable[[str], None] = lambda _: None
 
 
 class Keeper:
@@ -72,6 +74,7 @@ class Keeper:
         self._whole_turn_at: float | None = None
         self._grace_from: float | None = None
         self._pruned: list[Artifact] = []
+        self._expired: deque[str] = deque()  # jobs whose tapes nobody needs
         self._stored: Iterator[str] | None = None
         self._loops = (Loop("keeper", self.run_once, clock), Loop("keeper-bytes", self.clean_once, clock))
         self.is_leader = False
@@ -98,7 +101,7 @@ class Keeper:
         self._every(ASK_S, self._lead, now)
         if self.is_leader:
             self._store.stage_due(now)
-            self._every(EXPIRE_S, self._store.expire, now)
+            self._every(EXPIRE_S, self._expire, now)
             self._every(RESCUE_S, self._rescue, now)
             self._every(PRUNE_S, self._prune, now)
         self._whole_turn_at = now
@@ -108,6 +111,9 @@ class Keeper:
         if self._pruned:
             self._storage_remove(self._pruned)
             self._pruned = []  # only now: what the storage did not take is offered again
+        while self._expired:
+            self._forget(self._expired[0])
+            self._expired.popleft()
         self._done_at.setdefault("_start_sweep", now + SETTLED_S - SWEEP_S)
         if self._sweep and self.is_leader:
             if self._stored is None:
@@ -134,6 +140,14 @@ class Keeper:
         except Unavailable:
             self.is_leader = False  # who else could ask may have been heard
             raise
+
+    def _expire(self, now: float) -> None:
+        self._expired += self._store.expire(now)
+
+    def _forget(self, job_id: str) -> None:
+        job = self._store.get(job_id)
+        if self._sweep and job is not None and job.fence:  # it had begun
+            self._sweep.forget(job_id)
 
     def _rescue(self, now: float) -> None:
         if self._grace_from is None or not 0 <= now - self._grace_from < 2 * self._settings.heartbeat_s:

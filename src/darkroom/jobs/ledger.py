@@ -73,11 +73,20 @@ class Ledger(Protocol):
     def stored_bytes(self) -> int:
         """The sizes of all artifacts together."""
 
-    def uploaded_bytes(self, tenant: str) -> int:
-        """What the tenant's uploads take; each counts as `UPLOAD_BYTES` at least."""
+    def uploaded_bytes(self, tenant: str, *, is_prefix: bool = False) -> int:
+        """What the tenant's uploads take; each counts as `UPLOAD_BYTES` at least. `is_prefix`: those of all tenants
+        whose names begin so."""
 
     def prune_bytes(self, most_bytes: int, now: float) -> list[Artifact]:
         """Forget the oldest uploads that no live job needs and that came `UNUSED_S` ago or more, and then the final
         jobs that ended first, until artifacts take at most that many bytes; at most `FETCH_LIMIT` of each at once.
         Returns the artifacts to remove. Other uploads and live jobs stay, whatever they take, and so do final jobs that
         hold no bytes."""
+
+    # Who looks on.
+
+    def watch(self, until: float) -> None:
+        """Somebody wants to see what workers do, until then."""
+
+    def is_watched(self, now: float) -> bool:
+        """Whether somebody does."""

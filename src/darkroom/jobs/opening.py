@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import logging
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
+from ..config import gateway_key
 from ..errors import InvalidConfig, StoreUnavailable
+from ..storage.link import Link, is_gateway_url
 from .store import Limits, Store
 
 log = logging.getLogger(__name__)
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
-ALLOWED = "sqlite:///PATH, redis://HOST:PORT/DB, rediss://… or unix://PATH"
+ALLOWED = "sqlite:///PATH, redis://HOST:PORT/DB, rediss://… or unix://PATH; for a worker https://GATEWAY"
 
 
-def open_store(url: str, limits: Limits | None = None) -> Store:
-    """The store at `url`, made where it is not there yet.
+def open_store(url: str, limits: Limits | None = None, key: str | None = None) -> Store:
+    """The store at `url`, made where it is not there yet. A gateway's URL is a store for its workers, who show it the
+    `key` (None: DARKROOM_API_KEY); `limits` are then the gateway's.
 
     Raises `InvalidConfig` for a URL of no store, `StoreUnavailable` where it cannot be opened, `StoreCorrupt` where it
     is damaged.
@@ -28,6 +32,8 @@ def open_store(url: str, limits: Limits | None = None) -> Store:
         return _open_sqlite(url, limits)
     if scheme in REDIS_SCHEMES:
         return _open_redis(url, limits)
+    if is_gateway_url(url):
+        return _join(url, key)
     raise InvalidConfig(
         f"store {hide_password(url)!r} is not a store that Darkroom knows; allowed: {ALLOWED}", field="serve.store"
     )
@@ -61,6 +67,12 @@ def hide_password(url: str) -> str:
     """The URL as it may be shown."""
     parts = urlsplit(url)
     return url.replace(f":{parts.password}@", ":***@") if parts.password else url
+
+
+def _join(url: str, key: str | None) -> Store:
+    from .http import HttpStore
+
+    return cast(Store, HttpStore(Link(url, gateway_key() if key is None else key)))  # a worker's verbs alone
 
 
 def _open_sqlite(url: str, limits: Limits) -> Store:

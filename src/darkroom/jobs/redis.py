@@ -157,6 +157,10 @@ class RedisStore(RedisLedger):
         is_last = len(rows) <= limit
         return Page(tuple(map(job_of, rows[:limit])), None if is_last else by_name(rows[limit - 1])["born"][:33])
 
+    def ended(self, since: float, passed: int, limit: int) -> list[Job]:
+        """See `Store`."""
+        return [job_of(row) for row in self._link.run("ended", since, passed, min(limit, FETCH_LIMIT))]
+
     def cancel(self, job_id: str, now: float) -> Job | None:
         """See `Store`."""
         row = self._link.run("cancel", now, job_id)

@@ -88,9 +88,9 @@ class RedisLedger:
         """See `Ledger`."""
         return int(self._link.run("stored_bytes"))
 
-    def uploaded_bytes(self, tenant: str) -> int:
+    def uploaded_bytes(self, tenant: str, *, is_prefix: bool = False) -> int:
         """See `Ledger`."""
-        return int(self._link.run("uploaded_bytes", tenant))
+        return int(self._link.run("uploaded_bytes", tenant, int(is_prefix)))
 
     def prune_bytes(self, most_bytes: int, now: float) -> list[Artifact]:
         """See `Ledger`."""
@@ -113,6 +113,16 @@ class RedisLedger:
             lines += removed
             passed += kept
         return lines
+
+    # Who looks on.
+
+    def watch(self, until: float) -> None:
+        """See `Ledger`."""
+        self._link.call("SET", self._link.key("watched_until"), until)
+
+    def is_watched(self, now: float) -> bool:
+        """See `Ledger`."""
+        return float(self._link.call("GET", self._link.key("watched_until")) or 0.0) > now
 
 
 def _secret_of(values: Sequence[str | None]) -> WebhookSecret:

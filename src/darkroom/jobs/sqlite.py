@@ -16,7 +16,6 @@ from . import sqlite_transitions as transitions
 from .allowances import USAGE_KEPT_DAYS, day_of
 from .rows import Row, artifact_of, dump, dump_report, job_of, output_data, read_cursor, report_of, write_cursor
 from .sqlite_database import data_version
-from .sqlite_events import POLL_S
 from .sqlite_files import place_risks
 from .sqlite_intake import Room, known
 from .sqlite_ledger import SqliteLedger
@@ -174,6 +173,11 @@ class SqliteStore(SqliteLedger):
             rows = db.execute(statements()["list_jobs"].replace("/* filters */", filters), values).fetchall()
         return Page(tuple(self._whole_ones(rows[:limit])), write_cursor(rows[limit - 1]) if len(rows) > limit else None)
 
+    def ended(self, since: float, passed: int, limit: int) -> list[Job]:
+        with self._jobs.reading() as db:
+            rows = run(db, "ended", since=since, passed=passed, limit=min(limit, FETCH_LIMIT))
+        return list(self._whole_ones(rows))
+
     def _whole(self, row: Row) -> Job:
         (job,) = self._whole_ones([row])
         return job
@@ -256,11 +260,10 @@ class SqliteStore(SqliteLedger):
         with self._jobs.reading() as db:
             version, work = data_version(db), run(db, "work")[0]["work"]
             seen = getattr(self._seen, "work", work)
-            while work == seen and (left_s := until - time.monotonic()) > 0:
-                time.sleep(min(POLL_S, left_s))
+            while work == seen and time.monotonic() < until:
+                version = self._jobs.await_commit(db, version, until)
                 self._jobs.check_in_place()
-                if (latest := data_version(db)) != version:
-                    version, work = latest, run(db, "work")[0]["work"]
+                work = run(db, "work")[0]["work"]
             self._seen.work = work
 
     # Putting right.

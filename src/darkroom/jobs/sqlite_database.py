@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import DarkroomError, InvariantBroken, StoreCorrupt, StoreUnavailable
+from .sqlite_bell import Bell
 
 BUSY_S = 30.0  # how long another process may hold the write lock before we give up
 BUSY_TURN_S = 0.001  # between two tries: SQLite's own back-off grows to 100 ms, which a client would feel
@@ -48,6 +49,7 @@ class Database:
         self._holder: int | None = None  # the thread inside `writing`
         self._idle: list[sqlite3.Connection] = []  # readers that nobody uses; append and pop are atomic
         self._is_closed = False
+        self._bell = Bell(path)
         with naming_errors(path):
             self._writer = self._connect(BUSY_TURN_S)
             self._switch_to_wal()
@@ -64,6 +66,7 @@ class Database:
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
+                self._bell.ring()
             finally:
                 self._holder = None
                 if self._writer.in_transaction:  # SQLite itself rolls back on some errors
@@ -89,6 +92,17 @@ class Database:
             finally:
                 reader.execute("COMMIT")
 
+    def await_commit(self, reader: sqlite3.Connection, version: int, until: float) -> int:
+        """The reader's data version once it is another one; the same where the time (`time.monotonic`) is up, or the
+        file is no longer in place."""
+        with self._bell.hearing() as wait:
+            while (latest := data_version(reader)) == version:
+                left_s = until - time.monotonic()
+                if left_s <= 0 or not self.is_in_place():
+                    break
+                wait(left_s)
+            return latest
+
     def is_in_place(self) -> bool:
         """Whether the path still leads to the file that is open here."""
         return not self._is_closed and _identity(self.path) == self._identity
@@ -108,6 +122,7 @@ class Database:
             self._writer.close()
         while self._idle:
             self._idle.pop().close()
+        self._bell.close()
 
     def _connect(self, busy_s: float) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -22,7 +22,6 @@ from .sqlite_files import open_events
 from .sqlite_statements import first, run
 from .store import FETCH_LIMIT, Noted, StepDone
 
-POLL_S = 0.005  # between two looks at the data version, which cost microseconds
 KEEP_FLEETING_S = 3600.0  # progress and previews are for those who watch
 THIN_LIMIT = 10 * FETCH_LIMIT
 THIN_S = 5.0  # the longest that they are forgotten at a stretch
@@ -190,8 +189,5 @@ def _await_events(database: Database, after: int, until: float) -> list[Noted]:
             rows = run(db, "events_after", after=after, limit=FETCH_LIMIT)
             if rows:
                 return [Noted(row["job_id"], event_of(row)) for row in rows]
-            while data_version(db) == version:
-                left_s = until - time.monotonic()
-                if left_s <= 0 or not database.is_in_place():
-                    return []
-                time.sleep(min(POLL_S, left_s))
+            if database.await_commit(db, version, until) == version:
+                return []

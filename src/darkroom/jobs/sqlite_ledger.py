@@ -109,9 +109,9 @@ class SqliteLedger:
         with self._jobs.reading() as db:
             return int(run(db, "stored_bytes")[0]["stored_bytes"])
 
-    def uploaded_bytes(self, tenant: str) -> int:
+    def uploaded_bytes(self, tenant: str, *, is_prefix: bool = False) -> int:
         with self._jobs.reading() as db:
-            row = first(db, "uploaded_bytes", tenant=tenant)
+            row = first(db, "uploaded_bytes_of_all" if is_prefix else "uploaded_bytes", tenant=tenant)
             return 0 if row is None else int(row["bytes"])
 
     def prune_bytes(self, most_bytes: int, now: float) -> list[Artifact]:
@@ -128,6 +128,16 @@ class SqliteLedger:
                 transitions.forget(db, row)
         self._events.forget(forgotten)
         return gone
+
+    # Who looks on.
+
+    def watch(self, until: float) -> None:
+        with self._jobs.writing() as db:
+            run(db, "watch", until=until)
+
+    def is_watched(self, now: float) -> bool:
+        with self._jobs.reading() as db:
+            return bool(run(db, "watched_until")[0]["watched_until"] > now)
 
 
 def _secret_of(db: sqlite3.Connection, tenant: str) -> WebhookSecret:

@@ -213,6 +213,9 @@ class Store(Ledger, Protocol):
     def list_jobs(self, wanted: JobFilter) -> Page:
         """A page of jobs, newest first."""
 
+    def ended(self, since: float, passed: int, limit: int) -> list[Job]:
+        """Up to `limit` jobs that ended since then, those that ended last first, behind the first `passed` of them."""
+
     def cancel(self, job_id: str, now: float) -> Job | None:
         """scheduled or queued -> cancelled; a running one is marked for its worker; a final one stays as it is.
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..config import ModelSettings, Settings
-from ..errors import DarkroomError, MissingWeights, NotSupported, UnknownModel
+from ..errors import DarkroomError, InvalidConfig, MissingWeights, NotSupported, UnknownModel
 from . import weights
 from .adapters import Adapter, shipped_and_named
+from .controlnet import ControlNet
+from .layout import config_of
 from .revision import revision_of
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 BUNDLED, FOLDER, HUB, FILE, REMOTE = "bundled", "folder", "hub", "file", "remote"
+UNDESCRIBED = (
+    "a single file does not say what may be asked of it: in darkroom.toml, name as `config` a folder that holds the "
+    "configuration files of its pipeline, or serve a folder (docs/guides/models.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Entry:
     def folder(self) -> Path | None:
         """Its folder in diffusers layout; None for a single file, and for a hub model that is not downloaded yet."""
         if self.source == HUB:
-            return _snapshot(str(self.settings.hub), self.settings.revision)
+            return weights.snapshot_of(str(self.settings.hub), self.settings.revision, "model_index.json")
         return self.settings.path
 
     @property
@@ -56,14 +63,55 @@ class Entry:
         """Its name over there."""
         return self.settings.remote_model or self.name
 
+    @property
+    def controlnet(self) -> ControlNet | None:
+        """What reads control images beside its denoiser, where it has one."""
+        said = self.settings
+        place = said.controlnet
+        return None if place is None else ControlNet(self.name, place, said.controlnet_revision, said.allow_pickle)
+
+    @property
+    def is_of_hub(self) -> bool:
+        """Whether some of it is fetched at its first use."""
+        return self.source == HUB or (self.controlnet is not None and self.controlnet.is_hub)
+
+    @property
+    def how_to_fetch(self) -> str:
+        """For people, of one that `is_of_hub`: a service takes no jobs for it before."""
+        named = f"a worker at its start where `models` of [serve] names {self.name}"
+        return (
+            f"`darkroom models pull {self.name}` fetches it; so does `darkroom generate` at its first use, and {named}"
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that is fetched at its first use has been fetched; half a download is not."""
+        try:
+            self.check()
+        except MissingWeights:
+            return False
+        except DarkroomError:
+            return True  # what is wrong with it no download mends
+        return True
+
     def check(self) -> None:
         """Raise `MissingWeights`, `CorruptWeights` or `UnsafeWeights` where it cannot be served as it lies there.
 
-        `NotSupported` for what does not lie here at all.
+        `InvalidConfig` for a ControlNet that does not fit, `NotSupported` for what does not lie here at all.
         """
-        said = self.settings
         if self.is_remote:
             raise NotSupported(f"{self.name} runs on another Darkroom: submit a job to the service", field="model")
+        self._check_files()
+        if self.controlnet is not None:
+            self.controlnet.check(*self.configs())
+
+    def configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Of its denoiser and its VAE, as its files say; empty where they are not here."""
+        said = self.folder or self.settings.config
+        return (config_of(said, "unet", "transformer"), config_of(said, "vae")) if said else ({}, {})
+
+    def _check_files(self) -> None:
+        said = self.settings
         if said.file is not None:
             weights.check_file(said.file, allow_pickle=said.allow_pickle)
             if said.config is not None and not (said.config / "model_index.json").is_file():
@@ -71,7 +119,7 @@ class Entry:
             return
         folder = self.folder
         if folder is None:
-            raise MissingWeights(f"{self.origin} is not downloaded yet: its first use downloads it", field="model")
+            raise MissingWeights(f"{self.origin} is not downloaded yet: {self.how_to_fetch}", field="model")
         if not folder.is_dir():
             raise MissingWeights(f"{folder}: there is no such folder", field="model")
         weights.check_folder(folder, allow_pickle=said.allow_pickle, trust_remote_code=said.trust_remote_code)
@@ -79,12 +127,16 @@ class Entry:
     def revision(self) -> str:
         """The hash over weights, configurations and vocabularies; raises what `check` raises."""
         self.check()
+        control = {} if self.controlnet is None else self.controlnet.files()
+        return revision_of({**self._files(), **{f"control/{name}": control[name] for name in control}}, self.home)
+
+    def _files(self) -> dict[str, Path]:
         if self.settings.file is not None:
             configs = weights.files_of(self.settings.config) if self.settings.config else {}
             kept = {f"config/{name}": path for name, path in configs.items() if path.suffix != ".safetensors"}
-            return revision_of({"weights": self.settings.file, **kept}, self.home)
+            return {"weights": self.settings.file, **kept}
         assert self.folder is not None  # check has refused it
-        return revision_of(weights.files_of(self.folder), self.home)
+        return weights.files_of(self.folder)
 
 
 @dataclass(frozen=True)
@@ -142,6 +194,13 @@ def served(settings: Settings) -> list[Entry]:
     return [known.find(name) for name in settings.serve.models or tuple(known.entries)]
 
 
+def check_described(settings: Settings) -> None:
+    """Raise `InvalidConfig` where a model is served by name, and no gateway could say what may be asked of it."""
+    for entry in served(settings) if settings.serve.models else ():
+        if entry.settings.file is not None and entry.settings.config is None:
+            raise InvalidConfig(f"models.{entry.name}.config: {UNDESCRIBED}", field="model")
+
+
 def problem_of(entry: Entry) -> str | None:
     """What keeps an entry from being served, in words; None where nothing does."""
     try:
@@ -155,11 +214,3 @@ def _entry_at(path: Path, home: Path) -> Entry:
     if path.is_dir():
         return Entry(path.name, FOLDER, ModelSettings(path=path), home)
     return Entry(path.stem, FILE, ModelSettings(file=path), home)
-
-
-def _snapshot(hub: str, revision: str | None) -> Path | None:
-    """Where the hub's own cache holds that revision, if it does."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(hub, "model_index.json", revision=revision)
-    return Path(found).parent if isinstance(found, str) else None

@@ -9,18 +9,30 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from diffusers import StableDiffusionInpaintPipeline
+from diffusers import StableDiffusionControlNetInpaintPipeline, StableDiffusionInpaintPipeline
 
 PLAIN = 4  # what diffusers looks for
 
 
-class PlainInpaintPipeline(StableDiffusionInpaintPipeline):  # type: ignore[misc]
-    """`StableDiffusionInpaintPipeline` for a UNet without a mask input, whatever the width of its latents."""
-
+class _WidePlain:
     @property
     def unet(self) -> Any:
         """The UNet, with a configuration that says four channels; the module itself stays in `__dict__`."""
         return _Plain(self.__dict__["unet"])
+
+
+class PlainInpaintPipeline(_WidePlain, StableDiffusionInpaintPipeline):  # type: ignore[misc]
+    """`StableDiffusionInpaintPipeline` for a UNet without a mask input, whatever the width of its latents."""
+
+
+class PlainControlInpaintPipeline(_WidePlain, StableDiffusionControlNetInpaintPipeline):  # type: ignore[misc]
+    """The same for `StableDiffusionControlNetInpaintPipeline`."""
+
+
+WIDE = {
+    StableDiffusionInpaintPipeline: PlainInpaintPipeline,
+    StableDiffusionControlNetInpaintPipeline: PlainControlInpaintPipeline,
+}
 
 
 class _Plain:
@@ -36,9 +48,9 @@ class _Plain:
 
 
 def widened(pipe: Any) -> Any:
-    """The pipeline itself, or as `PlainInpaintPipeline` where diffusers would refuse its UNet for the number alone."""
-    if type(pipe) is StableDiffusionInpaintPipeline:
+    """The pipeline itself, or as one of `WIDE` where diffusers would refuse its UNet for the number alone."""
+    if type(pipe) in WIDE:
         channels = pipe.unet.config.in_channels
         if channels == pipe.vae.config.latent_channels != PLAIN:
-            pipe.__class__ = PlainInpaintPipeline
+            pipe.__class__ = WIDE[type(pipe)]
     return pipe

@@ -41,7 +41,7 @@ def read_layout(folder: Path) -> Layout:
     """The layout of a diffusers folder; raises `MissingWeights` or `CorruptWeights`."""
     index = read_json(folder / "model_index.json")
     scheduler = folder / "scheduler" / SCHEDULER_CONFIG
-    denoiser, vae = _config_of(folder, "unet", "transformer", "prior"), _config_of(folder, "vae", "vqvae", "movq")
+    denoiser, vae = config_of(folder, "unet", "transformer", "prior"), config_of(folder, "vae", "vqvae", "movq")
     return layout_from(pipeline_of(index), read_json(scheduler) if scheduler.exists() else {}, denoiser, vae)
 
 
@@ -49,7 +49,7 @@ def layout_from(
     pipeline: str, scheduler: Mapping[str, Any], denoiser: Mapping[str, Any], vae: Mapping[str, Any]
 ) -> Layout:
     """The layout that follows from the configurations of a pipeline's parts."""
-    scale = _vae_scale(vae)
+    scale = vae_scale(vae)
     side = denoiser.get("sample_size") or (64 if "down_block_types" in denoiser else 128)
     height, width = side if isinstance(side, list | tuple) else (side, side)
     return Layout(
@@ -78,7 +78,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return said
 
 
-def _config_of(folder: Path, *names: str) -> dict[str, Any]:
+def config_of(folder: Path, *names: str) -> dict[str, Any]:
+    """The configuration of the first of these components that is there; empty where none is."""
     for name in names:
         path = folder / name / "config.json"
         if path.exists():
@@ -86,7 +87,7 @@ def _config_of(folder: Path, *names: str) -> dict[str, Any]:
     return {}
 
 
-def _vae_scale(vae: Mapping[str, Any]) -> int:
+def vae_scale(vae: Mapping[str, Any]) -> int:
     """Pixels per latent, along one side."""
     if "spatial_compression_ratio" in vae:
         return int(vae["spatial_compression_ratio"])

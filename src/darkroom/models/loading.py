@@ -16,9 +16,11 @@ from safetensors import SafetensorError
 from ..errors import CorruptWeights, InvalidConfig, MissingWeights, UnsafeWeights
 from .catalogue import HUB, Entry
 from .checking import Checker, calls_its_own, followed_by, has_own, load_checker, with_own, without_own
+from .controlnet import FIELD
 from .device import Placement, place
 from .layout import Layout, layout_from, read_layout
 from .offer import Offer, offer_of
+from .weights import variant_of_component
 from .window import Window, windows_of_folder, windows_of_pipeline
 
 # What diffusers and transformers raise for files that are not what a configuration says.
@@ -40,13 +42,17 @@ FILE_PIPELINES = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory, on its device and in evaluation mode; `checker` is one that its pipelines do not call."""
+    """A model in memory, on its device and in evaluation mode; `checker` is one that its pipelines do not call.
+
+    `controlnet` reads control images, in pipelines that are made with it.
+    """
 
     entry: Entry
     pipe: Any
     placement: Placement
     revision: str
     checker: Checker | None = None
+    controlnet: Any = None
 
     @property
     def has_checker(self) -> bool:
@@ -56,7 +62,8 @@ class Loaded:
     @property
     def beside(self) -> tuple[Any, ...]:
         """Modules that belong to it and are no components of its pipeline."""
-        return () if self.checker is None else (self.checker.module,)
+        modules = (self.checker and self.checker.module, self.controlnet)
+        return tuple(module for module in modules if module is not None)
 
     def with_checker(self, pipe: Any) -> Any:
         """One of its pipelines, with the checker behind it that it does not call itself."""
@@ -79,15 +86,20 @@ class Loaded:
 def load(entry: Entry, *, is_offline: bool) -> Loaded:
     """Load an entry's pipeline; downloads a hub model that is not there yet, unless offline.
 
-    Raises `MissingWeights`, `CorruptWeights`, `UnsafeWeights`, `InvalidConfig`.
+    Raises `MissingWeights`, `CorruptWeights`, `UnsafeWeights`, `InvalidConfig`, `NotSupported`.
     """
     placement = place(entry.settings.device, entry.settings.dtype)
     if entry.source == HUB:
         fetch(entry, is_offline=is_offline)
+    controlnet = _controlnet_of(entry, placement, is_offline=is_offline)
     revision = entry.revision()
-    with _naming_faults(entry), _refusing_made_up_weights(entry):
+    with _naming_faults(entry.origin), _refusing_made_up_weights(entry.origin):
         pipe = _from_file(entry, placement) if entry.settings.file else _from_folder(entry, placement)
         checker = _checker_of(entry, placement)
+    if entry.controlnet is not None:
+        denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+        configs = (_config_in(part) for part in (controlnet, denoiser, getattr(pipe, "vae", None)))
+        entry.controlnet.check_fit(*configs)
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
@@ -95,7 +107,52 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
     if checker is not None and calls_its_own(pipe):
         with_own(pipe, checker)
         checker = None
-    return Loaded(entry, pipe.to(placement.kind), placement, revision, checker)
+    return Loaded(entry, pipe.to(placement.kind), placement, revision, checker, controlnet)
+
+
+def fetch_controlnet(entry: Entry) -> Path | None:
+    """Have the hub's own cache hold the ControlNet that the entry names; returns the folder there.
+
+    Raises what `load` raises.
+    """
+    assert entry.controlnet is not None, "there is none to fetch"
+    _controlnet_of(entry, place("cpu", "float32"), is_offline=False)  # diffusers fetches what it loads
+    return entry.controlnet.folder
+
+
+def _controlnet_of(entry: Entry, placement: Placement, *, is_offline: bool) -> Any:
+    """The one that the entry names, on the model's device; one of the hub is downloaded, unless offline."""
+    said = entry.controlnet
+    if said is None:
+        return None
+    if not said.is_hub:
+        entry.check()
+    origin = f"the ControlNet {said.origin}"
+    options: dict[str, Any] = {"local_files_only": is_offline or not said.is_hub, "revision": said.revision}
+    try:
+        config = diffusers.ControlNetModel.load_config(said.place, **options)
+        said.check_fit(config, *entry.configs())
+        kind = getattr(diffusers, said.kind_of(config))
+        with _refusing_made_up_weights(origin, FIELD):
+            module = kind.from_pretrained(
+                said.place,
+                dtype=placement.torch_dtype,
+                variant=None if said.folder is None else variant_of_component(said.folder),
+                use_safetensors=None if said.allow_pickle else True,
+                **options,
+            )
+    except torch.OutOfMemoryError:
+        raise
+    except LOADING_FAULTS as error:
+        if said.is_hub and isinstance(error, OSError):
+            raise _download_fault(origin, error, is_offline, said.allow_pickle, FIELD) from error
+        raise _loading_fault(origin, error, FIELD) from error
+    return module.eval().to(placement.kind)
+
+
+def _config_in(module: Any) -> dict[str, Any]:
+    """The configuration of a module in memory; empty where there is none."""
+    return {} if module is None else {**module.config, "_class_name": type(module).__name__}
 
 
 def fetch(entry: Entry, *, is_offline: bool) -> Path:
@@ -110,7 +167,7 @@ def fetch(entry: Entry, *, is_offline: bool) -> Path:
             local_files_only=is_offline,
         )
     except (OSError, ValueError) as error:
-        raise _download_fault(entry, error, is_offline) from error
+        raise _download_fault(entry.origin, error, is_offline, said.allow_pickle) from error
     return Path(folder)
 
 
@@ -181,26 +238,32 @@ def _pipeline_of_file(entry: Entry) -> str:
     return FILE_PIPELINES[kind]
 
 
-def _download_fault(entry: Entry, error: Exception, is_offline: bool) -> Exception:
+def _download_fault(
+    origin: str, error: Exception, is_offline: bool, allow_pickle: bool, field: str = "model"
+) -> Exception:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     if "trust_remote_code" in str(error):
-        return UnsafeWeights(f"{entry.origin} brings Python code of its own: {text}", field="trust_remote_code")
-    if "safetensors" in str(error) and not entry.settings.allow_pickle:
-        return UnsafeWeights(f"{entry.origin} has no safetensors weights: {text}", field="allow_pickle")
+        return UnsafeWeights(f"{origin} brings Python code of its own: {text}", field="trust_remote_code")
+    if "safetensors" in str(error) and not allow_pickle:
+        return UnsafeWeights(f"{origin} has no safetensors weights: {text}", field="allow_pickle")
     if is_offline:
-        return MissingWeights(f"{entry.origin} is not downloaded, and offline is set", field="model")
-    return MissingWeights(f"{entry.origin} cannot be downloaded: {text}", field="model")
+        return MissingWeights(f"{origin} is not downloaded, and offline is set", field=field)
+    return MissingWeights(f"{origin} cannot be downloaded: {text}", field=field)
+
+
+def _loading_fault(origin: str, error: Exception, field: str = "model") -> CorruptWeights:
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return CorruptWeights(f"{origin} cannot be loaded: {text}", field=field)
 
 
 @contextmanager
-def _naming_faults(entry: Entry) -> Iterator[None]:
+def _naming_faults(origin: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
         raise  # the files are good; the device is too small
     except LOADING_FAULTS as error:
-        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CorruptWeights(f"{entry.origin} cannot be loaded: {text}", field="model") from error
+        raise _loading_fault(origin, error) from error
 
 
 class _Listener(logging.Handler):
@@ -217,7 +280,7 @@ class _Listener(logging.Handler):
 
 
 @contextmanager
-def _refusing_made_up_weights(entry: Entry) -> Iterator[None]:
+def _refusing_made_up_weights(origin: str, field: str = "model") -> Iterator[None]:
     listener, loggers = _Listener(), [logging.getLogger(name) for name in LOUD_LOGGERS]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
@@ -233,4 +296,4 @@ def _refusing_made_up_weights(entry: Entry) -> Iterator[None]:
             logger.propagate = propagates
     if listener.heard:
         text = " ".join(listener.heard[0].split())[:300]
-        raise CorruptWeights(f"{entry.origin} does not hold all of its weights: {text}", field="model")
+        raise CorruptWeights(f"{origin} does not hold all of its weights: {text}", field=field)

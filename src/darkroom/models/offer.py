@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..config import PowerOfTwo, PresetSettings, Size
-from ..errors import CorruptWeights, InvalidConfig, UnknownPreset
+from ..errors import CorruptWeights, InvalidConfig, NotSupported, UnknownArgument, UnknownPreset
 from ..wording import problem_said
 from . import solvers
 from .adapters import Adapter
 from .catalogue import BUNDLED, Entry
 from .layout import Layout, read_json
+from .pipelines import GUIDANCE, NEGATIVE, refused_by, tasks_of
+from .pipelines import IMAGE_TO_IMAGE as IMAGE_TO_IMAGE
+from .pipelines import INPAINT as INPAINT
+from .pipelines import TASKS as TASKS
+from .pipelines import TEXT_TO_IMAGE as TEXT_TO_IMAGE
 
-TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT = "text-to-image", "image-to-image", "inpaint"
-TASKS = (TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT)
 SIDE_RANGE = (64, 2048)  # pixels, for a model that says no sizes of its own
 DEFAULT_PRESET = "quality"
 # A stock model's own defaults ask for about 50 steps; half of them still make a good picture.
@@ -42,6 +45,7 @@ class Offer:
     """The bounds of a request to one model; `sizes` empty means every multiple within `SIDE_RANGE`.
 
     `fixed_rows` is the row count of a forward in reproducible mode; 1 runs every row alone. `adapters` can be named.
+    `has_controlnet`: control images can be given.
     """
 
     model: str
@@ -51,6 +55,28 @@ class Offer:
     presets: Mapping[str, PresetSettings]
     fixed_rows: int
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
+    has_controlnet: bool = False
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What can be asked of it; all that there are, where nothing is known of its pipeline."""
+        return tasks_of(self.layout.pipeline)
+
+    def check_task(self, task: str, *, is_controlled: bool) -> None:
+        """Raise `NotSupported` for what its pipeline does not do, as far as that is known."""
+        allowed = tasks_of(self.layout.pipeline, is_controlled=is_controlled)
+        if task not in allowed:
+            control = " with a control image" if is_controlled else ""
+            said = (
+                f"{self.model} ({self.layout.pipeline}) has no {task}{control}; it has: {', '.join(allowed) or 'none'}"
+            )
+            raise NotSupported(said, field="control_image" if is_controlled else "task")
+
+    def check_taken(self, task: str, negative: str, guidance: float | None, *, is_controlled: bool) -> None:
+        """Raise `UnknownArgument` for an input that its pipeline does not take for that task, as far as is known."""
+        name = refused_by(self.layout.pipeline, task, is_controlled=is_controlled)
+        if (name == NEGATIVE and negative) or (name == GUIDANCE and guidance is not None):
+            raise UnknownArgument(f"{self.model} ({self.layout.pipeline}) takes no {name}; leave it out", field=name)
 
     @property
     def solvers(self) -> tuple[str, ...]:
@@ -94,6 +120,7 @@ class Offer:
 def offer_of(entry: Entry, layout: Layout) -> Offer:
     """What darkroom.toml says of a model, else its maker's presets.json, else what its layout implies."""
     said, made = entry.settings, _presets_file(entry.folder)
+    layout = layout if said.pipeline is None else replace(layout, pipeline=said.pipeline)
     rows = said.reproducible_rows or made.reproducible_rows or (BUNDLED_ROWS if entry.source == BUNDLED else 1)
     sizes = said.sizes or made.sizes
     default = said.default_size or _default_size(made.default_size or layout.native_size, sizes)
@@ -104,7 +131,8 @@ def offer_of(entry: Entry, layout: Layout) -> Offer:
         _check_multiple(entry, layout, width, height)
     presets = said.presets or _with_adapters(made.presets, entry) or STOCK_PRESETS
     _check_presets(entry, layout, presets)
-    return Offer(entry.name, layout, sizes, default, presets, rows, entry.adapters)
+    has_controlnet = entry.controlnet is not None
+    return Offer(entry.name, layout, sizes, default, presets, rows, entry.adapters, has_controlnet)
 
 
 def _default_size(wanted: Size, sizes: tuple[Size, ...]) -> Size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +36,19 @@ def _versions() -> Mapping[str, str]:
     return {"darkroom": __version__, **{name: version(name) for name in ("torch", "diffusers", "transformers")}}
 
 
-def record(request: ImageRequest, pipe: Any, conditions: dict[str, Any]) -> dict[str, Any]:
-    """Everything that must be known to make an image again; JSON."""
+def record(
+    request: ImageRequest, pipe: Any, conditions: dict[str, Any], unsteady: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Everything that must be known to make an image again; JSON. `unsteady` is the handle's."""
     adapters = {"adapter_digests": dict(request.adapter_digests)} if request.adapter_digests else {}
-    pictures = {"image_sha256": request.image, "mask_sha256": request.mask_image}
+    pictures = {
+        "image_sha256": request.image,
+        "mask_sha256": request.mask_image,
+        "control_sha256": request.control_image,
+    }
     digests = {name: images.digest(picture) for name, picture in pictures.items() if picture is not None}
     scheduler = type(getattr(pipe, "scheduler", None)).__name__
     said = {"task": request.task, "input": request.settings(), "scheduler": scheduler}
+    if unsteady:
+        said["unsteady"] = list(unsteady)
     return {**conditions, **digests, **adapters, **said}

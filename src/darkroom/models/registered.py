@@ -8,8 +8,10 @@ No row of the job store points there, and so nothing prunes them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +27,8 @@ from .adapters import DIGEST, REGISTERED, Adapter, Facts, by_name
 log = logging.getLogger(__name__)
 
 FRESH_S = 2.0  # how long a gateway may not know of what another one took in
+FETCHED_BYTES = 8 * 2**30  # that are kept where files are fetched to; the least recently used go first
+LATELY_S = 24 * 3600.0  # what was used since then stays all the same: some engine may have to read it again
 TYPE = "application/octet-stream"
 
 
@@ -110,7 +114,7 @@ def fetch(storage: Storage, adapter: str, digest: str, folder: Path) -> Path:
     Raises `UnknownAdapter` where it is not stored any more, `CorruptWeights` where other bytes are.
     """
     path = folder / f"{digest}.safetensors"
-    if path.is_file():
+    if _is_here(path):
         return path
     try:
         data = storage.get(key_for_adapter(adapter, digest))
@@ -120,4 +124,27 @@ def fetch(storage: Storage, adapter: str, digest: str, folder: Path) -> Path:
         raise CorruptWeights(f"the stored file of adapter {adapter!r} is damaged: register it anew", field="adapters")
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, data)
+    prune(folder, FETCHED_BYTES, time.time() - LATELY_S)
     return path
+
+
+def prune(folder: Path, most_bytes: int, before: float) -> None:
+    """Remove files that were last used before that time (since the epoch), the oldest first, down to `most_bytes`."""
+    found = list[tuple[float, int, Path]]()
+    for path in folder.glob("*.safetensors"):
+        with contextlib.suppress(FileNotFoundError):  # another worker prunes too
+            stat = path.stat()
+            found.append((stat.st_mtime, stat.st_size, path))
+    held = sum(size for _, size, _ in found)
+    for used_at, size, path in sorted(found):
+        if held <= most_bytes or used_at >= before:
+            return
+        path.unlink(missing_ok=True)
+        held -= size
+
+
+def _is_here(path: Path) -> bool:
+    """It has been used just now, then."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return path.is_file()

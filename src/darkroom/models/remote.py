@@ -49,6 +49,7 @@ class ModelSaid(_Said):
     adapters: tuple[str, ...] = ()
     presets: dict[str, dict[str, Any]] = Field(min_length=1)
     layout: LayoutSaid
+    has_controlnet: bool = False
     revision: str | None
 
 
@@ -103,7 +104,7 @@ def offer_said(name: str, said: Mapping[str, Any]) -> Offer:
     layout = model.layout
     bounds = Layout(layout.pipeline, layout.scheduler, layout.size_multiple, layout.native_size)
     adapters = {each: Adapter(each, name, REMOTE, told=Facts("", 0)) for each in model.adapters}
-    return Offer(name, bounds, model.sizes, model.default_size, presets, 1, adapters)
+    return Offer(name, bounds, model.sizes, model.default_size, presets, 1, adapters, model.has_controlnet)
 
 
 class Remote:

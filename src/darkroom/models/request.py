@@ -21,7 +21,8 @@ MAX_GUIDANCE = 50.0
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 16
 DEFAULT_STRENGTH = {IMAGE_TO_IMAGE: 0.8, INPAINT: 1.0}  # diffusers' own
-NOT_YET = ("control_image",)
+MAX_CONTROL_SCALE = 2.0
+DEFAULT_CONTROL_SCALE = 1.0  # diffusers' own
 INPUTS = (
     "prompt",
     "negative_prompt",
@@ -37,18 +38,21 @@ INPUTS = (
     "image",
     "mask_image",
     "strength",
+    "control_image",
+    "controlnet_conditioning_scale",
     "adapters",
     "adapter_digests",
 )
-NOT_RECORDED = {"num_images_per_prompt", "preset", "task", "image", "mask_image", "adapter_digests"}
+PICTURES = ("image", "mask_image", "control_image")
+NOT_RECORDED = {"num_images_per_prompt", "preset", "task", *PICTURES, "adapter_digests"}
 
 
 @dataclass(frozen=True)
 class ImageRequest:
     """A request within a model's bounds; `guidance_scale` None is the pipeline's own, `solver` None the model's.
 
-    Image k of it uses `seed + k`. `image` and `mask_image` are PIL images of `width` by `height` pixels. `adapters`
-    are weights by name, `adapter_digests` the SHA-256 of their files, where that is known.
+    Image k of it uses `seed + k`. `image`, `mask_image` and `control_image` are PIL images of `width` by `height`
+    pixels. `adapters` are weights by name, `adapter_digests` the SHA-256 of their files, where that is known.
     """
 
     prompt: str
@@ -64,6 +68,8 @@ class ImageRequest:
     image: Any = None
     mask_image: Any = None
     strength: float | None = None
+    control_image: Any = None
+    controlnet_conditioning_scale: float | None = None
     adapters: Mapping[str, float] = field(default_factory=dict)
     adapter_digests: Mapping[str, str] = field(default_factory=dict)
 
@@ -90,16 +96,21 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     task = _task(given)
     solver = _solver(given, preset, offer)
     steps = _steps(given, preset, solver, offer)
+    check_control(given, offer)
+    offer.check_task(task, is_controlled="control_image" in given)
     width, height = _size(given, offer)
     adapters = adapting.weights_of(given, preset, offer)
     images, seed = _whole(given, "num_images_per_prompt", 1, MAX_IMAGES, 1), _whole(given, "seed", 0, MAX_SEED)
     if seed + images - 1 > MAX_SEED:
         raise BadInput(f"seed must leave room for {images} images: at most {MAX_SEED - images + 1}", field="seed")
+    negative = _text(given, "negative_prompt", MAX_PROMPT, least=0) if "negative_prompt" in given else ""
+    guidance = _guidance(given, preset)
+    offer.check_taken(task, negative, guidance, is_controlled="control_image" in given)
     return ImageRequest(
         prompt=_prompt(given),
-        negative_prompt=_text(given, "negative_prompt", MAX_PROMPT, least=0) if "negative_prompt" in given else "",
+        negative_prompt=negative,
         num_inference_steps=steps,
-        guidance_scale=_guidance(given, preset),
+        guidance_scale=guidance,
         width=width,
         height=height,
         num_images_per_prompt=images,
@@ -109,9 +120,18 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         image=given.get("image"),
         mask_image=given.get("mask_image"),
         strength=_strength(given, task, steps),
+        control_image=given.get("control_image"),
+        controlnet_conditioning_scale=_control_scale(given),
         adapters=adapters,
         adapter_digests=adapting.digests_of(adapters, given, offer),
     )
+
+
+def check_control(inputs: Mapping[str, Any], offer: Offer) -> None:
+    """Raise `NotSupported` where a control image is given and the model has nothing that reads one."""
+    if inputs.get("control_image") is not None and not offer.has_controlnet:
+        said = f"{offer.model} has no ControlNet to read a control image: `controlnet` in [models.{offer.model}] of "
+        raise NotSupported(f"{said}darkroom.toml names one", field="control_image")
 
 
 def steps_left(steps: int, strength: float | None) -> int:
@@ -121,8 +141,6 @@ def steps_left(steps: int, strength: float | None) -> int:
 
 def _refuse_unknown(given: Mapping[str, Any]) -> None:
     for name in given:
-        if name in NOT_YET:
-            raise NotSupported(f"{name} does not exist yet; leave it out", field=name)
         if name not in INPUTS:
             meant = did_you_mean(str(name), INPUTS)
             said = f"there is no input {_shown(name)}{meant}; allowed: {', '.join(INPUTS)}"
@@ -209,11 +227,11 @@ def _guidance(given: Mapping[str, Any], preset: PresetSettings) -> float | None:
 
 
 def _size(given: Mapping[str, Any], offer: Offer) -> tuple[int, int]:
-    """The size asked for, that of the picture to start from, or the model's own."""
+    """The size asked for, that of the picture to start from, of the one to follow, or the model's own."""
     if ("width" in given) != ("height" in given):
         raise BadInput("give width and height together, or neither", field="height" if "width" in given else "width")
-    image = given.get("image")
-    default = offer.default_size if image is None else _size_of(image, "image")
+    picture = next((name for name in ("image", "control_image") if name in given), None)
+    default = offer.default_size if picture is None else _size_of(given[picture], picture)
     width, height = given.get("width", default[0]), given.get("height", default[1])
     for name, side in (("width", width), ("height", height)):
         if isinstance(side, bool) or not isinstance(side, int) or side < 1:
@@ -236,17 +254,26 @@ def _check_offered(width: int, height: int, offer: Offer) -> None:
 
 
 def _check_pictures(given: Mapping[str, Any], size: tuple[int, int]) -> None:
-    if "image" not in given:
-        return
-    width, height = _size_of(given["image"], "image")
-    if (width, height) != size:
-        wanted = f"{size[0]}x{size[1]}"
-        raise BadInput(f"image is {width}x{height} and the size asked for is {wanted}: resize it first", field="image")
+    for name in ("image", "control_image"):
+        width, height = _size_of(given[name], name) if name in given else size
+        if (width, height) != size:
+            wanted = f"{size[0]}x{size[1]}"
+            said = f"{name} is {width}x{height} and the size asked for is {wanted}: resize it first"
+            raise BadInput(said, field=name)
     if "mask_image" in given:
         mask = _size_of(given["mask_image"], "mask_image")
-        if mask != (width, height):
-            said = f"mask_image is {mask[0]}x{mask[1]}; it must have the image's size, {width}x{height}"
+        if mask != size:
+            said = f"mask_image is {mask[0]}x{mask[1]}; it must have the image's size, {size[0]}x{size[1]}"
             raise MaskSizeMismatch(said, field="mask_image")
+
+
+def _control_scale(given: Mapping[str, Any]) -> float | None:
+    name, has_image = "controlnet_conditioning_scale", "control_image" in given
+    if name not in given:
+        return DEFAULT_CONTROL_SCALE if has_image else None
+    if not has_image:
+        raise BadInput(f"{name} needs a control_image to follow", field="control_image")
+    return _number(given, name, 0.0, MAX_CONTROL_SCALE)
 
 
 def _size_of(picture: Any, name: str) -> tuple[int, int]:

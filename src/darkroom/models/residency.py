@@ -59,7 +59,7 @@ class Resident:
     seconds: float
     uses: int = 0
     is_leaving: bool = False
-    variants: dict[tuple[str, str | None, bool], tuple[str, Any]] = field(default_factory=dict)
+    variants: dict[tuple[str, str | None, bool, bool], tuple[str, Any]] = field(default_factory=dict)
     making: threading.Lock = field(default_factory=threading.Lock)
     adapters: dict[str, Future[None]] = field(default_factory=dict)  # that the host knows, or is being told
     adapting: threading.Lock = field(default_factory=threading.Lock)
@@ -122,19 +122,29 @@ class Residency:
                 taken.result().uses -= 1
             self._changed.notify_all()
 
-    def variant(self, resident: Resident, task: str, solver: str | None, *, is_checked: bool = True) -> tuple[str, Any]:
+    def variant(
+        self,
+        resident: Resident,
+        task: str,
+        solver: str | None,
+        *,
+        is_checked: bool = True,
+        is_controlled: bool = False,
+    ) -> tuple[str, Any]:
         """The name under which the host serves that task and solver, and its pipeline; made at its first use.
 
-        `is_checked`: with its safety checker, where it has one.
+        `is_checked`: with its safety checker, where it has one. `is_controlled`: with its ControlNet.
         """
         is_unchecked = resident.loaded.has_checker and not is_checked
-        key = (task, solver, is_unchecked)
+        key = (task, solver, is_unchecked, is_controlled)
         with resident.making:  # its own lock: the first use of a task reads diffusers' pipelines, for seconds
             if key not in resident.variants:
                 model = resident.loaded.entry.name
-                pipe = pipeline_for(resident.loaded.pipe, task, solver, model)
+                controlnet = resident.loaded.controlnet if is_controlled else None
+                pipe = pipeline_for(resident.loaded.pipe, task, solver, model, controlnet)
                 pipe = resident.loaded.without_checker(pipe) if is_unchecked else resident.loaded.with_checker(pipe)
-                name = "|".join((model, task, f"{solver or ''}{' unchecked' if is_unchecked else ''}"))
+                marks = f"{' controlled' if is_controlled else ''}{' unchecked' if is_unchecked else ''}"
+                name = "|".join((model, task, f"{solver or ''}{marks}"))
                 self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows)
                 resident.variants[key] = (name, pipe)
             return resident.variants[key]
@@ -314,16 +324,17 @@ def host_bytes() -> int:
 def expected_bytes(entry: Entry) -> int:
     """About what a model will hold, from its weights' files; 0 where they are not here, or are no safetensors."""
     said = entry.settings
-    files = [said.file] if said.file is not None else _plain_weights(entry.folder)
+    files = [said.file] if said.file is not None else _plain_weights(entry.folder, "*/*.safetensors")
+    files += _plain_weights(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
     per_value = place(said.device, said.dtype).torch_dtype.itemsize
     return per_value * sum(_values_in(path) for path in files if path.suffix == ".safetensors")
 
 
-def _plain_weights(folder: Path | None) -> list[Path]:
+def _plain_weights(folder: Path | None, pattern: str) -> list[Path]:
     """Files of a folder's components; where one has weights in several variants, the plain ones."""
     if folder is None:
         return []
-    found = sorted(folder.glob("*/*.safetensors"))
+    found = sorted(folder.glob(pattern))
     plain = [path for path in found if path.name.count(".") == 1 or "-of-" in path.name]
     return plain or found
 

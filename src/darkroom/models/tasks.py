@@ -19,9 +19,12 @@ MAKERS = {
 }
 
 
-def pipeline_for(pipe: Any, task: str, solver: str | None, model: str) -> Any:
-    """A pipeline for that task and solver; raises `NotSupported` or `UnknownSolver` where the model has none."""
-    own = _for_task(pipe, task, model)
+def pipeline_for(pipe: Any, task: str, solver: str | None, model: str, controlnet: Any = None) -> Any:
+    """A pipeline for that task and solver; raises `NotSupported` or `UnknownSolver` where the model has none.
+
+    `controlnet`: one that reads a control image by that module.
+    """
+    own = _for_task(pipe, task, model) if controlnet is None else _with_control(pipe, task, model, controlnet)
     if solver is None:
         return own
     if getattr(own, "scheduler", None) is None:
@@ -39,6 +42,10 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
         "num_inference_steps": request.num_inference_steps,
         **_given(request, "negative_prompt", "guidance_scale", "image", "mask_image", "strength"),
     }
+    if request.control_image is not None:
+        # Text-to-image pipelines of the Stable Diffusion family call it their `image`.
+        call["control_image" if "control_image" in takes else "image"] = request.control_image
+        call["controlnet_conditioning_scale"] = request.controlnet_conditioning_scale
     if "width" in takes:  # where it is not taken, the picture to start from has the size
         call.update(width=request.width, height=request.height)
     unknown = next((name for name in call if name not in takes), None)
@@ -61,11 +68,28 @@ def _for_task(pipe: Any, task: str, model: str) -> Any:
     except ValueError as error:
         said = f"{model} ({type(pipe).__name__}) has no {task} in diffusers {diffusers.__version__}"
         raise NotSupported(said, field="task") from error
-    if task == INPAINT:
-        from .inpaint import widened
+    return _widened(made, task)
 
-        return widened(made)
-    return made
+
+def _with_control(pipe: Any, task: str, model: str, controlnet: Any) -> Any:
+    import diffusers
+
+    said = f"{model} ({type(pipe).__name__}) has no {task} with a control image in diffusers {diffusers.__version__}"
+    try:
+        made = getattr(diffusers, MAKERS[task]).from_pipe(pipe, controlnet=controlnet)
+    except ValueError as error:
+        raise NotSupported(said, field="control_image") from error
+    if not _is_of_task(made, task):  # that of SD3 is called inpainting, and takes neither picture nor mask
+        raise NotSupported(said, field="control_image")
+    return _widened(made, task)
+
+
+def _widened(pipe: Any, task: str) -> Any:
+    if task != INPAINT:
+        return pipe
+    from .inpaint import widened
+
+    return widened(pipe)
 
 
 def _is_of_task(pipe: Any, task: str) -> bool:

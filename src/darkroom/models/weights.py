@@ -15,6 +15,7 @@ from ..errors import CorruptWeights, MissingWeights, UnsafeWeights
 from .layout import read_json
 
 PICKLED = {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
+KEPT = {".safetensors", ".json", ".txt", ".model", ".py", *PICKLED}  # what decides pixels
 MAX_HEADER_BYTES = 100 * 2**20  # what the format itself allows
 INDEXES = (
     "diffusion_pytorch_model.safetensors.index.json",
@@ -30,7 +31,7 @@ def check_folder(folder: Path, *, allow_pickle: bool, trust_remote_code: bool) -
     if not trust_remote_code:
         _refuse_remote_code(folder, index)
     for component in components_of(index):
-        _check_component(folder / component, allow_pickle=allow_pickle)
+        check_component(folder / component, allow_pickle=allow_pickle)
 
 
 def check_file(path: Path, *, allow_pickle: bool) -> None:
@@ -79,19 +80,39 @@ def read_names(file: BinaryIO, size: int) -> list[str]:
 
 def variant_of(folder: Path) -> str | None:
     """The variant that must be asked for by name, where a folder holds no plain weights at all (`fp16`)."""
-    names = {path.name for path in _weights_in(folder)}
+    return _variant_among({path.name for path in _weights_in(folder)})
+
+
+def variant_of_component(folder: Path) -> str | None:
+    """The same for the folder of one component."""
+    return _variant_among({path.name for path in folder.glob("*.safetensors")})
+
+
+def _variant_among(names: set[str]) -> str | None:
     variants = {name.split(".")[1] for name in names if name.count(".") == 2 and "-of-" not in name}
     is_plain = any(name.count(".") == 1 or "-of-" in name for name in names)
     return variants.pop() if len(variants) == 1 and not is_plain else None
+
+
+def snapshot_of(hub: str, revision: str | None, name: str) -> Path | None:
+    """Where the hub's own cache holds that revision, if it has the file of that name."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(hub, name, revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def files_of(folder: Path) -> dict[str, Path]:
     """What decides a folder's pixels, by name within it: weights, configurations and vocabularies."""
     index = folder / "model_index.json"
     inner = (path for component in components_of(read_json(index)) for path in (folder / component).rglob("*"))
-    kept = {".safetensors", ".json", ".txt", ".model", ".py", *PICKLED}
-    paths = [index, *(path for path in inner if path.is_file() and path.suffix in kept)]
+    paths = [index, *(path for path in inner if path.is_file() and path.suffix in KEPT)]
     return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def files_of_component(folder: Path) -> dict[str, Path]:
+    """The same for the folder of one component."""
+    return {path.name: path for path in folder.iterdir() if path.is_file() and path.suffix in KEPT}
 
 
 def _weights_in(folder: Path) -> Iterator[Path]:
@@ -99,7 +120,8 @@ def _weights_in(folder: Path) -> Iterator[Path]:
         yield from (folder / component).glob("*.safetensors")
 
 
-def _check_component(folder: Path, *, allow_pickle: bool) -> None:
+def check_component(folder: Path, *, allow_pickle: bool) -> None:
+    """The same as `check_folder` for one component."""
     if not folder.is_dir():
         raise MissingWeights(f"{folder} is missing, and model_index.json asks for it", field="model")
     if not (folder / "config.json").exists():

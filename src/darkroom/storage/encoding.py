@@ -18,7 +18,7 @@ from typing import Any
 from PIL import ExifTags, Image
 
 from ..errors import BadInput
-from .images import encode_png, parameters_of, xmp_of
+from .images import PNG_OPTIONS, encode_png, parameters_of, xmp_of
 
 FORMATS: Mapping[str, tuple[str, str]] = {
     "png": ("image/png", ".png"),
@@ -57,7 +57,8 @@ def encode(
     bare = image.copy()
     bare.info = {}  # what the pipeline's own inputs carried is none of the output's
     if format == "png":
-        return (encode_png(bare, settings) if keep_metadata else _saved(bare, "PNG")), content_type, suffix
+        data = encode_png(bare, settings) if keep_metadata else _saved(bare, "PNG", **PNG_OPTIONS)
+        return data, content_type, suffix
     extra = _metadata(settings, format) if keep_metadata else {}
     return (
         _saved(_opaque(bare, format), format.upper(), quality=quality or DEFAULT_QUALITY, **extra),

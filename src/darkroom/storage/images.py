@@ -13,6 +13,7 @@ import io
 import json
 import re
 import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ SAMPLERS = {
     "pndm": "PLMS",
     "heun": "Heun",
 }
+# Runs and a Huffman code alone: on pictures such as these as small as a search for repeats, in half the time.
+PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 READING_FAULTS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -52,7 +55,7 @@ def encode_png(image: Image.Image, settings: Mapping[str, Any]) -> bytes:
     info.add_text(CHUNK, json.dumps(settings, sort_keys=True))
     info.add_text(PARAMETERS, parameters_of(settings))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=info, compress_level=4)
+    image.save(buffer, "PNG", pnginfo=info, **PNG_OPTIONS)
     return buffer.getvalue()
 
 

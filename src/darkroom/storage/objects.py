@@ -22,8 +22,10 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore
 
+from ..config import gateway_key
 from ..errors import InvariantBroken, NotFound, StorageUnavailable
 from . import files
+from .link import Link, is_gateway_url
 from .places import Place, place_of
 
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
@@ -49,17 +51,17 @@ ADVICE: Mapping[int | None, str] = {
 
 def key_for_output(job_id: str, fence: int, number: int, suffix: str) -> str:
     """Where output `number` of a job's claim goes; the fence keeps the outputs of two claims apart."""
-    return _checked(f"outputs/{job_id}/{fence}-{number}{suffix}")
+    return check_key(f"outputs/{job_id}/{fence}-{number}{suffix}")
 
 
 def prefix_for_outputs(job_id: str) -> str:
     """Under which all outputs of a job lie, those of lost claims as well: for `Storage.list`."""
-    return _checked(f"outputs/{job_id}")
+    return check_key(f"outputs/{job_id}")
 
 
 def key_for_upload(artifact_id: str, suffix: str) -> str:
     """Where an upload goes."""
-    return _checked(f"uploads/{artifact_id}{suffix}")
+    return check_key(f"uploads/{artifact_id}{suffix}")
 
 
 ADAPTERS = "adapters"  # the prefix of what was registered: nothing there ends with its age
@@ -67,20 +69,25 @@ ADAPTERS = "adapters"  # the prefix of what was registered: nothing there ends w
 
 def key_for_adapter(name: str, digest: str) -> str:
     """Where the file of a registered adapter goes; `digest` is its SHA-256."""
-    return _checked(f"{ADAPTERS}/{name}/{digest}.safetensors")
+    return check_key(f"{ADAPTERS}/{name}/{digest}.safetensors")
 
 
 def key_for_about(name: str) -> str:
     """Where what is known of a registered adapter goes."""
-    return _checked(f"{ADAPTERS}/{name}/about.json")
+    return check_key(f"{ADAPTERS}/{name}/about.json")
 
 
-def open_storage(url: str, *, timeout_s: float = 30.0) -> Storage:
+def open_storage(url: str, *, timeout_s: float = 30.0, key: str | None = None) -> Storage:
     """The storage at a folder's path, `file://`, `s3://bucket/prefix?endpoint=…&region=…`, `gs://…` or `az://…`.
 
     Nothing is reached yet, but a folder is made. `timeout_s` bounds an object store's silence, and the time in which
-    a request is tried again. Raises `InvalidConfig` for a URL that is not allowed.
+    a request is tried again. A gateway's URL is for its workers, who show it the `key` of DARKROOM_API_KEY. Raises
+    `InvalidConfig` for a URL that is not allowed.
     """
+    if is_gateway_url(url):
+        from .http import HttpStorage
+
+        return HttpStorage(Link(url, gateway_key() if key is None else key), timeout_s)
     return Storage(place_of(url, timeout_s))
 
 
@@ -109,7 +116,7 @@ class Storage:
 
         An object store keeps `content_type` for its signed URLs; a folder does not, for the artifact's row has it.
         """
-        _checked(key)
+        check_key(key)
         with self._telling("written"):
             if self._place.folder is not None:
                 files.put_durably(self._place.folder, key, data)
@@ -120,7 +127,7 @@ class Storage:
 
     def put_new(self, key: str, data: bytes, content_type: str) -> bool:
         """The same, but False and nothing stored where there is something already: of several, one alone comes in."""
-        _checked(key)
+        check_key(key)
         with self._telling("written"):
             try:
                 if self._place.folder is not None:
@@ -134,27 +141,27 @@ class Storage:
 
     def get(self, key: str) -> bytes:
         """All the bytes; raises `NotFound`."""
-        _checked(key)
+        check_key(key)
         with self._telling("read", key):
             return bytes(obstore.get(self._bucket, key).bytes())
 
     def stream(self, key: str, chunk: int = CHUNK) -> Iterator[bytes]:
         """The bytes in parts of `chunk` or more; raises `NotFound` at once, not at the first part."""
-        _checked(key)
+        check_key(key)
         with self._telling("read", key):
             parts = obstore.get(self._bucket, key).stream(min_chunk_size=chunk)
         return self._parts(parts)
 
     def size(self, key: str) -> int:
         """Bytes; raises `NotFound`."""
-        _checked(key)
+        check_key(key)
         with self._telling("read", key):
             return obstore.head(self._bucket, key)["size"]
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove them; what is not there is removed already."""
         for key in keys:
-            _checked(key)
+            check_key(key)
         with self._telling("deleted"):
             if self._place.folder is not None:
                 for key in keys:
@@ -173,7 +180,7 @@ class Storage:
                 yield entry["path"]
 
     def _entries(self, prefix: str) -> Iterator[obstore.ObjectMeta]:
-        pages = obstore.list(self._bucket, _checked(prefix) if prefix else None)
+        pages = obstore.list(self._bucket, check_key(prefix) if prefix else None)
         while True:
             with self._telling("listed"):
                 page = next(pages, None)
@@ -183,7 +190,7 @@ class Storage:
 
     def signed_url(self, key: str, expires_s: float) -> str | None:
         """A URL that whoever holds it may GET for `expires_s` seconds; None where the storage does not sign."""
-        _checked(key)
+        check_key(key)
         if isinstance(self._bucket, LocalStore) or not self.can_sign:
             return None
         with self._telling("signed"):
@@ -252,7 +259,7 @@ def _is_refused(error: BaseError) -> bool:
     return any(text in str(error) for text in ("status code: 401", "status code: 403"))  # as `list` says it
 
 
-def _checked(key: str) -> str:
+def check_key(key: str) -> str:
     """The key, which is one of ours: no part of it can name a folder above or a hidden file."""
     if len(key) > KEY_LENGTH or not KEY.fullmatch(key):
         raise InvariantBroken(f"{key!r} is no key of the storage")

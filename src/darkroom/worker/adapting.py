@@ -5,6 +5,7 @@ The engine then keeps them in memory as far as they fit, and reads them again fr
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import Job
-from ..errors import UnknownAdapter
+from ..errors import CorruptWeights, DarkroomError, UnknownAdapter
 from ..models.adapters import REGISTERED, Adapter, Facts
 from ..models.catalogue import Entry
 from ..models.offer import Offer
@@ -48,6 +49,13 @@ class AdapterFiles:
             said = f"adapter {name!r} is not the file that was meant, {short(digest)}: {here}"
             raise UnknownAdapter(said, field="adapters") from error
 
+    def discard(self, file: Path) -> bool:
+        """A file is not what it was fetched as: remove it. False where it is none that was fetched."""
+        if file.parent != self._folder:
+            return False
+        file.unlink(missing_ok=True)
+        return True
+
 
 def lend(engine: Engine, files: AdapterFiles, resident: Resident, served: str, shot: ImageRequest) -> dict[str, float]:
     """The request's adapters by the engine's names for them, each added at its first use; blocks for the files.
@@ -68,7 +76,10 @@ def with_asked(offer: Offer, job: Job) -> Offer:
 
 
 def _known_as(engine: Engine, files: AdapterFiles, resident: Resident, served: str, name: str, digest: str) -> str:
-    """One at a time a model and file: others who want the same wait, and nobody else does."""
+    """One at a time a model and file: others who want the same wait, and nobody else does.
+
+    The file is looked for each time, and so fetched anew where it has gone: the engine may have to read it again.
+    """
     model = resident.loaded.entry.name
     known_as = f"{model}|{name}|{digest}"  # the same in every worker: tapes hold it
     with resident.adapting:
@@ -77,10 +88,24 @@ def _known_as(engine: Engine, files: AdapterFiles, resident: Resident, served: s
         added = resident.adapters.setdefault(known_as, Future())
     if is_first:
         try:
-            engine.add_adapter(known_as, files.find(model, name, digest), model=served)
+            _add(engine, files, (model, name, digest), known_as, served)
             added.set_result(None)
         except BaseException as error:  # budget: those who wait for it are told, and the caller too
             del resident.adapters[known_as]  # another time it may be there
             added.set_exception(error)
+    else:
+        with contextlib.suppress(DarkroomError):  # in memory it may still be
+            files.find(model, name, digest)
     added.result()
     return known_as
+
+
+def _add(engine: Engine, files: AdapterFiles, meant: tuple[str, str, str], known_as: str, served: str) -> None:
+    """A fetched file that has other bytes by now is fetched once more; another is refused by its digest."""
+    file = files.find(*meant)
+    try:
+        engine.add_adapter(known_as, file, model=served, digest=meant[2])
+    except CorruptWeights:
+        if not files.discard(file):
+            raise
+        engine.add_adapter(known_as, files.find(*meant), model=served, digest=meant[2])

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from ..config import PresetSettings
 from ..core import Job
 from ..models.offer import Offer
-from ..models.request import ImageRequest, validate
+from ..models.request import PICTURES, ImageRequest, validate
 from .adapting import with_asked
 
 if TYPE_CHECKING:
     from PIL import Image
 
 # Said at the door and settled there: the preset became numbers, the task stands on the job.
-SETTLED = ("preset", "task", "reproducible", "image", "mask_image")
+SETTLED = ("preset", "task", "reproducible", *PICTURES)
 BASE = ("num_inference_steps", "guidance_scale", "solver")
 
 

@@ -133,7 +133,12 @@ class Attempt:
         self.resumed_from_step = None
 
     def join(self, handle: Handle, heard: Callable[[int, Event], None]) -> None:
-        """One of its images is in the engine; `heard` is told its number and what happens to it."""
+        """One of its images is in the engine; `heard` is told its number and what happens to it.
+
+        Of several the tapes are kept: those that are done are not made again where the job is handed back.
+        """
+        if len(self.shots) > 1:
+            handle.keep_tape()
         with self._lock:
             number = len(self.handles)
             self.handles.append(handle)

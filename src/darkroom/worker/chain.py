@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PICTURES = {"image": "RGB", "mask_image": "L"}  # inputs that are artifacts, and the mode they are read in
+MODES = {"image": "RGB", "mask_image": "L", "control_image": "RGB"}  # of inputs that are artifacts, once read
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Chain:
             self._let_go(attempt)
 
     def fetch(self, attempt: Attempt) -> None:
-        """Read the pictures that it starts from."""
-        for name, mode in PICTURES.items():
+        """Read the pictures that it is made from."""
+        for name, mode in MODES.items():
             artifact_id = attempt.job.input.get(name)
             if artifact_id is None:
                 continue
@@ -122,7 +122,9 @@ class Chain:
         first, has_checker = attempt.shots[0], resident.loaded.has_checker
         attempt.is_checked = self._tools.rules.has_checks(job.model, job.tenant, has_checker=has_checker)
         attempt.served_as, attempt.pipe = self._tools.residency.variant(
-            resident, first.task, first.solver, is_checked=attempt.is_checked
+            *(resident, first.task, first.solver),
+            is_checked=attempt.is_checked,
+            is_controlled=first.control_image is not None,
         )
         attempt.adapters = lend(self._tools.engine, self._tools.adapters, resident, attempt.served_as, first)
         self._hand_over(attempt, self._tools.tapes.fetch(attempt))
@@ -193,7 +195,8 @@ class Chain:
         seconds_left(attempt.job)
         pictures = [_picture_of(attempt, handle.result(0)) for handle in attempt.handles]
         conditions = self._conditions_of(attempt)
-        records = [record(shot, attempt.pipe, conditions) for shot in attempt.shots]
+        made = zip(attempt.shots, attempt.handles, strict=True)
+        records = [record(shot, attempt.pipe, conditions, handle.unsteady) for shot, handle in made]
         output = {name: value for name, value in attempt.job.output.items() if value is not None}
         files = self._tools.pool.map(lambda pair: encode(*pair, **output), zip(pictures, records, strict=True))
         attempt.files = [File(*file, *picture.size) for file, picture in zip(files, pictures, strict=True)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..core import Job
-from ..errors import StoreUnavailable
+from ..errors import DarkroomError, Forbidden, InvariantBroken, StoreCorrupt, Unauthorised
 from ..jobs.store import Claimant, Store
 from .attempt import Attempt, InFlight, Stop
 from .claiming import MOST_IN_FLIGHT, Wanted, Work, ahead_s, how_many
@@ -24,6 +24,7 @@ NAP_S = 0.02  # between two looks for cancelled jobs while there is no room for 
 ROOM_S = 0.5  # how long a prediction holds at most: it costs milliseconds
 ROOM_SHARE = 0.05  # and at most this share of what is claimed ahead
 AWAY_S = 1.0  # between two looks while it is away
+ENDING = (Unauthorised, Forbidden, StoreCorrupt, InvariantBroken)  # the key opens nothing, or a fault that stays
 MOST_WAITING = 16  # jobs whose model is still to be loaded; more stay in the queue, for whoever has it
 LEARN = 0.2  # how much the latest job counts in what one typically takes
 
@@ -53,18 +54,20 @@ class Claims:
     ) -> None:
         self._store, self._in_flight, self._claimant, self._predicted = store, in_flight, claimant, predicted
         self._begin, self._tell, self._claim_ahead_s = begin, tell, claim_ahead_s
-        self._typical_s: float | None = None
+        self._typical_s: dict[str, float] = {}  # by model
         self._wanted, self._stale_at = Wanted(), 0.0  # on time.monotonic's clock
         self._joining: Mapping[str, int] = {}
         self._closed, self._claiming = threading.Event(), threading.Lock()
         self._skew = Skew()
 
     def run(self) -> None:
-        """Take turns until closed."""
+        """Take turns until closed; raises only what no later turn would mend (`ENDING`)."""
         while not self._closed.is_set():
             try:
                 self.run_once()
-            except StoreUnavailable as error:
+            except ENDING:
+                raise
+            except DarkroomError as error:
                 log.warning("nothing is claimed: %s", error)
                 self._tell(StoreFailed("claiming"))
                 self._closed.wait(AWAY_S)
@@ -93,8 +96,8 @@ class Claims:
         device_s = ended.metrics.get("device_s", 0.0)
         is_whole = "resumed_from_step" not in ended.metrics
         if ended.status == "succeeded" and device_s and is_whole:
-            before = device_s if self._typical_s is None else self._typical_s
-            self._typical_s = before + LEARN * (device_s - before)
+            before = self._typical_s.get(ended.model, device_s)
+            self._typical_s[ended.model] = before + LEARN * (device_s - before)
 
     def _room(self) -> Wanted:
         """How many jobs to ask for; looked at anew after a claim, after a while, and when nothing is left."""
@@ -125,11 +128,10 @@ class Claims:
         return replace(claimant, models=claimant.loaded) if len(waiting) >= MOST_WAITING else claimant
 
     def _typical(self) -> float:
-        """Seconds of the device; before the first has ended, as the door judged those at hand."""
-        if self._typical_s is not None:
-            return self._typical_s
-        costs = [attempt.job.cost_s for attempt in self._in_flight.all()]
-        return max(sum(costs) / len(costs), 1e-3) if costs else self._claim_ahead_s
+        """Seconds of the device, as for the models at hand; of one of which none has ended, as the door judged it."""
+        at_hand = [self._typical_s.get(each.job.model, each.job.cost_s) for each in self._in_flight.all()]
+        said = at_hand or list(self._typical_s.values())
+        return max(sum(said) / len(said), 1e-3) if said else self._claim_ahead_s
 
     def _stop_cancelled(self) -> None:
         for job_id in self._store.cancelling(self._claimant().worker) if len(self._in_flight) else ():

@@ -140,6 +140,13 @@ class ClockRead:
 
 
 @dataclass(frozen=True)
+class WatchRead:
+    """Whether somebody looks at what workers do."""
+
+    is_watched: bool
+
+
+@dataclass(frozen=True)
 class StateChanged:
     """starting, ready, draining, stopped."""
 
@@ -160,6 +167,7 @@ WorkerEvent = (
     | LeaseWasLost
     | StoreFailed
     | ClockRead
+    | WatchRead
     | StateChanged
 )
 Tell = Callable[[WorkerEvent], None]

@@ -7,6 +7,7 @@ import secrets
 import socket
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psutil
@@ -63,8 +64,8 @@ class Facts:
         if event.kind == "denoise":
             self._batches[event.rows] += 1
 
-    def report(self, state: str, in_flight: int) -> WorkerReport:
-        """As it is now; `facts` have `rows` and `rest_s` by model beside the device's."""
+    def report(self, state: str, in_flight: int, ticks: Sequence[Mapping[str, Any]] = ()) -> WorkerReport:
+        """As it is now; `facts` have `rows` and `rest_s` by model beside the device's, and the latest `ticks`."""
         paces = self._paces()
         facts = {
             **self._fixed,
@@ -73,6 +74,7 @@ class Facts:
             "batches": {str(rows): count for rows, count in dict(self._batches).items()},
             "rows": {model: pace["rows"] for model, pace in paces.items()},
             "rest_s": {model: pace["rest_s"] for model, pace in paces.items()},
+            **({"ticks": list(ticks)} if ticks else {}),
         }
         return WorkerReport(
             id=self._id,

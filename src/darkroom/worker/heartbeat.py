@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from ..core import Lease, WorkerReport
 from ..errors import StoreUnavailable
 from ..jobs.store import Store
-from .events import ClockRead, StoreFailed, Tell
+from .events import ClockRead, StoreFailed, Tell, WatchRead
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ class Heartbeat:
             lost = self._store.heartbeat(report, self._leases(), time.time())
             is_asked = self._store.is_asked_to_drain(report.id)
             self._tell(ClockRead(self._ahead_s()))
+            self._tell(WatchRead(self._store.is_watched(time.time())))
         except StoreUnavailable as error:
             log.warning("no heartbeat: %s", error)
             self._tell(StoreFailed("a heartbeat"))

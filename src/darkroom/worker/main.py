@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 
-from ..config import Settings
+from ..config import Settings, gateway_key
 from ..jobs.opening import log_risks, open_store
 from ..jobs.store import Limits
 from ..models.catalogue import catalogue
@@ -43,12 +43,13 @@ def worker_main(
     known = catalogue(settings)
     entries = entries_of(known, wanted, is_offline=settings.offline)
     limits = Limits(settings.serve.lease_s, settings.serve.idempotency_h * 3600)
-    with contextlib.closing(open_store(settings.store_url, limits)) as store:
+    key = gateway_key(settings)
+    with contextlib.closing(open_store(settings.store_url, limits, key)) as store:
         log_risks(store)
         worker = Worker(
             settings,
             store,
-            open_storage(settings.storage_url),
+            open_storage(settings.storage_url, key=key),
             entries,
             worker_id=worker_id or new_worker_id(),
             preload=preloaded(tuple(entries), wanted, known.default),

@@ -9,7 +9,7 @@ from ..config import Settings
 from ..engine.engine import Engine
 from ..errors import MissingWeights, NotSupported
 from ..models import loading
-from ..models.catalogue import HUB, Catalogue, Entry, problem_of
+from ..models.catalogue import Catalogue, Entry, problem_of
 from ..models.layout import read_layout
 from ..models.offer import TEXT_TO_IMAGE, offer_of
 from ..models.request import validate
@@ -87,4 +87,4 @@ def _can_serve(entry: Entry, is_offline: bool) -> bool:
 
 
 def _is_to_fetch(entry: Entry, is_offline: bool) -> bool:
-    return entry.source == HUB and entry.folder is None and not is_offline
+    return entry.is_of_hub and not entry.is_whole and not is_offline

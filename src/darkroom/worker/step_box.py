@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..core import Lease
-from ..errors import StoreUnavailable
+from ..errors import DarkroomError
 from ..jobs.store import StepDone, Store
 from .events import StoreFailed, Tell
 
 if TYPE_CHECKING:
     from PIL import Image
+
+log = logging.getLogger(__name__)
 
 ROUND_S = 0.02  # at the most one report a job in so many seconds
 PAUSE_S = 1.0  # while the store is away
@@ -75,11 +78,12 @@ class StepBox:
             return {} if self._is_closed else notes
 
     def _report(self, notes: dict[Lease, Note]) -> bool:
-        """False where the store is away: what was to be said then is lost, the next step says more."""
+        """False where the store is away or refuses: what was to be said then is lost, the next step says more."""
         done = [self._told(lease, note) for lease, note in notes.items()]
         try:
             self._store.report_steps(done)  # of lost leases the heartbeat tells the attempts
-        except StoreUnavailable:
+        except DarkroomError as error:
+            log.debug("no step is reported: %s", error)
             self._tell(StoreFailed("reporting a step"))
             return False
         return True

@@ -1,7 +1,7 @@
 """Tapes of attempts in the storage: from them the job's next attempt goes on, here or on another worker.
 
-They lie among the job's outputs, one for each of its images, and go when the job ends. Whatever goes wrong with a tape
-is told in the log and costs steps, never the job.
+They lie among the job's outputs, one for each of its images and claims, and go when the job ends. Whatever goes wrong
+with a tape is told in the log and costs steps, never the job.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, wait
 
-from ..core import Job
 from ..errors import Conflict
-from ..storage.objects import Storage, prefix_for_outputs
+from ..storage.objects import Storage
+from ..storage.tapes import key_for_tape, tapes_of
 from .attempt import Attempt
 
 log = logging.getLogger(__name__)
@@ -77,30 +77,27 @@ class Tapes:
     def _put(self, attempt: Attempt, number: int) -> None:
         tape = attempt.handles[number].checkpoint()
         if tape.entries:
-            key = key_for_tape(attempt.job, number)
+            key = key_for_tape(attempt.job.id, attempt.job.fence, number)
             self._storage.put(key, tape.to_bytes(with_arguments=False), CONTENT_TYPE)
             attempt.tapes.add(key)
 
     def fetch(self, attempt: Attempt) -> Mapping[int, bytes]:
-        """What earlier claims of its job have left, by the image's number."""
+        """What earlier claims of its job have left, by the image's number: the latest of each."""
         if attempt.job.fence <= 1:  # there was none
             return {}
         found: dict[int, bytes] = {}
         try:
-            stored = set(self._storage.list(prefix_for_outputs(attempt.job.id)))
-            for number in range(len(attempt.shots)):
-                key = key_for_tape(attempt.job, number)
-                if key in stored:
-                    attempt.tapes.add(key)
-                    found[number] = self._storage.get(key)
+            stored = tapes_of(self._storage, attempt.job.id)
+            attempt.tapes |= stored.keys()
+            latest: dict[int, int] = {}
+            for fence, number in stored.values():
+                if fence < attempt.job.fence and number < len(attempt.shots):
+                    latest[number] = max(fence, latest.get(number, 0))
+            for number, fence in latest.items():
+                found[number] = self._storage.get(key_for_tape(attempt.job.id, fence, number))
         except Exception as error:  # budget: without its tape a job starts over
             log.warning("%s starts over, its tape cannot be fetched: %s", attempt.job.id, error)
         return found
-
-
-def key_for_tape(job: Job, number: int) -> str:
-    """Where the tape of an image is kept, whichever claim wrote it: its content tells what it is of."""
-    return f"{prefix_for_outputs(job.id)}/tape-{number}.safetensors"
 
 
 def end_taping(attempt: Attempt) -> Sequence[str]:

@@ -48,6 +48,7 @@ from .events import (
     StateChanged,
     StopAsked,
     Tell,
+    WatchRead,
     WorkerEvent,
     log_ids,
 )
@@ -56,6 +57,7 @@ from .heartbeat import CLOCK_SHARE, Heartbeat
 from .metering import metrics_of
 from .step_box import StepBox
 from .tapes import Tapes
+from .ticks import Ticks
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,7 @@ class Worker:
         self._is_over = False
         self._threads: list[threading.Thread] = []
         self._in_flight = InFlight(lambda: self._commands.put(Command.EMPTIED))
+        self._ticks = Ticks(self._in_flight.all)
         self._build(storage)
 
     def _build(self, storage: Storage) -> None:
@@ -305,6 +308,7 @@ class Worker:
             with structlog.contextvars.bound_contextvars(**log_ids(job.id, job.request_id, job.traceparent)):
                 self._chain.run(attempt)
         finally:
+            self._ticks.end(attempt)
             self._in_flight.remove(attempt)
 
     def _claimant(self) -> Claimant:
@@ -317,7 +321,7 @@ class Worker:
         return Prediction(self._engine.predict_seconds(), room.fits, joining)
 
     def _report(self) -> WorkerReport:
-        return self._facts.report(self.state, len(self._in_flight))
+        return self._facts.report(self.state, len(self._in_flight), self._ticks.latest(time.time()))
 
     def _lose(self, leases: Sequence[Lease]) -> None:
         held = [attempt for attempt in self._in_flight.all() if attempt.lease in leases]
@@ -363,10 +367,15 @@ class Worker:
             self._heartbeat.hint()
         elif isinstance(event, BatchRan):
             self._facts.learn(event)
+        elif isinstance(event, WatchRead):
+            self._ticks.is_watched = event.is_watched
         elif isinstance(event, ClockRead):
             self._claims.heed_clock(event.ahead_s, self._settings.serve.lease_s * CLOCK_SHARE)
 
     def _ticked(self, tick: Tick) -> None:
+        self._ticks.note(tick)
+        if self._ticks.is_watched:
+            self._heartbeat.hint()
         self._tell(BatchRan(tick.module, tick.kind, tick.rows, tick.padded_rows, tick.requests, tick.seconds))
 
     def _model_changed(self, name: str, resident: Resident | None) -> None:

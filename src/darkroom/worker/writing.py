@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ..core import Artifact, Job, JobState, Lease
-from ..errors import LeaseLost, StorageUnavailable, StoreUnavailable
+from ..errors import DarkroomError, LeaseLost, StoreUnavailable
 from ..jobs.store import Store
 from .attempt import Stop
 from .claiming import pause_s
@@ -123,9 +123,9 @@ class Writing(ABC, Generic[A]):
                 self._fail(attempt, error)
         except LeaseLost:
             self._lose(attempt)
-        except StoreUnavailable as away:
-            log.warning("%s: its end was not written, the lease returns it: %s", attempt.job.id, away)
-            self._note(attempt, Stop.LOST, away)
+        except DarkroomError as refused:
+            log.warning("%s: its end was not written, the lease returns it: %s", attempt.job.id, refused)
+            self._note(attempt, Stop.LOST, refused)
 
     def _confirm_cancelled(self, attempt: A) -> None:
         metrics = self.metrics(attempt)
@@ -154,7 +154,7 @@ class Writing(ABC, Generic[A]):
         self._note(attempt, Stop.LOST)
 
     def _remove(self, keys: Sequence[str]) -> None:
-        with contextlib.suppress(StorageUnavailable):  # they lie under the job's own prefix, where nobody reads them
+        with contextlib.suppress(DarkroomError):  # they lie under the job's own prefix, where nobody reads them
             if keys:
                 self._storage.delete(keys)
 

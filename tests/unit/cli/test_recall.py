@@ -29,6 +29,11 @@ def test_a_picture_made_in_company_may_differ() -> None:
     assert "differ slightly" in said
 
 
+def test_a_picture_whose_model_ran_alone_for_its_bits_may_differ() -> None:
+    [said] = differences({**NOW, "unsteady": ["unet"]})
+    assert "company changed the model's bits" in said
+
+
 def test_each_condition_that_has_changed_is_said() -> None:
     said = differences({**NOW, "device": "cuda", "versions": {"torch": "1", "diffusers": "1"}})
     assert [each.split(":")[0] for each in said] == ["device was cuda and is cpu", "diffusers was 1 and is 2"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.app import address_of
 from darkroom.cli import run
 from darkroom.cli.serve import CUDA_DEVICES, GATEWAY_STOP_S, House, accelerators
 from darkroom.cli.start import with_host
@@ -77,6 +78,25 @@ def test_the_gateway_answers_to_the_name_that_it_was_told_to_listen_on(
     arguments[arguments.index("--fd") + 1] = str(os.dup(house.listener.fileno()))
     assert run(arguments) == 0
     AllowList(heard[0].serve).check_host("box.example:8188", "10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("bound", "said"),
+    [
+        (("0.0.0.0", 80), "http://127.0.0.1:80"),
+        (("::", 80), "http://[::1]:80"),
+        (("10.0.0.5", 81), "http://10.0.0.5:81"),
+        (("fe80::1", 82), "http://[fe80::1]:82"),
+    ],
+)
+def test_the_example_names_an_address_that_can_be_called(bound: tuple[str, int], said: str) -> None:
+    assert address_of(bound) == said
+
+
+def test_a_house_on_every_interface_says_where_it_is(house: House) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        house.listener = listener
+        assert house.url == f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import shutil
 import threading
 import weakref
@@ -224,6 +225,30 @@ def test_a_removed_adapter_is_gone_and_may_come_again(engine: Engine, folder: Pa
     engine.add_adapter("one", folder)
 
 
+def test_a_file_with_another_digest_than_was_meant_is_not_taken(engine: Engine, folder: Path) -> None:
+    with pytest.raises(errors.CorruptWeights, match="is not the file that was meant: its SHA-256 is"):
+        engine.add_adapter("two", folder, digest="0" * 64)
+    engine.add_adapter("two", folder, digest=hashlib.sha256((folder / NAME).read_bytes()).hexdigest())
+
+
+def test_a_model_that_goes_while_its_adapter_is_read_leaves_none_behind(
+    pipe: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Engine(pipe) as engine:
+        real, checked = AdapterPool._check_free, list[str]()
+
+        def late(pool: AdapterPool, name: str) -> None:
+            checked.append(name)
+            if len(checked) == 2:  # it is read
+                engine.remove("default")
+            real(pool, name)
+
+        monkeypatch.setattr(AdapterPool, "_check_free", late)
+        with pytest.raises(errors.UnknownModel, match="was removed"):
+            engine.add_adapter("one", folder)
+        assert engine._adapters.held_bytes == 0
+
+
 def test_modules_are_left_as_they_were_and_a_writer_keeps_its_adapters(pipe: Any, folder: Path) -> None:
     """FreeU writes on the UNet: its request runs on a copy of its own."""
     before = {name: dict(module.__dict__) for name, module in pipe.unet.named_modules()}
@@ -301,4 +326,18 @@ def test_an_engine_that_is_closed_gives_its_adapters_back(pipe: Any, folder: Pat
     engine.close()
     with pytest.raises(errors.EngineClosed):
         engine.submit(prompt="a", adapters={"one": 1.0})
+    with pytest.raises(errors.EngineClosed):
+        engine.add_adapter("two", folder)
     assert engine._adapters._known["one"].uses == 0
+
+
+def test_a_closed_engine_reads_nothing_again(pipe: Any, folder: Path) -> None:
+    engine = Engine(pipe, options=Options(adapter_bytes=0))
+    engine.add_adapter("one", folder)
+    engine.close()
+    with pytest.raises(errors.EngineClosed, match="takes no more requests"):
+        engine.submit(prompt="a", adapters={"one": 1.0})
+    engine._loop.is_closing = False  # as if it closed a moment later
+    with pytest.raises(errors.EngineClosed, match="reads no more adapters"):
+        engine.submit(prompt="a", adapters={"one": 1.0})
+    assert engine._adapters._known["one"].loading is None

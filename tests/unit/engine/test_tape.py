@@ -97,8 +97,32 @@ def test_arguments_come_back_from_bytes() -> None:
     assert torch.equal(again["generator"][0].get_state(), generator_state)
 
 
+def test_arguments_that_lie_oddly_in_memory_come_back_with_equal_digests() -> None:
+    fixed = np.ones(3)
+    fixed.flags.writeable = False
+    palette = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).convert("P")
+    palette.putpalette([*range(48)])
+    palette.info["transparency"] = 3
+    arguments: dict[str, Any] = {
+        "expanded": torch.arange(3.0)[:, None].expand(3, 4),
+        "turned": torch.arange(6.0).reshape(2, 3).t().unsqueeze(1).expand(3, 5, 2),
+        "overlapping": torch.arange(6.0).as_strided((3, 2), (1, 2)),
+        "fixed": fixed,
+        "lone": np.array(2.5),
+        "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "palette": palette,
+    }
+    tape = made(arguments)
+    again = Tape.from_bytes(tape.to_bytes()).asked.arguments
+    assert {name: digest_of(value) for name, value in again.items()} == {
+        name: digest_of(value) for name, value in arguments.items()
+    }
+    assert [again[name].stride() for name in ("expanded", "turned")] == [(1, 0), (1, 0, 3)]
+
+
 @pytest.mark.parametrize(
-    "value", [lambda *_: {}, object(), {1: "a"}, Image.new("F", (2, 2)), np.array(["a"]), [torch.float32]]
+    "value",
+    [lambda *_: {}, object(), {1: "a"}, Image.new("F", (2, 2)), np.array(["a"]), np.ones(1, ">f4"), [torch.float32]],
 )
 def test_an_argument_that_cannot_be_stored_is_named(value: Any) -> None:
     with pytest.raises(errors.BadInput, match="with_arguments=False") as raised:
@@ -192,6 +216,12 @@ def test_digests_tell_values_apart_that_look_alike() -> None:
     ]
     assert len({digest_of(value) for value in values}) == len(values)
     assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    numbers = Image.fromarray(np.zeros((2, 2), np.uint8)).convert("P")
+    pictures = [numbers.copy() for _ in range(4)]
+    pictures[1].putpalette([9, 9, 9])
+    pictures[2].putpalette([9, 9, 9, 128], "RGBA")
+    pictures[3].info["transparency"] = 0
+    assert len({digest_of(picture) for picture in pictures}) == len(pictures)
     spread = torch.ones(4, 4)[:, :1].expand(4, 3)
     assert digest_of(spread) == digest_of(torch.ones(4, 3))
     assert digest_of(torch.ones(1).expand(1)) == digest_of(torch.ones(1))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.engine.urgency import BELIEVED, Patience, in_order, keepable
@@ -65,3 +65,56 @@ def test_whom_priority_keeps_waiting_gets_one_turn_in_four() -> None:
         patience.first(in_order([low, high], 500.0, lambda _: 1.0), 500.0, lambda one: one.due) for _ in range(12)
     ]
     assert firsts == [high, high, high, low] * 3
+
+
+@given(st.lists(anybody, max_size=20))
+def test_a_deadline_takes_no_turn_from_a_higher_priority(waiting: list[One]) -> None:
+    order = in_order(waiting, 5.0, lambda _: 0.5)
+    line = order.all[: len(order.hurried) + len(order.others)]
+    assert [one.priority for one in line] == sorted((one.priority for one in line), reverse=True)
+    hurried = set(map(id, order.hurried))
+    for earlier, later in pairwise(line):
+        assert earlier.priority > later.priority or id(earlier) in hurried or id(later) not in hurried
+
+
+def test_whom_a_deadline_must_wait_for_a_higher_priority_is_kept_waiting_too() -> None:
+    patience, low = Patience(starve_s=10.0), One(due=0.0, deadline=504.0)
+    high = One(due=400.0, priority=1)
+    firsts = [patience.first(in_order([low, high], 500.0, lambda _: 1.0), 500.0, lambda one: one.due) for _ in range(8)]
+    assert firsts == [high, high, high, low] * 2
+
+
+def test_of_two_priorities_the_lower_ones_deadline_is_given_up() -> None:
+    low, high = One(deadline=10.0, remaining_s=8.0), One(deadline=11.0, remaining_s=8.0, priority=1)
+    assert keepable([low, high], 0.0, lambda _: 1.0) == ([high], [low])
+
+
+@settings(deadline=None)
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 120), st.booleans())
+def test_a_stream_of_urgent_requests_keeps_none_waiting_past_its_own_seconds_alone(
+    streams: int, each_s: int, solo_s: int, is_priority: bool
+) -> None:
+    """Turns of a second; as many urgent requests as there are streams wait at any time, due before it at first."""
+    patience, now = Patience(starve_s=10.0), 0.0
+    one, parked_at = One(due=float(solo_s)), dict[One, float]()
+
+    def urgent() -> One:
+        deadline = None if is_priority else now + streams * each_s + 4.0
+        made = One(deadline, int(is_priority), now + each_s, float(each_s))
+        parked_at[made] = now
+        return made
+
+    parked_at[one] = longest = 0.0
+
+    urgents = [urgent() for _ in range(streams)]
+    alone_until = max(solo_s, patience.starve_s) + streams * each_s  # those that came before it was due, done
+    while now < alone_until + 60.0:
+        order = in_order([one, *urgents], now, lambda _: 1.0)
+        first = patience.first(order, now, parked_at.__getitem__)
+        now += 1.0
+        parked_at[first] = now
+        first.remaining_s -= first is not one
+        urgents = [each if each.remaining_s > 0 else urgent() for each in urgents]
+        if now > alone_until:
+            longest = max(longest, now - max(parked_at[one], alone_until))
+    assert longest <= patience.starve_s + patience.every * (streams + 1)

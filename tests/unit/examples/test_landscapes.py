@@ -35,7 +35,7 @@ def test_a_drawing_follows_from_its_seed() -> None:
     assert len({drawn(seed) for seed in range(4)}) == 4
 
 
-def test_the_card_that_ships_tells_the_presets_and_sizes_that_ship(tmp_path: Path) -> None:
+def test_the_card_that_ships_tells_the_weights_presets_and_sizes_that_ship(tmp_path: Path) -> None:
     settings = {"count": "1", "steps": "1", "solver": "ddim", "guidance": "1"}
     write_card("", settings, tmp_path)
     shipped = (BUNDLED / "README.md").read_text(encoding="utf-8")
@@ -46,8 +46,8 @@ def test_the_card_that_ships_tells_the_presets_and_sizes_that_ship(tmp_path: Pat
 
 
 def told_of(card: str) -> str:
-    """Sizes and presets, as a card says them."""
-    return card[card.index("- **Sizes**") : card.index("- **Training data**")]
+    """Revision, sizes and presets, as a card says them."""
+    return card[card.index("- **Revision**") : card.index("- **Training data**")]
 
 
 def test_captions_are_true_and_the_models_tokenizer_holds_them() -> None:

@@ -164,3 +164,7 @@ def test_a_pace_is_of_one_step_one_row_and_the_rest() -> None:
 
 def test_a_job_without_figures_teaches_nothing() -> None:
     assert pace_of(job(), {}, 3.0) is None
+
+
+def test_a_job_that_went_on_from_a_tape_teaches_nothing() -> None:
+    assert pace_of(job(), {"denoise_s": 0.1, "device_s": 0.1, "resumed_from_step": 0.0}, 3.0) is None

@@ -8,12 +8,12 @@ from darkroom.access_settings import OidcSettings
 from darkroom.core import PRIORITY_STEPS, asked_priority, effective_priority, priority_class_of
 from darkroom.errors import BadInput
 from darkroom.gateway.access import OPERATOR, USER
-from darkroom.gateway.sessions import Guests, cookie_name, normal_email
+from darkroom.gateway.sessions import People, cookie_name, normal_email
 from darkroom.gateway.sign_in import FIRST_PAGE, local_page
 
 
-def guests(**said: tuple[str, ...]) -> Guests:
-    return Guests(OidcSettings(issuer="https://accounts.example", client_id="x", **said))  # type: ignore[arg-type]
+def guests(**said: tuple[str, ...]) -> People:
+    return People(OidcSettings(issuer="https://accounts.example", client_id="x", **said))  # type: ignore[arg-type]
 
 
 def test_addresses_and_whole_domains_are_allowed_and_operators_are_named() -> None:

@@ -18,6 +18,7 @@ from darkroom.jobs.keeper import ASK_S, LEAD_S, MARGIN_S, PRUNE_S, SETTLED_S, SW
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import Claimant, Limits, Store
 from darkroom.storage.objects import Storage, key_for_output, key_for_upload, open_storage
+from darkroom.storage.tapes import key_for_tape, remove_tapes
 
 NOW = 1_000_000.0
 DAY_S = 24 * 3600.0
@@ -110,6 +111,19 @@ def test_a_turn_stages_expires_and_rescues(store: Store, keeper: Keeper) -> None
     keeper.run_once(NOW + 90)
     states = [state(store, job_id) for job_id in ("due", "late", "claimed")]
     assert states == [JobState.QUEUED, JobState.FAILED, JobState.QUEUED]
+
+
+def test_the_tapes_of_a_job_that_expires_after_it_began_go(store: Store, parts: Parts, storage: Storage) -> None:
+    sweep = Sweep(storage.older, storage.delete, lambda job_id: remove_tapes(storage, job_id))
+    keeper, tape = Keeper(store, parts.remove, SETTINGS, sweep=sweep), key_for_tape("late", 1, 0)
+    insert(store, "late", deadline_at=NOW + 60)
+    store.release([Lease("late", claim(store).fence)], "drained", NOW)
+    for key in (tape, "outputs/late/1-0.png"):
+        parts.put(key)
+    turn(keeper, NOW + 30)
+    assert parts.has(tape)
+    turn(keeper, NOW + 90)
+    assert (state(store, "late"), parts.has(tape), parts.has("outputs/late/1-0.png")) == (JobState.FAILED, False, True)
 
 
 def test_only_the_keeper_that_leads_keeps(store: Store, keeper: Keeper, parts: Parts) -> None:

@@ -41,3 +41,26 @@ def test_threads_are_a_power_of_two_that_divides_the_rows(
 
 def test_threads_asked_for_are_taken_up_to_the_rows() -> None:
     assert (fix_threads(1, 8), fix_threads(4, 2), fix_threads(4, 1)) == (1, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_fast_in_bfloat16", "dtype"),
+    [("cuda", True, "bfloat16"), ("cuda", False, "float16"), ("mps", True, "float16"), ("mps", False, "float16")],
+)
+def test_an_accelerator_computes_in_the_half_precision_that_it_is_good_at(
+    kind: str, is_fast_in_bfloat16: bool, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        asked.append(including_emulation)
+        return is_fast_in_bfloat16
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: kind == "cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: kind == "mps")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A Device")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    placement = place()
+    assert (placement.kind, placement.dtype) == (kind, dtype)
+    assert asked == ([False] if kind == "cuda" else []), "emulated bfloat16 is slow"
+    assert place(dtype="float32").dtype == "float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,11 @@ from darkroom.models.offer import Offer
 from darkroom.models.request import INPUTS, ImageRequest, validate
 
 VALID = {"prompt": "a red fox", "seed": 7}
+
+
+@pytest.fixture(scope="session")
+def controlled(offer: Offer) -> Offer:
+    return replace(offer, has_controlnet=True)
 
 
 def picture(width: int = 256, height: int = 256, mode: str = "RGB") -> Image.Image:
@@ -121,7 +127,13 @@ REFUSED: list[tuple[dict[str, Any], type[errors.BadInput], str, str]] = [
     ),
     ({"task": "upscale"}, errors.BadInput, "task", "text-to-image, image-to-image, inpaint"),
     ({"task": "inpaint"}, errors.BadInput, "task", "that of 'text-to-image'"),
-    ({"control_image": picture()}, errors.NotSupported, "control_image", "does not exist yet"),
+    (
+        {"control_image": picture()},
+        errors.NotSupported,
+        "control_image",
+        "`controlnet` in [models.landscapes] of darkroom.toml names one",
+    ),
+    ({"controlnet_conditioning_scale": 0.5}, errors.BadInput, "control_image", "needs a control_image"),
     ({"adapters": {"nosuch": 1.0}}, errors.UnknownAdapter, "adapters", "no adapter 'nosuch'; allowed: "),
     ({"adapters": ["neon"]}, errors.BadInput, "adapters", "must be {name: weight}, not list"),
     ({"adapter_digests": {"neon": "0" * 64}}, errors.BadInput, "adapter_digests", "adapters does not"),
@@ -139,6 +151,58 @@ def test_bad_input_is_refused_with_field_and_what_is_allowed(
     assert type(caught.value) is kind
     assert caught.value.field == field
     assert allowed in caught.value.message
+
+
+def test_a_control_image_goes_with_every_task_and_brings_its_size(controlled: Offer) -> None:
+    asked = validate({**VALID, "control_image": picture(192, 320)}, controlled)
+    assert (asked.task, asked.width, asked.height) == ("text-to-image", 192, 320)
+    assert asked.controlnet_conditioning_scale == 1.0
+    pictures = {"image": picture(), "mask_image": picture(mode="L"), "control_image": picture()}
+    for names, task in ((("image",), "image-to-image"), (("image", "mask_image"), "inpaint")):
+        given = {name: pictures[name] for name in (*names, "control_image")}
+        assert validate({**VALID, **given}, controlled).task == task
+
+
+def test_what_repeats_it_is_recorded_without_the_control_image_itself(controlled: Offer) -> None:
+    plain, asked = (
+        validate({**VALID, **more}, controlled)
+        for more in ({}, {"control_image": picture(), "controlnet_conditioning_scale": 0.4})
+    )
+    assert "controlnet_conditioning_scale" not in plain.settings()
+    assert asked.settings() == {**plain.settings(), "controlnet_conditioning_scale": 0.4}
+
+
+CONTROL = {"control_image": picture()}
+SCALE = "controlnet_conditioning_scale"
+REFUSED_WITH_CONTROL: list[tuple[dict[str, Any], type[errors.BadInput], str, str]] = [
+    ({**CONTROL, SCALE: 2.1}, errors.BadInput, SCALE, "from 0 to 2, not 2.1"),
+    ({**CONTROL, SCALE: -0.1}, errors.BadInput, SCALE, "from 0 to 2"),
+    ({**CONTROL, SCALE: "1"}, errors.BadInput, SCALE, "from 0 to 2"),
+    ({SCALE: 1.0}, errors.BadInput, "control_image", "needs a control_image"),
+    ({"control_image": "c.png"}, errors.BadInput, "control_image", "must be a picture, not str"),
+    ({"control_image": picture(100, 96)}, errors.SizeNotOffered, "width", "multiple of 16"),
+    (
+        {**CONTROL, "width": 192, "height": 192},
+        errors.BadInput,
+        "control_image",
+        "control_image is 256x256 and the size asked for is 192x192",
+    ),
+    (
+        {**CONTROL, "image": picture(192, 320)},
+        errors.BadInput,
+        "control_image",
+        "control_image is 256x256 and the size asked for is 192x320",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wrong", "kind", "field", "allowed"), REFUSED_WITH_CONTROL)
+def test_a_control_image_that_does_not_go_with_the_rest_is_refused(
+    wrong: dict[str, Any], kind: type[errors.BadInput], field: str, allowed: str, controlled: Offer
+) -> None:
+    with pytest.raises(kind, match=allowed) as caught:
+        validate({**VALID, **wrong}, controlled)
+    assert (type(caught.value), caught.value.field) == (kind, field)
 
 
 ANYTHING = st.one_of(

@@ -12,14 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
+from darkroom.config import PresetSettings
 from darkroom.errors import BadInput, NotSupported, UnknownArgument, UnknownSolver
 from darkroom.models.catalogue import Entry
 from darkroom.models.inpaint import PlainInpaintPipeline
 from darkroom.models.layout import read_layout
-from darkroom.models.loading import load
-from darkroom.models.offer import TASKS, offer_of
+from darkroom.models.loading import layout_of, load
+from darkroom.models.offer import TASKS, Offer, offer_of
 from darkroom.models.request import validate
 from darkroom.models.tasks import call_of, pipeline_for
+from tests.parity import tiny_modules as modules
 from tests.parity.families import flux, pixart, sd3, sd_parts, sdxl
 from tests.unit.models.conftest import entry_at
 
@@ -61,8 +63,8 @@ def test_a_solver_of_the_other_family_is_refused(family: str, solver: str) -> No
         pipeline_for(MAKERS[family](), "text-to-image", solver, "m")
 
 
-def picture(mode: str) -> Image.Image:
-    return Image.linear_gradient("L").resize((16, 16)).convert(mode)
+def picture(mode: str, side: int = 16) -> Image.Image:
+    return Image.linear_gradient("L").resize((side, side)).convert(mode)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -101,6 +103,63 @@ def test_where_diffusers_takes_the_unet_its_own_pipeline_gives_the_same_bytes() 
     pictures = {"image": picture("RGB"), "mask_image": picture("L")}
     one, other = (p(**asked, **pictures, generator=torch.Generator().manual_seed(1)).images for p in (pipe, wide))
     assert numpy.array_equal(one, other)
+
+
+def control_for(family: str, pipe: Any) -> torch.nn.Module:
+    """One that fits that tiny pipeline, its zeros drawn."""
+    if family in ("sd", "sdxl"):
+        return modules.controlnet() if family == "sd" else modules.sdxl_controlnet()
+    width = {name: pipe.transformer.config[name] for name in ("attention_head_dim", "num_attention_heads")}
+    if family == "flux":
+        made = diffusers.FluxControlNetModel.from_transformer(
+            pipe.transformer, num_layers=1, num_single_layers=1, **width
+        )
+    else:
+        made = diffusers.SD3ControlNetModel.from_transformer(
+            pipe.transformer, num_layers=1, num_extra_conditioning_channels=0
+        )
+    generator = torch.Generator().manual_seed(4)
+    for weight in made.parameters():
+        if not weight.any():
+            weight.data = 0.3 * torch.randn(weight.shape, generator=generator)
+    return made.eval()
+
+
+PICTURES_OF = {"text-to-image": (), "image-to-image": ("image",), "inpaint": ("image", "mask_image")}
+CONTROLLED = [(family, task) for family in ("sd", "sdxl", "flux") for task in TASKS] + [("sd3", "text-to-image")]
+
+
+@pytest.mark.parametrize(("family", "task"), CONTROLLED)
+def test_a_control_image_is_read_by_a_pipeline_over_the_same_components(family: str, task: str) -> None:
+    pipe = MAKERS[family]()
+    control, side = control_for(family, pipe), 16 if family == "sd" else 32
+    run = pipeline_for(pipe, task, None, "m", control)
+    assert run.controlnet is control
+    assert all(
+        getattr(run, name) is part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)
+    )
+    run.set_progress_bar_config(disable=True)
+    preset, size = PresetSettings(num_inference_steps=2), (side, side)
+    offer = Offer("m", layout_of(pipe), (size,), size, {"fast": preset}, 1, has_controlnet=True)
+    given = {name: picture("L" if name == "mask_image" else "RGB", side) for name in PICTURES_OF[task]}
+    asked = {"prompt": "a lake", "seed": 1, "guidance_scale": 3.0, **given}
+    pictures = []
+    for scale in (0.0, 2.0):
+        control_image = {"control_image": picture("RGB", side), "controlnet_conditioning_scale": scale}
+        call = call_of(run, validate({**asked, **control_image}, offer))
+        pictures.append(run(**call, generator=torch.Generator().manual_seed(1), output_type="np").images)
+    assert pictures[0].shape == (1, side, side, 3)
+    assert numpy.abs(pictures[0] - pictures[1]).max() > 1e-4, "the control image changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("family", "task"), [("sd3", "image-to-image"), ("sd3", "inpaint"), ("pixart", "text-to-image")]
+)
+def test_a_task_without_control_images_is_refused_by_name(family: str, task: str) -> None:
+    pipe = pixart()["ddim"] if family == "pixart" else MAKERS[family]()
+    with pytest.raises(NotSupported, match=f"m .{type(pipe).__name__}. has no {task} with a control image") as caught:
+        pipeline_for(pipe, task, None, "m", modules.controlnet())
+    assert caught.value.field == "control_image"
 
 
 class Plain:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from darkroom import errors
 from darkroom.config import ModelSettings
+from darkroom.engine.engine import Engine
 from darkroom.models.adapters import FOLDER, Adapter
 from darkroom.models.catalogue import BUNDLED, BUNDLED_FOLDER, Entry
 from darkroom.models.layout import read_layout
+from darkroom.models.loading import load
 from darkroom.models.offer import offer_of
-from darkroom.models.registered import Registered
+from darkroom.models.registered import Registered, fetch, prune
 from darkroom.storage.objects import Storage, open_storage
-from darkroom.worker.adapting import AdapterFiles
+from darkroom.worker.adapting import AdapterFiles, lend
 from darkroom.worker.asked import request_of
 from tests.lora_files import lora, put
 
@@ -80,3 +88,61 @@ def test_a_job_may_name_what_only_its_gateway_has_listed(entry: Entry) -> None:
     assert (request.adapters, request.adapter_digests) == ({"pen": 0.5}, {"pen": "1" * 64})
     with pytest.raises(errors.UnknownAdapter):
         request_of(running_job(input=said), {}, offer)
+
+
+class Known:
+    """What of a resident is asked here."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.adapting, self.adapters = threading.Lock(), dict[str, Future[None]]()
+        self.loaded = SimpleNamespace(entry=entry)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    entry = Entry("landscapes", BUNDLED, ModelSettings(path=LANDSCAPES), tmp_path_factory.mktemp("model"), {})
+    with Engine() as opened:
+        opened.add(load(entry, is_offline=True).pipe, "served")
+        yield opened
+
+
+def test_a_fetched_file_is_believed_by_its_bytes(
+    engine: Engine, entry: Entry, files: AdapterFiles, storage: Storage, tmp_path: Path
+) -> None:
+    digest = Registered(storage).add("pen", "landscapes", lora(2)).facts().digest
+    kept = put(tmp_path / "home" / "adapters" / f"{digest}.safetensors", lora(3))  # of another file
+    known, shot = cast(Any, Known(entry)), cast(Any, SimpleNamespace(adapters={"pen": 1.0}, adapter_digests={}))
+    shot.adapter_digests["pen"] = digest
+    (name,) = lend(engine, files, known, "served", shot)
+    assert kept.read_bytes() == lora(2)
+    assert engine._adapters._known[name].digest == digest
+    kept.unlink()
+    lend(engine, files, known, "served", shot)
+    assert kept.read_bytes() == lora(2)  # the engine may have to read it again
+
+
+def test_a_file_of_its_own_that_is_written_on_meanwhile_is_refused_by_name(
+    engine: Engine, entry: Entry, files: AdapterFiles, ink: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, find = ink.facts().digest, files.find
+
+    def late(*meant: str) -> Path:
+        file = find(*meant)
+        put(file, lora(3))
+        return file
+
+    monkeypatch.setattr(files, "find", late)
+    shot = cast(Any, SimpleNamespace(adapters={"ink": 1.0}, adapter_digests={"ink": digest}))
+    with pytest.raises(errors.CorruptWeights, match=r"'ink\.safetensors' is not the file that was meant"):
+        lend(engine, files, cast(Any, Known(entry)), "served", shot)
+
+
+def test_of_fetched_files_the_least_recently_used_go(storage: Storage, tmp_path: Path) -> None:
+    names = [str(number) * 64 for number in range(4)]
+    for age, name in enumerate(names):
+        os.utime(put(tmp_path / f"{name}.safetensors", b"x" * 10), (1000.0 - age, 1000.0 - age))
+    fetch(storage, "pen", names[3], tmp_path)  # which uses it
+    prune(tmp_path, 20, 2000.0)
+    assert {path.stem for path in tmp_path.glob("*.safetensors")} == {names[0], names[3]}
+    prune(tmp_path, 0, 500.0)  # all were used since
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2

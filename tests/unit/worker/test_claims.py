@@ -134,6 +134,19 @@ def test_what_jobs_really_take_replaces_what_the_door_judged(store: Store) -> No
     assert bench.turn() == 16  # as many as one claim takes
 
 
+def test_what_one_model_s_jobs_take_says_nothing_of_another_s(store: Store) -> None:
+    bench = Bench(store)
+    bench.loaded = ("landscapes", "slow")
+    bench.claims.learn(AttemptEnded("j", "landscapes", 1, "", "succeeded", 1.0, 2, metrics={"device_s": 0.1}))
+    now = time.time()
+    store.insert([new_job(f"slow-{k}", now=now, model="slow", cost_s=4.0) for k in range(20)], now)
+    in_flight = bench.turn()
+    hand_over(bench)
+    bench.predicted = Prediction(5.0)
+    bench.claims.learn(AttemptEnded("j", "slow", 1, "", "succeeded", 1.0, 2, metrics={"device_s": 4.0}))
+    assert bench.turn() == in_flight + 1  # five seconds of room, four of them for one
+
+
 def test_what_the_rest_of_a_resumed_job_took_teaches_nothing(store: Store) -> None:
     bench = Bench(store)
     bench.submit(50, cost_s=9.0)

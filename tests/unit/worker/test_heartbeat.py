@@ -11,7 +11,7 @@ import pytest
 
 from darkroom.core import Job, Lease, WorkerReport
 from darkroom.jobs.store import Store
-from darkroom.worker.events import ClockRead
+from darkroom.worker.events import ClockRead, WatchRead
 from darkroom.worker.heartbeat import Heartbeat
 
 WAIT_S = 60.0
@@ -57,7 +57,21 @@ def test_how_far_the_clocks_are_apart_is_told(store: Store, monkeypatch: pytest.
     monkeypatch.setattr(store, "clock", lambda: time.time() - behind_s)
     noting = Noting(store, [])
     noting.heartbeat.beat()
-    assert noting.told == [ClockRead(pytest.approx(behind_s, abs=1.0))]
+    assert noting.told[0] == ClockRead(pytest.approx(behind_s, abs=1.0))
+
+
+def test_whether_somebody_watches_is_told_with_each_beat(store: Store) -> None:
+    noting = Noting(store, [])
+    noting.heartbeat.beat()
+    store.watch(time.time() + 60)
+    noting.heartbeat.beat()
+    store.watch(time.time() - 1)
+    noting.heartbeat.beat()
+    assert [each for each in noting.told if isinstance(each, WatchRead)] == [
+        WatchRead(False),
+        WatchRead(True),
+        WatchRead(False),
+    ]
 
 
 def test_leases_that_are_held_no_longer_are_told(store: Store, claimed: Job) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -15,7 +14,7 @@ from ..access import NOBODY
 from ..ids import check_id
 from ..parts import Here, Visit, visit_by, visit_of
 from ..refusals import refusals
-from ..threads import Threads
+from ..threads import each_of
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 FOREVER = "private, max-age=31536000, immutable"  # an id's bytes never change
@@ -59,7 +58,7 @@ async def show(
     threads, storage = here.gateway.threads, here.gateway.storage
     parts = await threads.files(storage.stream, artifact.key)
     headers |= {"Content-Length": str(artifact.size)}
-    return StreamingResponse(_each(threads, parts), headers=headers, media_type=artifact.content_type)
+    return StreamingResponse(each_of(threads, parts), headers=headers, media_type=artifact.content_type)
 
 
 @router.delete("/{artifact_id}", status_code=204, responses=refusals(NotFound, StoreUnavailable, StorageUnavailable))
@@ -94,11 +93,3 @@ def _headers(artifact: Artifact) -> dict[str, str]:
         "Content-Security-Policy": "default-src 'none'; sandbox",  # whatever the bytes are, they run nothing here
         "Cross-Origin-Resource-Policy": "cross-origin",  # pages that hold the signed URL may show it
     }
-
-
-async def _each(threads: Threads, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while True:
-        part = await threads.files(next, parts, b"")
-        if not part:
-            return
-        yield part

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from ...errors import StoreUnavailable, UnknownModel
 from ...models.layout import Layout
-from ...models.offer import TASKS, Offer
+from ...models.offer import IMAGE_TO_IMAGE, INPAINT, Offer
+from ...models.pipelines import refused_by
 from ...models.solvers import max_steps
 from .. import schemas
 from ..offers import Offers
@@ -19,6 +20,7 @@ from ..refusals import Answer, refusals
 
 router = APIRouter(prefix="/v1", tags=["models"])
 OWNER = "darkroom"
+CONTROL = ("control_image", "controlnet_conditioning_scale")  # inputs of models that have a ControlNet
 
 
 @router.get("/models", response_model=schemas.ModelList, responses=refusals(StoreUnavailable))
@@ -56,6 +58,7 @@ def _model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
         "owned_by": OWNER,
         **(_offer(offer) if offer else _nothing()),
         "adapters": list(offer.adapters) if offer else [],
+        "has_controlnet": offer is not None and offer.has_controlnet,
         "is_loaded": name in loaded,
         "problem": problem,
     }
@@ -77,6 +80,8 @@ def schema_of(offer: Offer) -> dict[str, Any]:
     fields["solver"]["enum"] = list(offer.solvers)
     fields["preset"]["enum"] = list(offer.presets)
     fields["adapters"] |= {"properties": dict.fromkeys(offer.adapters, schemas.WEIGHT), "additionalProperties": False}
+    for name in _not_taken(offer):
+        del fields[name]
     fields["width"]["default"], fields["height"]["default"] = offer.default_size
     for name, at in (("width", 0), ("height", 1)):
         fields[name]["multipleOf"] = offer.layout.size_multiple
@@ -85,9 +90,18 @@ def schema_of(offer: Offer) -> dict[str, Any]:
     return schema
 
 
+def _not_taken(offer: Offer) -> set[str]:
+    """Inputs that it takes for none of its tasks."""
+    without = set() if offer.has_controlnet else {*CONTROL}
+    without |= set() if INPAINT in offer.tasks else {"mask_image"}
+    without |= set() if {IMAGE_TO_IMAGE, INPAINT} & {*offer.tasks} else {"image", "strength"}
+    refused = {refused_by(offer.layout.pipeline, task) for task in offer.tasks}
+    return {*without, *(name for name in refused if name is not None and len(refused) == 1)}
+
+
 def _offer(offer: Offer) -> dict[str, Any]:
     return {
-        "tasks": list(TASKS),
+        "tasks": list(offer.tasks),
         "sizes": [list(size) for size in offer.sizes],
         "default_size": list(offer.default_size),
         "solvers": list(offer.solvers),

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from ...errors import BadInput, Forbidden, NotFound, Unavailable
 from .. import sessions, sign_in
 from ..answers import Addresses
-from ..parts import AnyHere, At, Gateway
+from ..parts import At, Gateway, any_visit_of
 from ..reception import check_own_page
 from ..refusals import Answer, refusals
 
@@ -30,6 +30,7 @@ class Me(BaseModel):
     roles: list[str]
     key_id: str | None
     email: str | None
+    is_guest: bool
 
 
 async def connection_of(connection: HTTPConnection) -> HTTPConnection:
@@ -55,7 +56,7 @@ async def login(
     addresses = Addresses.of(connection)
     began = await _sign_in(gateway).begin(addresses.http(CALLBACK), sign_in.local_page(after))
     answer = RedirectResponse(began.url, 303, NOT_KEPT)
-    _set(answer, connection, STASH, began.stash, sign_in.STASH_S)
+    sessions.set_cookie(answer, connection, STASH, began.stash, sign_in.STASH_S)
     return answer
 
 
@@ -73,8 +74,8 @@ async def callback(gateway: At, connection: Connection) -> Response:
     session_s = signing_in.session_s
     answer = RedirectResponse(after, 303, NOT_KEPT)
     cookie = sessions.issue(gateway.signer, email, gateway.clock() + session_s)
-    _set(answer, connection, sessions.COOKIE, cookie, session_s)
-    _set(answer, connection, STASH, "", 0)
+    sessions.set_cookie(answer, connection, sessions.COOKIE, cookie, session_s)
+    sessions.set_cookie(answer, connection, STASH, "", 0)
     return answer
 
 
@@ -83,37 +84,30 @@ async def logout(connection: Connection) -> Response:
     """Forget who signed in, in this browser."""
     check_own_page(connection)
     answer = Response(status_code=204)
-    _set(answer, connection, sessions.COOKIE, "", 0)
+    sessions.set_cookie(answer, connection, sessions.COOKIE, "", 0)
     return answer
 
 
 @router.get("/me", response_model=Me, responses=refusals())
-async def me(here: AnyHere) -> Response:
-    """Who you are here."""
-    caller = here.caller
+async def me(gateway: At, connection: Connection) -> Response:
+    """Who you are here; a new guest gets its cookie."""
+    if gateway.guests is not None:
+        gateway.guests.draw(connection)
+    caller = (await any_visit_of(connection)).caller
     said = {
         "tenant": caller.tenant,
         "roles": sorted(caller.roles),
         "key_id": caller.key_id or None,
         "email": caller.email or None,
+        "is_guest": bool(caller.guest),
     }
-    return Answer(said, 200, NOT_KEPT)
+    answer = Answer(said, 200, NOT_KEPT)
+    if gateway.guests is not None and caller.guest:
+        gateway.guests.welcome(connection, answer)
+    return answer
 
 
 def _sign_in(gateway: Gateway) -> sign_in.SignIn:
     if gateway.sign_in is None:
         raise NotFound("nobody can sign in here: darkroom.toml has no [oidc]")
     return gateway.sign_in
-
-
-def _set(answer: Response, connection: HTTPConnection, name: str, value: str, max_age_s: float) -> None:
-    scheme = connection.url.scheme
-    answer.set_cookie(
-        sessions.cookie_name(scheme, name),
-        value,
-        max_age=int(max_age_s),
-        path="/",  # what the __Host- prefix asks for
-        secure=scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )

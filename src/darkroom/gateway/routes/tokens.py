@@ -62,6 +62,7 @@ class UsageAnswer(BaseModel):
 @router.post("/tokens", status_code=201, response_model=TokenAnswer, responses=refusals())
 async def create(here: Here) -> Response:
     """A token for URLs that a browser opens without headers: events, WebSocket, pictures. It dies with your key."""
+    here.caller.check_no_guest()  # a token dies with a key, and guests have none
     gateway = here.gateway
     expires_at = math.floor(gateway.clock() + gateway.parts.settings.serve.token_s)
     token = tokens.mint(gateway.signer, here.caller, expires_at)

@@ -44,8 +44,8 @@ BYTES = {"schema": {"type": "string", "format": "binary"}}
     },
 )
 async def create(here: Here, request: Request) -> Response:
-    """Store a picture; its `artifact_id` can stand for `image` or `mask_image` in a job's input. Or store an adapter,
-    for `POST /v1/adapters`."""
+    """Store a picture; its `artifact_id` can stand for `image`, `mask_image` or `control_image` in a job's input. Or
+    store an adapter, for `POST /v1/adapters`."""
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise BadInput("send the file's bytes as the body (curl --data-binary @FILE), not a form", field="body")
     data = await request.body()

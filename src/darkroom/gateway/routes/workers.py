@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from ...errors import NotFound, StoreUnavailable
@@ -15,10 +17,15 @@ router = APIRouter(prefix="/v1/workers", tags=["workers"])
 
 
 @router.get("", response_model=schemas.WorkerList, responses=refusals(StoreUnavailable))
-async def list_workers(here: Here) -> Response:
+async def list_workers(
+    here: Here,
+    ticks: Annotated[bool, Query(description="have workers tell of their batches for the next half minute")] = False,
+) -> Response:
     """The workers heard of within a lease."""
     here.caller.check_operator()
     gateway = here.gateway
+    if ticks:
+        await gateway.watching.look()
     since = gateway.clock() - gateway.parts.settings.serve.lease_s
     found = await gateway.threads.store(gateway.store.workers, since)
     return Answer({"object": "list", "data": [answers.worker(report) for report in found]})

@@ -100,6 +100,18 @@ SELECT stored_bytes FROM pulse;
 -- What a tenant's uploads take.
 SELECT bytes FROM uploaded WHERE tenant = :tenant;
 
+-- name: uploaded_bytes_of_all
+-- The same of all tenants whose names begin so.
+SELECT coalesce(sum(bytes), 0) AS bytes FROM uploaded WHERE tenant >= :tenant AND tenant < :tenant || char(0x10FFFF);
+
+-- name: watch
+-- Until when somebody looks at what workers do.
+UPDATE pulse SET watched_until = :until;
+
+-- name: watched_until
+-- The same, read.
+SELECT watched_until FROM pulse;
+
 -- name: ended_with_artifacts
 -- Final jobs that hold bytes, those that ended first. The time is there for the index: it is always after 0.
 SELECT * FROM job INDEXED BY job_ended

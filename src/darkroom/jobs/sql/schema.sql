@@ -128,11 +128,13 @@ CREATE TABLE worker (
 
 -- One row for the whole store. `virtual_time`: the rank of the latest claim. `work` rises whenever a job may have
 -- become claimable or a cancel was asked: what `wait_for_work` watches. `stored_bytes`: of all artifacts.
+-- `watched_until`: when nobody looks any more at what workers do.
 CREATE TABLE pulse (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     virtual_time REAL NOT NULL,
     work INTEGER NOT NULL,
-    stored_bytes INTEGER NOT NULL DEFAULT 0
+    stored_bytes INTEGER NOT NULL DEFAULT 0,
+    watched_until REAL NOT NULL DEFAULT 0.0
 ) STRICT;
 
 INSERT INTO pulse (one, virtual_time, work) VALUES (1, 0.0, 0);

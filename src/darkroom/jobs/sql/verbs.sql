@@ -199,6 +199,11 @@ SELECT * FROM job
 WHERE created_at >= :since AND (created_at, ins) < (:cursor_at, :cursor_ins) /* filters */
 ORDER BY created_at DESC, ins DESC LIMIT :limit;
 
+-- name: ended
+-- Jobs that ended since a time, those that ended last first.
+SELECT * FROM job INDEXED BY job_ended WHERE ended_at >= :since
+ORDER BY ended_at DESC, ins DESC LIMIT :limit OFFSET :passed;
+
 -- name: mark
 -- Somebody wants a running job cancelled.
 UPDATE job SET is_cancelling = 1 WHERE ins = :ins RETURNING *;
