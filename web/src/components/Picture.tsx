@@ -1,0 +1,44 @@
+import { ImageOff } from "lucide-react";
+import { useState } from "react";
+
+import styles from "./Picture.module.css";
+
+interface Props {
+  src: string | undefined;
+  alt: string;
+  width: number | null | undefined;
+  height: number | null | undefined;
+  isSoft?: boolean;
+  isLazy?: boolean;
+  /** It could not be fetched: its address may have run out. */
+  onBroken?: (() => void) | undefined;
+}
+
+/** A picture in a frame of its own shape from the start, so that nothing moves when it arrives. */
+export function Picture({ src, alt, width, height, isSoft = false, isLazy = true, onBroken }: Props) {
+  const [broken, setBroken] = useState<string | null>(null);
+  const ratio = width && height ? `${width} / ${height}` : "1 / 1";
+  return (
+    <div className={styles.frame} style={{ aspectRatio: ratio }}>
+      {src && broken !== src ? (
+        <img
+          src={src}
+          alt={alt}
+          width={width ?? undefined}
+          height={height ?? undefined}
+          loading={isLazy ? "lazy" : "eager"}
+          decoding="async"
+          className={isSoft ? styles.soft : undefined}
+          onError={() => {
+            setBroken(src);
+            onBroken?.();
+          }}
+        />
+      ) : broken ? (
+        <span className={styles.broken} role="img" aria-label={`${alt}: the picture cannot be fetched`}>
+          <ImageOff />
+        </span>
+      ) : null}
+    </div>
+  );
+}

@@ -1,0 +1,117 @@
+import { ImageIcon, X } from "lucide-react";
+import { useEffect, useState } from "react";
+
+import { Button } from "@/components/Button";
+import type { JobDeeds } from "@/components/JobActions";
+import { Empty, Fault, Waiting } from "@/components/Notice";
+import { Progress } from "@/components/Progress";
+import type { Artifact, Job } from "@/lib/api/client";
+import { sentenceOf } from "@/lib/api/errors";
+import { keys, queryClient, useMe, useRecent } from "@/lib/api/queries";
+import { useLive } from "@/lib/live";
+
+import { BareFrames } from "./JobFrames";
+import { JobCard } from "./JobCard";
+import card from "./JobCard.module.css";
+import { type Send, useSending } from "./sending";
+import styles from "./Stage.module.css";
+
+const PAGE = 24;
+const MOST = 192;
+const GATHER_MS = 1_500; // where an operator hears of everybody's, one look is for all of them
+
+interface Props {
+  deeds: JobDeeds & { onTryAgain: (job: Job) => void };
+  onOpen: (output: Artifact) => void;
+}
+
+/** All that was asked for, the newest first: what is on its way to the gateway, then its jobs. */
+export function Stage({ deeds, onOpen }: Props) {
+  const [limit, setLimit] = useState(PAGE);
+  const me = useMe().data;
+  const tenant = me?.roles.includes("operator") ? me.tenant : undefined;
+  const recent = useRecent(limit, tenant);
+  const sends = useSending((state) => state.sends);
+  useNewcomers();
+  if (recent.isPending) return <Loading />;
+  const ids = recent.data ?? [];
+  const isBare = ids.length === 0 && sends.length === 0;
+  return (
+    <section aria-label="Results" className={styles.stage}>
+      {recent.isError ? <Fault error={recent.error} onRetry={() => void recent.refetch()} /> : null}
+      {isBare && !recent.isError ? (
+        <Empty icon={<ImageIcon />} title="Nothing made yet">
+          Say what to draw, and press Make. Pictures develop here, and stay until you delete them.
+        </Empty>
+      ) : null}
+      <div className={styles.grid}>
+        {sends.map((send) => (
+          <Sending key={send.key} send={send} />
+        ))}
+        {ids.map((id) => (
+          <JobCard key={id} id={id} deeds={deeds} onOpen={onOpen} />
+        ))}
+      </div>
+      {ids.length >= limit && limit < MOST ? (
+        <Button className={styles.more} disabled={recent.isFetching} onClick={() => setLimit(limit + PAGE)}>
+          Show more
+        </Button>
+      ) : null}
+    </section>
+  );
+}
+
+/** Jobs that were made elsewhere, such as in another window, join soon after they are heard of. */
+function useNewcomers(): void {
+  useEffect(() => {
+    const asked = new Set<string>();
+    let timer: number | undefined;
+    const ask = (): void => {
+      timer = undefined;
+      void queryClient.invalidateQueries({ queryKey: keys.recent });
+    };
+    const stop = useLive.subscribe(({ words }) => {
+      const fresh = Object.keys(words).filter((id) => !asked.has(id) && !queryClient.getQueryData(keys.job(id)));
+      fresh.forEach((id) => asked.add(id));
+      if (fresh.length > 0) timer ??= window.setTimeout(ask, GATHER_MS);
+    });
+    return () => {
+      window.clearTimeout(timer);
+      stop();
+    };
+  }, []);
+}
+
+function Sending({ send }: { send: Send }) {
+  return (
+    <article className={card.card} aria-label={send.prompt}>
+      <BareFrames frame={send.frame} />
+      <div className={card.bar}>
+        <Progress value={null} label="On its way" />
+      </div>
+      <p className={card.prompt}>{send.prompt}</p>
+      <div className={card.foot}>
+        <p className={card.small} role="status">
+          {send.error ? sentenceOf(send.error) : "On its way"}
+          <br />
+          {send.error ? "It is sent as soon as there is an answer." : " "}
+        </p>
+        <div className={card.actions}>
+          <Button size="small" icon={<X />} onClick={send.stop}>
+            Do not send
+          </Button>
+        </div>
+      </div>
+    </article>
+  );
+}
+
+function Loading() {
+  return (
+    <div className={styles.grid}>
+      {[0, 1, 2, 3].map((one) => (
+        <Waiting key={one} label="Loading what was made before" height="20rem" />
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,103 @@
+/** What a model takes, read from its own input schema. */
+
+import type { OneModel } from "./api/client";
+
+export type Size = readonly [number, number];
+
+export interface Range {
+  min: number;
+  max: number;
+}
+
+export interface Preset {
+  num_inference_steps: number | null;
+  guidance_scale: number | null;
+  solver: string | null;
+  adapters: Readonly<Record<string, number>>;
+}
+
+export interface Offer {
+  model: string;
+  presets: Readonly<Record<string, Preset>>;
+  defaultPreset: string;
+  solvers: readonly string[];
+  adapters: readonly string[];
+  maxAdapters: number;
+  /** Empty where the model takes every size within `sides` that is a multiple of `multiple`. */
+  sizes: readonly Size[];
+  defaultSize: Size;
+  sides: Range;
+  multiple: number;
+  steps: Range;
+  guidance: Range;
+  images: Range;
+  strength: Range;
+  promptLength: number;
+  takesImage: boolean;
+  takesMask: boolean;
+  /** How closely a control image is followed; null where the model takes none. */
+  controlScale: Range | null;
+}
+
+interface FieldSchema {
+  minimum?: number;
+  maximum?: number;
+  multipleOf?: number;
+  maxLength?: number;
+  maxProperties?: number;
+  properties?: Record<string, unknown>;
+}
+
+/** Whether the model makes pictures of that size. */
+export function isOffered([width, height]: Size, offer: Pick<Offer, "sizes" | "sides" | "multiple">): boolean {
+  if (offer.sizes.length) return offer.sizes.some(([w, h]) => w === width && h === height);
+  const { min, max } = offer.sides;
+  return [width, height].every((side) => side >= min && side <= max && side % offer.multiple === 0);
+}
+
+/** As the client gives it; its types know pairs as lists. */
+type Answer = Pick<OneModel, "id" | "input" | "presets" | "solvers" | "adapters" | "tasks"> & {
+  sizes: readonly (readonly number[])[];
+  default_size: readonly number[] | null;
+};
+
+export function offerOf(model: Answer): Offer {
+  const fields = (model.input.properties ?? {}) as Record<string, FieldSchema>;
+  const range = (name: string, min: number, max: number): Range => ({
+    min: fields[name]?.minimum ?? min,
+    max: fields[name]?.maximum ?? max,
+  });
+  const sides = range("width", 64, 2048);
+  const presets = Object.fromEntries(Object.entries(model.presets).map(([name, said]) => [name, presetOf(said)]));
+  return {
+    model: model.id,
+    presets,
+    defaultPreset: "quality" in presets ? "quality" : (Object.keys(presets)[0] ?? ""),
+    solvers: model.solvers,
+    adapters: model.adapters,
+    maxAdapters: fields.adapters?.maxProperties ?? 8,
+    sizes: model.sizes.map(pairOf),
+    defaultSize: pairOf(model.default_size ?? model.sizes[0] ?? [512, 512]),
+    sides: { min: Math.max(64, sides.min), max: Math.min(2048, sides.max) },
+    multiple: fields.width?.multipleOf ?? 8,
+    steps: range("num_inference_steps", 1, 1000),
+    guidance: range("guidance_scale", 0, 50),
+    images: range("num_images_per_prompt", 1, 16),
+    strength: range("strength", 0, 1),
+    promptLength: fields.prompt?.maxLength ?? 2000,
+    takesImage: model.tasks.includes("image-to-image"),
+    takesMask: model.tasks.includes("inpaint"),
+    controlScale: "control_image" in fields ? range("controlnet_conditioning_scale", 0, 2) : null,
+  };
+}
+
+const pairOf = (size: readonly number[]): Size => [size[0] ?? 0, size[1] ?? 0];
+
+function presetOf(said: OneModel["presets"][string]): Preset {
+  return {
+    num_inference_steps: said.num_inference_steps ?? null,
+    guidance_scale: said.guidance_scale ?? null,
+    solver: said.solver ?? null,
+    adapters: said.adapters ?? {},
+  };
+}

@@ -1,0 +1,48 @@
+/** Who is at the keyboard: a key that the user entered, kept in this browser where they ask for it. */
+
+import { create } from "zustand";
+
+const NAME = "darkroom.key";
+
+interface Session {
+  key: string | null;
+  /** The gateway asked for a key, or refused the one we have. */
+  isRefused: boolean;
+  enter: (key: string, isKept: boolean) => void;
+  leave: () => void;
+  refuse: () => void;
+}
+
+export const useSession = create<Session>((set) => ({
+  key: stored(),
+  isRefused: false,
+  enter(key, isKept) {
+    keep(key, isKept);
+    set({ key, isRefused: false });
+  },
+  leave() {
+    keep(null, false);
+    set({ key: null, isRefused: false });
+  },
+  refuse() {
+    set({ isRefused: true });
+  },
+}));
+
+function stored(): string | null {
+  try {
+    return sessionStorage.getItem(NAME) ?? localStorage.getItem(NAME);
+  } catch {
+    return null; // no storage here: the key lives as long as the page
+  }
+}
+
+function keep(key: string | null, isKept: boolean): void {
+  try {
+    sessionStorage.removeItem(NAME);
+    localStorage.removeItem(NAME);
+    if (key) (isKept ? localStorage : sessionStorage).setItem(NAME, key);
+  } catch {
+    // as above
+  }
+}
