@@ -49,7 +49,7 @@ def first_visit(browser: Browser, url: str, room: str) -> list[Sent]:
     """All files of the UI that one room needs in a browser that was never here."""
     answers: list[Response] = []
     with visit(browser, url) as visitor:
-        visitor.page.on("response", answers.append)
+        visitor.page.on("response", lambda answer: answers.append(answer))
         visitor.go(room).wait_for_load_state("networkidle")
         return [sent_by(answer) for answer in answers if answer.url.startswith(f"{url}/ui/")]
 

@@ -53,6 +53,7 @@ ROUTES = [
     "GET /v1/webhooks/default/secret",
     "POST /v1/webhooks/default/secret/rotate",
     "GET /v1/jobs/{job_id}/events",
+    "GET /v1/fleet",
     "POST /v1/uploads",
     "GET /v1/artifacts/{artifact_id}",
     "DELETE /v1/artifacts/{artifact_id}",
@@ -79,6 +80,7 @@ ROUTES = [
     "POST /v1/images/edits",
     "POST /v1/images/variations",
 ]
+ENDLESS = ("GET /v1/events",)  # its answer never ends: tests/integration/test_gateway_all_events.py
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,7 @@ def test_with_keys_a_route_answers_as_it_is_described(
 
 def test_no_route_is_left_out(described: schemathesis.BaseSchema) -> None:
     said = {f"{operation.ok().method.upper()} {operation.ok().path}" for operation in described.get_all_operations()}
-    assert said == set(ROUTES)
+    assert said == {*ROUTES, *ENDLESS}
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if "{" in route and not route.startswith("PATCH")])

@@ -26,7 +26,7 @@ def bucket() -> Iterator[str]:
     with s3_server() as found, pytest.MonkeyPatch.context() as patch:
         for name, value in SECRETS.items():
             patch.setenv(name, value)
-        yield f"s3://darkroom/made?endpoint={found}&region=us-east-1"
+        yield f"s3://darkroom/kept?endpoint={found}&region=us-east-1"
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@
 
 `scale` is the picture's pixels as a share of the model's default size. A step's seconds are those of the worker's
 present company, so a queue drains at one device second per worker and second, and a job that has begun ends after its
-own steps and what a worker measured beside them (`rest_s`: encoding, decoding), but in no less than what it costs, of
-which its pixels and images are part. Nothing is predicted before a worker has measured a step.
+own steps and what a worker measured beside them (`rest_s`: encoding, decoding). Nothing is predicted before a worker
+has measured a step.
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ class Outlook:
         step_s, hands = self.step_s(job.model, job.worker), len(self.ready(job.model))
         if job.is_final or step_s is None:
             return None
-        left = max(0, job.steps - job.step)
-        # Many or large pictures take longer than the company that was measured: their own device seconds at least.
-        own_s = max(left * step_s + self.rest_s(job.model), job.cost_s * left / max(1, job.steps))
+        own_s = max(0, job.steps - job.step) * step_s + self.rest_s(job.model)
         if job.state == JobState.RUNNING:
             return own_s
         if hands == 0:

@@ -111,7 +111,10 @@ class SqliteLedger:
 
     def uploaded_bytes(self, tenant: str, *, is_prefix: bool = False) -> int:
         with self._jobs.reading() as db:
-            row = first(db, "uploaded_bytes_of_all" if is_prefix else "uploaded_bytes", tenant=tenant)
+            if is_prefix:
+                row = first(db, "uploaded_bytes_of_all", tenant=tenant)
+            else:
+                row = first(db, "uploaded_bytes", tenant=tenant)
             return 0 if row is None else int(row["bytes"])
 
     def prune_bytes(self, most_bytes: int, now: float) -> list[Artifact]:

@@ -44,14 +44,6 @@ def test_a_queued_job_waits_for_what_is_before_it_on_all_hands_and_then_runs_its
     assert two.eta_s(job(), (3, 12.0), NOW) == pytest.approx(6.0 + 20 * 0.2)
 
 
-def test_a_job_of_many_or_large_pictures_takes_its_own_device_seconds_at_least() -> None:
-    outlook = Outlook((report(rest_s={"sea": 1.0}),))
-    assert outlook.eta_s(job(cost_s=40.0), (0, 0.0), NOW) == pytest.approx(40.0)
-    assert outlook.eta_s(job(cost_s=40.0), (3, 12.0), NOW) == pytest.approx(12.0 + 40.0)
-    assert outlook.eta_s(job(JobState.RUNNING, step=15, cost_s=40.0), None, NOW) == pytest.approx(40.0 / 4)
-    assert outlook.eta_s(job(cost_s=4.0), (0, 0.0), NOW) == pytest.approx(20 * 0.2 + 1.0)
-
-
 def test_what_a_worker_measured_beside_the_steps_is_added() -> None:
     outlook = Outlook((report(rest_s={"sea": 1.5}),))
     assert outlook.eta_s(job(), (0, 0.0), NOW) == pytest.approx(20 * 0.2 + 1.5)

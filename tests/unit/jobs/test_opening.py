@@ -45,7 +45,7 @@ def test_looking_at_a_store_makes_nothing_and_tells_its_risks(
 @pytest.mark.parametrize(
     "url",
     [
-        *("", "1", "jobs.sqlite3", "/abs/jobs.sqlite3", "postgres://h/d", "http://localhost", "redis"),
+        *("", "1", "jobs.sqlite3", "/abs/jobs.sqlite3", "postgres://h/d", "ftp://localhost", "redis"),
         *("sqlite:", "sqlite://", "sqlite:///", "sqlite:////", "sqlite:///a/", "sqlite://host/jobs"),
         "sqlite:///:memory:",
     ],

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from ...errors import NotFound, StoreUnavailable
+from ...errors import BadInput, NotFound, StoreUnavailable
 from .. import answers, schemas
 from ..ids import check_id
 from ..parts import Here
@@ -16,7 +16,7 @@ from ..refusals import Answer, refusals
 router = APIRouter(prefix="/v1/workers", tags=["workers"])
 
 
-@router.get("", response_model=schemas.WorkerList, responses=refusals(StoreUnavailable))
+@router.get("", response_model=schemas.WorkerList, responses=refusals(BadInput, StoreUnavailable))
 async def list_workers(
     here: Here,
     ticks: Annotated[bool, Query(description="have workers tell of their batches for the next half minute")] = False,

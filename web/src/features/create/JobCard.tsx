@@ -82,7 +82,7 @@ function Done({ job }: { job: Job }) {
     <p className={`${styles.small} numbers`}>
       {width} × {height}
       {device_s === null ? "" : ` · ${seconds(device_s)} of the device`}
-      {cost_usd === null ? "" : ` · ${dollars(cost_usd)}`}
+      {!cost_usd ? "" : ` · ${dollars(cost_usd)}`}
       <br />
       seed {String(job.input.seed)}
     </p>

@@ -101,8 +101,8 @@ export function MaskEditor({ source, size, focus, onClose }: Props) {
             />
           </div>
           <p className={styles.hint}>
-            What is coloured is painted anew, the rest stays. [ and ] change the brush. With the keyboard: arrows move
-            it over the picture, Space paints.
+            What is coloured is painted anew; the rest passes through the model and stays nearly as it is. [ and ]
+            change the brush. With the keyboard: arrows move it over the picture, Space paints.
           </p>
           <Button look="main" className={styles.done} onClick={onClose}>
             Done

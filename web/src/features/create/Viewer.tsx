@@ -57,7 +57,7 @@ function Caption({ job, output }: { job: Job; output: Artifact }) {
     guidance !== undefined && `guidance ${guidance}`,
     solver,
     job.metrics.device_s !== null && `${seconds(job.metrics.device_s)} of the device`,
-    job.metrics.cost_usd !== null && dollars(job.metrics.cost_usd),
+    Boolean(job.metrics.cost_usd) && dollars(job.metrics.cost_usd),
   ];
   return <span className="numbers">{facts.filter(Boolean).join(" · ")}</span>;
 }

@@ -42,6 +42,7 @@ function Fleet() {
   const figures = useFigures(window_s);
   const workers = useWorkers();
   const { data, error, refetch } = figures;
+  const isComing = workers.isPending || figures.isPending; // all at once, so that nothing moves
   return (
     <div className={styles.room}>
       <header className={styles.head}>
@@ -49,17 +50,23 @@ function Fleet() {
         <Segmented label="How far to look back" value={window_s} options={WINDOWS} onChange={setWindow} />
       </header>
       {error ? <Fault error={error} onRetry={() => void refetch()} /> : null}
-      {data ? <Overview fleet={data} /> : error ? null : <Waiting label="Loading the figures" height="9rem" />}
-      {workers.isPending ? <Waiting label="Looking for workers" height="20rem" /> : <TickView />}
-      <Workers />
-      {data ? <Charts fleet={data} /> : null}
-      <Jobs />
-      {data ? (
-        <div className={styles.pair}>
-          <Failures failed={data.errors} />
-          <Tenants tenants={data.tenants} />
-        </div>
-      ) : null}
+      {isComing ? (
+        <Waiting label="Loading the figures" height="60vh" />
+      ) : (
+        <>
+          {data ? <Overview fleet={data} /> : null}
+          <TickView />
+          <Workers />
+          {data ? <Charts fleet={data} /> : null}
+          <Jobs />
+          {data ? (
+            <div className={styles.pair}>
+              <Failures failed={data.errors} />
+              <Tenants tenants={data.tenants} />
+            </div>
+          ) : null}
+        </>
+      )}
       {data?.is_partial ? (
         <p className={styles.note}>
           More jobs were made in this time than are looked at: the oldest of them are left out of the figures.

@@ -72,7 +72,7 @@ function costsOf({ metrics, created_at, succeeded_at, attempt }: Job): Fact[] {
     ["Decoding", took(metrics.decode_s)],
     ["Storing", took(metrics.upload_s)],
     ["Device", took(metrics.device_s)],
-    ["Cost", metrics.cost_usd === null ? null : dollars(metrics.cost_usd)],
+    ["Cost", metrics.cost_usd ? dollars(metrics.cost_usd) : null],
     ["Attempts", attempt > 1 ? attempt : null],
   ]);
 }
