@@ -26,7 +26,7 @@ def bucket() -> Iterator[str]:
     with s3_server() as found, pytest.MonkeyPatch.context() as patch:
         for name, value in SECRETS.items():
             patch.setenv(name, value)
-        yield f"s3://darkroom/kept?endpoint={found}&region=us-east-1"
+        yield f"s3://darkroom/cloud?endpoint={found}&region=us-east-1"
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
             yield found
         server.kill()
         return
-    storage = None if request.param == "folder" else f"{request.getfixturevalue('bucket')}".replace("/made", "/kept")
+    storage = None if request.param == "folder" else f"{request.getfixturevalue('bucket')}".replace("/cloud?", "/kept?")
     with open_site(tmp_path, storage=storage) as found:
         yield found
 
