@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.browser import chromium
+from tests.browser.browser import Visit, chromium, visit
 from tests.integration.service import Service, served
 
 
@@ -23,3 +23,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home: Path = tmp_path_factory.mktemp("home")
     with served(home) as service:
         yield service
+
+
+@pytest.fixture
+def visitor(browser: Browser, service: Service) -> Iterator[Visit]:
+    with visit(browser, service.url) as visitor:
+        yield visitor

@@ -20,7 +20,11 @@ from .composing import bytes_of, cards, compose, drop, finished, id_of, job_of, 
 
 pytestmark = [pytest.mark.slow]
 
-LEASES = "[serve]\nlease_s = 3.0\nheartbeat_s = 0.5\n"  # what a killed worker had comes back soon
+SERVE = """[serve]
+lease_s = 3.0  # what a killed worker had comes back soon
+heartbeat_s = 0.5
+price_per_hour_usd = 36.0
+"""
 LATENT = 8  # pixels of one, across
 LONG = 100  # steps: there is time to look, to cancel, to pull the plug
 SAID = "(element) => document.getElementById(element.getAttribute('aria-describedby'))?.textContent"
@@ -29,15 +33,9 @@ SAID = "(element) => document.getElementById(element.getAttribute('aria-describe
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home: Path = tmp_path_factory.mktemp("create")
-    (home / "darkroom.toml").write_text(LEASES)
+    (home / "darkroom.toml").write_text(SERVE)
     with served(home) as service:
         yield service
-
-
-@pytest.fixture
-def visitor(browser: Browser, service: Service) -> Iterator[Visit]:
-    with visit(browser, service.url) as visitor:
-        yield visitor
 
 
 def enter(visitor: Visit) -> Page:

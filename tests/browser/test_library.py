@@ -28,12 +28,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture
-def visitor(browser: Browser, service: Service) -> Iterator[Visit]:
-    with visit(browser, service.url) as visitor:
-        yield visitor
-
-
 def enter(visitor: Visit, address: str = "library") -> Page:
     """The room once all is loaded."""
     page = visitor.go(address)

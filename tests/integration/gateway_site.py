@@ -35,6 +35,9 @@ PROMPT = {"prompt": "night, full moon over a lake", "num_inference_steps": 4}
 WORKER = "worker-a"
 
 
+PREVIEW = "data:image/jpeg;base64,AAAA"
+
+
 class Site:
     """What a test has in its hands: the API's address, and what lies behind it."""
 
@@ -169,6 +172,16 @@ def picture(width: int = 256, height: int = 256, kind: str = "PNG", colour: str 
     buffer = io.BytesIO()
     Image.new("RGB", (width, height), colour).save(buffer, kind)
     return buffer.getvalue()
+
+
+def played(site: Site) -> str:
+    """A job that has run to its end."""
+    job_id = str(site.submit()["id"])
+    _, lease = site.claim()
+    for step in range(1, 5):
+        site.step(lease, step, preview=PREVIEW)
+    site.complete(lease)
+    return job_id
 
 
 def events_of(lines: Iterator[str], until: Callable[[dict[str, Any]], bool] | None = None) -> list[dict[str, Any]]:

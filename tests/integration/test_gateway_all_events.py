@@ -20,10 +20,9 @@ from darkroom.gateway.events import MAX_OF_ONE
 from darkroom.jobs.opening import open_store
 
 from .callers import add_key
-from .gateway_site import Site, events_of, open_site, wait_until
+from .gateway_site import Site, events_of, open_site, played, wait_until
 from .redis_server import RedisServer
 
-PREVIEW = "data:image/jpeg;base64,AAAA"
 AT_ONCE = 8
 
 
@@ -39,16 +38,6 @@ def heard(connection: ClientConnection, most: int = 10_000, last: str = "succeed
     while len(found) < most and (not found or found[-1]["type"] != last):
         found.append(json.loads(connection.recv(timeout=30)))
     return found
-
-
-def played(site: Site) -> str:
-    """A job that has run to its end."""
-    job_id = str(site.submit()["id"])
-    _, lease = site.claim()
-    for step in range(1, 5):
-        site.step(lease, step, preview=PREVIEW)
-    site.complete(lease)
-    return job_id
 
 
 def kinds(events: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -26,26 +26,14 @@ from darkroom.gateway.streams import EventStream
 from darkroom.gateway.threads import Threads
 from darkroom.jobs.opening import open_store
 
-from .gateway_site import Site, events_of, open_site, wait_until
+from .gateway_site import PREVIEW, Site, events_of, open_site, played, wait_until
 from .redis_server import RedisServer
-
-PREVIEW = "data:image/jpeg;base64,AAAA"
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     with open_site(tmp_path) as found:
         yield found
-
-
-def played(site: Site) -> str:
-    """A job that has run to its end."""
-    job_id = str(site.submit()["id"])
-    _, lease = site.claim()
-    for step in range(1, 5):
-        site.step(lease, step, preview=PREVIEW)
-    site.complete(lease)
-    return job_id
 
 
 def heard(site: Site, job_id: str, **what: Any) -> list[dict[str, Any]]:

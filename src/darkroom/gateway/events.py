@@ -244,29 +244,22 @@ def _bounds_of(tenant: str) -> dict[str, tuple[int, str]]:
     return {tenant: (MAX_OF_HOUSE, "guests of your address"), GUESTS: (MAX_OF_GUESTS, "guests")}
 
 
-class Subscription:
-    """A client's place in a job's events: the past, then the present, each once and in order, to the final one."""
+class Place:
+    """A client's place in events: the past, then the present, each once and in order.
 
-    def __init__(self, feed: Feed, listener: Listener, after: int, is_welcome: IsWelcome) -> None:
-        self._feed, self._listener, self._is_welcome = feed, listener, is_welcome
+    Says how what comes next is found (`_next`), and after which event nothing follows (`_is_last`).
+    """
+
+    _listener: Listener | WideListener
+
+    def __init__(self, feed: Feed, after: int, is_welcome: IsWelcome) -> None:
+        self._feed, self._is_welcome = feed, is_welcome
         self._past: deque[Event] = deque()
-        self._is_final = False
         self.after = after
         self.is_over = False  # the client has had all there will ever be
 
-    @property
-    def has_nothing(self) -> bool:
-        """Whether the job has ended and the client has had all of it."""
-        return self._is_final and not self._past
-
-    async def read_past(self) -> None:
-        """Ask the store what there is behind `after`; raises `NotFound` or `StoreUnavailable`."""
-        self._listener.catch_up()
-        self._is_final, events = await self._feed.read(self._listener.job_id, self.after)
-        self._past = deque(events)
-
     async def events(self, beat_s: float) -> AsyncGenerator[Event | None]:
-        """Events to the final one; None whenever nothing happened for `beat_s`.
+        """Events to the last one; None whenever nothing happened for `beat_s`.
 
         Ends early when the server stops, and where the client is no longer welcome.
         """
@@ -279,7 +272,7 @@ class Subscription:
                     continue
                 if event is not None:
                     self.after = event.seq
-                self.is_over = (event is not None and event.type in FINAL_EVENTS) or self.has_nothing
+                self.is_over = self._is_last(event)
                 yield event
                 if self.is_over:
                     return
@@ -289,6 +282,36 @@ class Subscription:
     def close(self) -> None:
         """Give the place up; twice does no harm."""
         self._feed.leave(self._listener)
+
+    async def _next(self, beat_s: float) -> Event | None:
+        raise NotImplementedError
+
+    def _is_last(self, event: Event | None) -> bool:
+        raise NotImplementedError
+
+
+class Subscription(Place):
+    """A client's place in a job's events, which have a final one."""
+
+    _listener: Listener
+
+    def __init__(self, feed: Feed, listener: Listener, after: int, is_welcome: IsWelcome) -> None:
+        super().__init__(feed, after, is_welcome)
+        self._listener, self._is_final = listener, False
+
+    @property
+    def has_nothing(self) -> bool:
+        """Whether the job has ended and the client has had all of it."""
+        return self._is_final and not self._past
+
+    async def read_past(self) -> None:
+        """Ask the store what there is behind `after`; raises `NotFound` or `StoreUnavailable`."""
+        self._listener.catch_up()
+        self._is_final, events = await self._feed.read(self._listener.job_id, self.after)
+        self._past = deque(events)
+
+    def _is_last(self, event: Event | None) -> bool:
+        return (event is not None and event.type in FINAL_EVENTS) or self.has_nothing
 
     async def _next(self, beat_s: float) -> Event | None:
         if self._listener.is_stale and not self._past:

@@ -14,15 +14,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..core import Event
 from ..errors import BadInput
-from .events import Subscription
-from .wide import WideSubscription
+from .events import Place
 
 BEAT_S = 15.0  # below the minute after which proxies close a silent connection
 STALL_S = 120.0  # a client that takes nothing for so long is let go; it may come back and resume
 MAX_SEQ = 2**63 - 1
 GOING_AWAY = 1001
 
-Following = Subscription | WideSubscription
 Say = Callable[[Event], Awaitable[dict[str, Any] | None]]  # None: not told
 TextOf = Callable[[Event, dict[str, Any]], str]
 
@@ -32,9 +30,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self, subscription: Following, say: Say, beat_s: float = BEAT_S, text_of: TextOf | None = None
-    ) -> None:
+    def __init__(self, subscription: Place, say: Say, beat_s: float = BEAT_S, text_of: TextOf | None = None) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["Content-Length"]
         self.subscription, self.say, self.beat_s, self.text_of = subscription, say, beat_s, text_of or sse_of
@@ -56,7 +52,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def serve_socket(socket: WebSocket, subscription: Following, say: Say, beat_s: float = BEAT_S) -> None:
+async def serve_socket(socket: WebSocket, subscription: Place, say: Say, beat_s: float = BEAT_S) -> None:
     """Send a subscription's events as JSON texts, and close after the last; what the client says is not listened to."""
     await socket.accept()
     try:
@@ -94,7 +90,7 @@ def parse_seq(said: str | None, field: str) -> int:
     return int(said)
 
 
-async def _pump(socket: WebSocket, subscription: Following, say: Say, beat_s: float) -> None:
+async def _pump(socket: WebSocket, subscription: Place, say: Say, beat_s: float) -> None:
     async with aclosing(subscription.events(beat_s)) as events:
         async for event in events:
             said = None if event is None else await say(event)

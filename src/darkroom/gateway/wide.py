@@ -6,12 +6,10 @@ The past comes page by page out of the store; what happens meanwhile waits in th
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator
 
 from ..core import Event
 from ..errors import StoreUnavailable
-from .events import RETRY_S, Feed, IsWelcome
+from .events import RETRY_S, Feed, IsWelcome, Place
 from .listeners import WideListener
 
 
@@ -33,36 +31,17 @@ async def follow_all(
     return WideSubscription(feed, listener, is_welcome)
 
 
-class WideSubscription:
-    """The past behind a seq, then the present, each once and in order; it has no end of its own."""
+class WideSubscription(Place):
+    """A client's place in the events of many jobs, which have no last one."""
 
-    is_over = False  # there is always more to come
+    _listener: WideListener
 
     def __init__(self, feed: Feed, listener: WideListener, is_welcome: IsWelcome) -> None:
-        self._feed, self._listener, self._is_welcome = feed, listener, is_welcome
-        self._past: deque[Event] = deque()
-        self.after = listener.seen
+        super().__init__(feed, listener.seen, is_welcome)
+        self._listener = listener
 
-    async def events(self, beat_s: float) -> AsyncGenerator[Event | None]:
-        """Events as they happen; None whenever nothing happened for `beat_s`.
-
-        Ends when the server stops, and where the client is no longer welcome.
-        """
-        try:
-            while not self._listener.is_closed:
-                event = await self._next(beat_s)
-                if not await self._is_welcome():
-                    return
-                if event is not None and event.seq <= self.after:
-                    continue
-                self.after = self.after if event is None else event.seq
-                yield event
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Give the place up; twice does no harm."""
-        self._feed.leave(self._listener)
+    def _is_last(self, event: Event | None) -> bool:
+        return False
 
     async def _next(self, beat_s: float) -> Event | None:
         while not self._past and self._listener.is_stale and not self._listener.is_closed:

@@ -1,8 +1,8 @@
-import { Dices, Plus, RotateCcw, X } from "lucide-react";
+import { Dices, RotateCcw } from "lucide-react";
 
+import { AdapterWeights } from "@/components/AdapterWeights";
 import { Button } from "@/components/Button";
 import { Field } from "@/components/Field";
-import { Menu } from "@/components/Menu";
 import { Slider } from "@/components/Slider";
 import { Tip } from "@/components/Tip";
 import { Input, Select, TextArea } from "@/components/inputs";
@@ -213,8 +213,6 @@ function Seed({ offer }: { offer: Offer }) {
   );
 }
 
-const MOST_WEIGHT = 2; // on the track; the API takes more, and no adapter looks right there
-
 /** The model's adapters, each with its weight; the one whose weight varies is not among them. */
 function Adapters({ offer }: { offer: Offer }) {
   const plan = useDesk((desk) => desk.plan);
@@ -227,41 +225,5 @@ function Adapters({ offer }: { offer: Offer }) {
     changeSettings({ adapters: { ...Object.fromEntries(kept), ...(weight === null ? {} : { [name]: weight }) } });
   };
   if (offer.adapters.length === 0) return null;
-  return (
-    <div className={styles.adapters} role="group" aria-label="Adapters">
-      {weights.map(([name, weight]) => (
-        <div key={name} className={styles.adapter}>
-          <span>{name}</span>
-          <Slider
-            label={`Weight of ${name}`}
-            value={weight}
-            min={-100}
-            max={100}
-            trackMin={-MOST_WEIGHT}
-            trackMax={MOST_WEIGHT}
-            step={0.05}
-            onChange={(said) => weigh(name, said)}
-          />
-          <Button
-            look="ghost"
-            size="small"
-            aria-label={`Without ${name}`}
-            icon={<X />}
-            onClick={() => weigh(name, null)}
-          />
-        </div>
-      ))}
-      <div>
-        <Menu
-          align="start"
-          trigger={
-            <Button size="small" look="ghost" icon={<Plus />} disabled={others.length === 0 || isFull}>
-              Adapter
-            </Button>
-          }
-          groups={[others.map((name) => ({ label: name, onSelect: () => weigh(name, 1) }))]}
-        />
-      </div>
-    </div>
-  );
+  return <AdapterWeights weights={weights} others={others} isFull={isFull} onWeigh={weigh} />;
 }
