@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .access_settings import Frozen, GuestSettings, Network, OidcSettings, PersonLimits, read_secret
 from .errors import InvalidConfig
+from .fleet_settings import FleetSettings, PoolSettings, RuleSettings
 from .model_settings import MODEL_NAME as MODEL_NAME
 from .model_settings import MODEL_PATHS, SAID_NAME, AdapterSettings
 from .model_settings import ModelSettings as ModelSettings
@@ -124,6 +125,7 @@ class FileSettings(Frozen):
     safety: SafetySettings = Field(default_factory=SafetySettings)
     oidc: OidcSettings | None = None
     guests: GuestSettings | None = None
+    fleet: FleetSettings | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -179,6 +181,7 @@ class Settings(Frozen):
     oidc: OidcSettings | None = None
     oidc_client_secret: SecretStr | None = None
     guests: GuestSettings | None = None
+    fleet: FleetSettings | None = None
 
     @property
     def store_url(self) -> str:
@@ -217,6 +220,7 @@ def load(config: Path | None = None) -> Settings:
         oidc=said.oidc and _anchored(said.oidc, base, ("client_secret_file",)),
         oidc_client_secret=environment.oidc_client_secret,
         guests=said.guests,
+        fleet=said.fleet,
     )
 
 
@@ -309,6 +313,9 @@ def _keys_beside(place: list[str], model: type[BaseModel]) -> list[str]:
         return list(PersonLimits.model_fields)
     if place[0] in tables and len(place) > 1:
         return list(tables[place[0]].model_fields)
+    if place[0] == "fleet":
+        parts: dict[str, type[BaseModel]] = {"pools": PoolSettings, "rules": RuleSettings}
+        return list(parts.get(".".join(place[1:2]), FleetSettings).model_fields)
     if place[0] == "adapters" and len(place) > 2:
         model = AdapterSettings
     if place[0] == "models" and len(place) > 2:

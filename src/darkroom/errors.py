@@ -35,6 +35,7 @@
     |-- Unavailable                   unavailable       503   1    says when to come back
     |   |-- StoreUnavailable          store_unavailable 503        the job store cannot be reached
     |   |-- StorageUnavailable        storage_unavailable 503      artifacts cannot be read or written
+    |   |-- DriverUnavailable         driver_unavailable 503       Ray or Kubernetes does not answer, or refuses
     |   `-- OutOfMemory               out_of_memory     503        of the device or the host
     |-- StoreCorrupt                  store_corrupt     500   1    the database is damaged; it is left untouched
     |-- WorkerDied                    worker_died       500   1    the process that ran it ended
@@ -288,6 +289,12 @@ class StorageUnavailable(Unavailable):
     """Artifacts cannot be read or written."""
 
     code = "storage_unavailable"
+
+
+class DriverUnavailable(Unavailable):
+    """What starts workers, Ray or Kubernetes, does not answer, or refuses."""
+
+    code = "driver_unavailable"
 
 
 class OutOfMemory(Unavailable):
