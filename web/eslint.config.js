@@ -20,7 +20,7 @@ export default ts.config(
   a11y.flatConfigs.recommended,
   hooks.configs.flat.recommended,
   {
-    files: ["src/**/*.{ts,tsx}", "vite.config.ts"],
+    files: ["src/**/*.{ts,tsx}", "vite.config.ts", "vitest.config.ts"],
     languageOptions: { globals: globals.browser, parserOptions: { projectService: true } },
     plugins: { boundaries },
     settings: {

@@ -1,5 +1,5 @@
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vitest/config";
+import { defineConfig } from "vite";
 
 const gateway = process.env.DARKROOM_URL ?? "http://127.0.0.1:8188";
 
@@ -14,5 +14,4 @@ export default defineConfig({
     target: "es2022",
   },
   server: { proxy: { "/v1": { target: gateway, ws: true, changeOrigin: true }, "/auth": gateway } },
-  test: { environment: "happy-dom", include: ["src/**/*.test.{ts,tsx}"], setupFiles: ["src/test-setup.ts"] },
 });
