@@ -20,7 +20,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-schedule bench-service bench-crowd bench-web soak real-parts train-landscapes train-adapters clean
+.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-coldstart bench-schedule bench-fleet bench-service bench-crowd bench-web soak real-parts train-landscapes train-adapters clean
 
 help: ## list these doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,9 +64,10 @@ check: real-parts format lint types imports budgets docs web-check ## everything
 
 # Programs that tests run for real. Without root or apt they are left out, and what needs them skips with its reason.
 real-parts:
-	@missing=$$(for part in redis-server nginx openssl systemd-analyze chromium; do command -v $$part >/dev/null || echo $$part; done); \
+	@missing=$$(for part in redis-server nginx openssl systemd-analyze chromium prometheus kubectl; do command -v $$part >/dev/null || echo $$part; done); \
 		[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$(echo $$missing | sed s/systemd-analyze/systemd/); } || true
+		for package in $$(echo $$missing | sed -e s/systemd-analyze/systemd/ -e s/kubectl/kubernetes-client/); do \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$package; done; } || true
 
 format: setup-dev
 	$(BIN)/ruff format --check .
@@ -97,8 +98,14 @@ bench-engine: setup-dev ## the engine's figures: a table and JSON
 bench-tape: setup-dev ## what tapes cost and save: a table and JSON
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.tape
 
+bench-coldstart: setup-dev ## seconds until a worker is ready, forked and from cold: a table and JSON
+	$(PYTHON) -m bench.coldstart
+
 bench-schedule: setup-dev ## deadlines kept and tails in a simulation, against other policies: a table and JSON
 	$(PYTHON) -m bench.schedule
+
+bench-fleet: setup ## waits, cost and use of a fleet under several policies, in a simulation; TRACE=file.csv for one's own
+	$(BIN)/darkroom fleet simulate $(if $(TRACE),--trace $(TRACE))
 
 bench-service: setup-dev ## the service's figures: a table and JSON; fails where a floor is not reached
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.service --gate

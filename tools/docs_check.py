@@ -78,11 +78,11 @@ def error_codes(root: type[Exception]) -> dict[str, str]:
 
 
 def command_flags(command: Any, name: str) -> dict[str, set[str]]:
-    """Command path -> its long flags, of a click command and those below it."""
+    """Command path -> its long flags, of a click command and those below it; what is hidden is not for people."""
     shown = [option for option in command.params if not getattr(option, "hidden", False)]
     flags = {name: {flag for option in shown for flag in option.opts if flag.startswith("--")}}
     for child_name, child in getattr(command, "commands", {}).items():
-        flags |= command_flags(child, f"{name} {child_name}")
+        flags |= {} if getattr(child, "hidden", False) else command_flags(child, f"{name} {child_name}")
     return flags
 
 

@@ -12,6 +12,7 @@ export default defineConfig({
     outDir: process.env.VITE_OUT ?? "../src/darkroom/gateway/static",
     emptyOutDir: true,
     target: "es2022",
+    cssTarget: ["chrome123", "firefox120", "safari17.5"], // the first with light-dark()
   },
   server: { proxy: { "/v1": { target: gateway, ws: true, changeOrigin: true }, "/auth": gateway } },
 });

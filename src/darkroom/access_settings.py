@@ -82,6 +82,7 @@ class OidcSettings(Frozen):
     allowed_domains: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     session_h: float = Field(default=12.0, gt=0, le=24 * 90)
+    name: str = Field(default="", max_length=40)  # what people know the issuer by; "": its host
     limits: PersonLimits = Field(default_factory=PersonLimits)
 
     @model_validator(mode="after")
@@ -92,6 +93,11 @@ class OidcSettings(Frozen):
                 f"(allowed_domains = [{EVERY_DOMAIN!r}]: whoever the issuer knows)"
             )
         return self
+
+    @property
+    def shown_name(self) -> str:
+        """What the page for signing in calls the issuer."""
+        return self.name or urlsplit(self.issuer).netloc
 
     def secret(self, said: SecretStr | None) -> SecretStr | None:
         """What is shown to the issuer: what the environment `said`, else the file's; None: a public client.

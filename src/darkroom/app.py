@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import logging
+import os
+import secrets
+import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import Settings
+from .config import Settings, service_url
 from .errors import InvalidConfig
 from .jobs.keeper import Keeper, Sweep
 from .jobs.opening import log_risks, open_store
 from .jobs.store import Limits, Store
 from .models.catalogue import catalogue
+from .slack_settings import read_slack_secrets
 from .storage.link import is_gateway_url
 from .storage.objects import open_storage
 from .storage.tapes import remove_tapes
 from .telemetry.logs import configure_logs, log_attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .telemetry.traces import Tracing
     from .worker.events import Tell
@@ -118,6 +124,42 @@ def run_worker(settings: Settings, worker_id: str) -> None:
         worker_main(settings.model_copy(update={"serve": serve}), worker_id, listeners=listeners)
 
 
+def run_fleet(settings: Settings, arguments: Sequence[str] = ()) -> None:
+    """Scale the pools of `[fleet]` until a signal; `arguments` are those of `darkroom worker` beside its id.
+
+    Raises `InvalidConfig` and `DriverUnavailable`.
+    """
+    check_has_store(settings)
+    if settings.fleet is None:
+        raise InvalidConfig("there is no fleet to run: name a pool in [fleet.pools.NAME]", field="fleet")
+    from .fleet.autoscaler import open_policy
+    from .fleet.drivers import open_driver
+    from .fleet.prices import pools_of
+    from .fleet.scaler import Loop, Scaler
+
+    configure_logs(settings.serve.log_format, process="fleet", log_prompts=settings.serve.log_prompts)
+    who, said = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}", settings.fleet
+    policy, pools = open_policy(said), pools_of(said)
+    with contextlib.closing(store_of(settings)) as store:
+        log_risks(store)
+        with contextlib.closing(open_driver(settings, store, arguments)) as driver:
+            heard_s = settings.serve.lease_s
+            scaler = Scaler(said, pools, store, driver, policy, who=who, heard_within_s=heard_s)
+            loop = Loop(scaler, store, said.look_s)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: loop.ask_stop())
+            loop.run()
+
+
+def prepare_worker(settings: Settings) -> None:
+    """Import what `run_worker` will, and compute nothing: workers are forked from this process."""
+    configure_logs(settings.serve.log_format, process="fork-server", log_prompts=settings.serve.log_prompts)
+    from .telemetry import worker  # noqa: F401
+    from .worker.preparing import prepare
+
+    prepare(settings)
+
+
 def run_forwarder(settings: Settings, worker_id: str) -> None:
     """Forward jobs for remote models until a signal."""
     check_has_store(settings)
@@ -131,6 +173,25 @@ def run_forwarder(settings: Settings, worker_id: str) -> None:
     with _tracing(settings, "forwarder", worker_id) as tracing:
         listeners = [metrics.hear, log_attempts, *_attempt_traces(tracing)]
         forward_main(settings.model_copy(update={"serve": serve}), worker_id, listeners=listeners)
+
+
+def run_slack(settings: Settings, listener: socket.socket | None) -> None:
+    """Answer in Slack until a signal: by HTTP on a listening socket, or over one that is opened to Slack.
+
+    Raises `InvalidConfig` and `Unavailable`.
+    """
+    try:
+        from .integrations.slack.running import run
+    except ModuleNotFoundError as error:
+        said = f"{error.name} is not installed; the slack extra brings it: pip install 'darkroom-server[slack]'"
+        raise InvalidConfig(said, field="slack") from error
+    configure_logs(settings.serve.log_format, process="slack", log_prompts=settings.serve.log_prompts)
+    for chatty in ("slack_bolt", "slack_sdk"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)  # below that they quote what they were sent
+    secrets = read_slack_secrets(settings.slack, is_http=listener is not None)
+    folder = Path.cwd() if settings.config_file is None else settings.config_file.parent
+    url, home = service_url(settings.slack.url), settings.home
+    asyncio.run(run(settings.slack, secrets, url, home=home, folder=folder, listener=listener))
 
 
 @contextlib.contextmanager

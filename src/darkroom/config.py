@@ -30,6 +30,7 @@ from .model_settings import ModelSettings as ModelSettings
 from .model_settings import PowerOfTwo as PowerOfTwo
 from .model_settings import PresetSettings as PresetSettings
 from .model_settings import Size as Size
+from .slack_settings import SLACK_PATHS, SlackSettings
 from .wording import did_you_mean, problem_said
 
 FILE_NAME = "darkroom.toml"
@@ -59,6 +60,8 @@ class ServeSettings(Frozen):
     max_attempts: int = Field(default=3, ge=1, le=100)
     retry_s: float = Field(default=1.0, gt=0, le=3600)  # before the second attempt; doubles with each
     drain_s: float = Field(default=20.0, ge=0, le=3600)
+    spot_notices: Literal["none", "aws", "gcp", "azure"] = "none"  # whose word that a machine is taken away is heard
+    spot_notice_url: HttpUrl | None = None  # None: the cloud's own address
     claim_ahead_s: float = Field(default=10.0, gt=0, le=3600)
     model_memory_mb: int | None = Field(default=None, ge=1)  # None: most of what the device has
     adapter_memory_mb: int = Field(default=1024, ge=1)
@@ -126,6 +129,7 @@ class FileSettings(Frozen):
     oidc: OidcSettings | None = None
     guests: GuestSettings | None = None
     fleet: FleetSettings | None = None
+    slack: SlackSettings = Field(default_factory=SlackSettings)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -148,6 +152,8 @@ class EnvironmentSettings(BaseSettings):
     threads: PowerOfTwo | None = None
     store: str | None = None
     storage: str | None = None
+    pool: str | None = Field(default=None, min_length=1, max_length=64)
+    price_per_hour_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     oidc_client_secret: SecretStr | None = None
     otlp_endpoint: HttpUrl | None = Field(
         default=None, validation_alias=AliasChoices(f"{ENV_PREFIX}OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -166,7 +172,8 @@ class ClientSettings(BaseSettings):
 class Settings(Frozen):
     """Everything that is set, with where it came from; `config_file` is None where there is no darkroom.toml.
 
-    `home` holds what Darkroom writes. `threads` None leaves the count of CPU threads to the machine's cores.
+    `home` holds what Darkroom writes. `threads` None leaves the count of CPU threads to the machine's cores. `pool` is
+    the fleet's pool that this process is a worker of.
     """
 
     home: Path
@@ -182,6 +189,8 @@ class Settings(Frozen):
     oidc_client_secret: SecretStr | None = None
     guests: GuestSettings | None = None
     fleet: FleetSettings | None = None
+    slack: SlackSettings = Field(default_factory=SlackSettings)
+    pool: str | None = None
 
     @property
     def store_url(self) -> str:
@@ -206,7 +215,7 @@ def load(config: Path | None = None) -> Settings:
     base = path.parent if path else Path.cwd()
     default = environment.default_model or said.default_model
     home = environment.home or (base / said.home if said.home else Path(HOME_NAME))
-    serve = _anchored(said.serve, base, ("api_key_file",))
+    serve = _priced(_anchored(said.serve, base, ("api_key_file",)), environment.price_per_hour_usd)
     return Settings(
         home=home.expanduser().absolute(),
         config_file=path,
@@ -221,6 +230,8 @@ def load(config: Path | None = None) -> Settings:
         oidc_client_secret=environment.oidc_client_secret,
         guests=said.guests,
         fleet=said.fleet,
+        slack=_anchored(said.slack, base, SLACK_PATHS),
+        pool=environment.pool,
     )
 
 
@@ -230,6 +241,12 @@ def load_client() -> ClientSettings:
         return ClientSettings()
     except ValidationError as error:
         raise _environment_fault(error) from error
+
+
+def service_url(said: str | None) -> str:
+    """Where the service is, for a program whose table may say it: DARKROOM_URL stands above that."""
+    client = load_client()
+    return said if said is not None and "url" not in client.model_fields_set else client.url
 
 
 def gateway_key(said: Settings | None = None) -> str:
@@ -308,7 +325,7 @@ def _invalid(source: str, error: ValidationError, model: type[BaseModel]) -> Inv
 
 def _keys_beside(place: list[str], model: type[BaseModel]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {"serve": ServeSettings, "safety": SafetySettings}
-    tables |= {"oidc": OidcSettings, "guests": GuestSettings}
+    tables |= {"oidc": OidcSettings, "guests": GuestSettings, "slack": SlackSettings}
     if place[0] in ("oidc", "guests") and place[1:2] == ["limits"] and len(place) > 2:
         return list(PersonLimits.model_fields)
     if place[0] in tables and len(place) > 1:
@@ -346,6 +363,10 @@ def _placed(
 ) -> ServeSettings:
     said = {"store": store, "storage": storage, "otlp_endpoint": otlp_endpoint}
     return serve.model_copy(update={name: value for name, value in said.items() if value is not None})
+
+
+def _priced(serve: ServeSettings, price_per_hour_usd: float | None) -> ServeSettings:
+    return serve if price_per_hour_usd is None else serve.model_copy(update={"price_per_hour_usd": price_per_hour_usd})
 
 
 def _is_hub_offline() -> bool:

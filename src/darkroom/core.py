@@ -222,7 +222,8 @@ class WorkerReport:
 
     `state`: starting, ready, draining, stopped. `models` it can serve, `loaded` those resident. `step_seconds`: per
     model, seconds of one denoising step in its present company, `facts["rows"]` the rows such a step holds. `facts`:
-    device, memory, busy share and what else people look at.
+    device, memory, busy share and what else people look at; `facts["times"]` the fields of a `WorkerTime` for each of
+    its latest days, which the store keeps.
     """
 
     id: str
@@ -233,6 +234,43 @@ class WorkerReport:
     in_flight: int = 0
     step_seconds: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WorkerTime:
+    """Where the time of a worker's process went on a day of UTC (days since the epoch); seconds.
+
+    `began_at` names the process: another may come under the same id. `alive_s` is all of it: `start_s` until it was
+    ready, `load_s` of loading models while nothing ran, `busy_s` of the engine's turns, of which `forward_s` inside
+    forwards; the rest is idle. `price_per_hour_usd` is what the device costs, `pool` "" where it is in none.
+    """
+
+    worker: str
+    day: int
+    began_at: float
+    alive_s: float = 0.0
+    start_s: float = 0.0
+    load_s: float = 0.0
+    busy_s: float = 0.0
+    forward_s: float = 0.0
+    price_per_hour_usd: float = 0.0
+    device: str = ""
+    pool: str = ""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What a tenant's jobs of one model took of a worker on a day of UTC: `jobs` and `images` that ended there, device
+    seconds and dollars also of attempts that did not."""
+
+    day: int
+    worker: str
+    tenant: str
+    model: str
+    jobs: int = 0
+    images: int = 0
+    device_s: float = 0.0
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from .access_settings import Frozen
 
 Days = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+RayAddress = Annotated[str, Field(pattern=r"^[^\s/]+:\d{1,5}$")]
+ResourceAmount = Annotated[float, Field(gt=0, le=10_000)]
 PolicyName = Annotated[str, Field(pattern=r"^(fixed|reactive|darkroom|[\w.]+:\w+)$")]
 
 
@@ -24,6 +26,7 @@ class PoolSettings(Frozen):
     max_workers: int = Field(default=1, ge=1, le=1000)
     ready_s: float = Field(default=20.0, gt=0, le=7200)  # from being asked for until it serves
     environment: dict[str, str] = Field(default_factory=dict)  # of its workers
+    ray_resources: dict[str, ResourceAmount] = Field(default_factory=dict)  # a worker's; empty: what `device` says
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -51,7 +54,7 @@ class FleetSettings(Frozen):
     wait_s: float = Field(default=30.0, gt=0, le=86400)  # that a job of normal priority may wait for a worker
     idle_s: float = Field(default=300.0, ge=0, le=86400)  # without work before a worker leaves
     time_zone: str = "UTC"
-    ray_address: str | None = None  # None: the cluster of this machine
+    ray_address: RayAddress | None = None  # None: the cluster of this machine
     kubernetes_namespace: str | None = None  # None: that of the pod, or of the current context
     pools: dict[str, PoolSettings] = Field(default_factory=dict)
     rules: tuple[RuleSettings, ...] = ()

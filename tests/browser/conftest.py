@@ -1,4 +1,4 @@
-"""A browser for all tests of a file, and a service with the bundled model behind it."""
+"""A browser for all tests of a file, and a service with the bundled model behind it. All of them are slow."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from playwright.sync_api import Browser
 
 from tests.browser.browser import Visit, chromium, visit
 from tests.integration.service import Service, served
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each file waits for a service and a browser."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")

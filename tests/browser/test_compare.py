@@ -148,6 +148,48 @@ def opened_elsewhere(browser: Browser, service: Service, address: str) -> None:
     assert len(jobs(service)) == len(before)
 
 
+def test_a_grid_starts_from_a_picture_that_its_address_does_not_hold(
+    browser: Browser, service: Service, tmp_path: Path
+) -> None:
+    Image.linear_gradient("L").resize((400, 300)).convert("RGB").save(tmp_path / "own.png")
+    with visit(browser, service.url) as visitor:
+        page = visitor.go("compare")
+        page.get_by_role("textbox", name="Prompt", exact=True).fill(PROMPT)
+        page.locator("input[type=file]").first.set_input_files(tmp_path / "own.png")
+        expect(page.get_by_label("Picture to start from")).to_contain_text("400 × 300 cropped and resized")
+        page.get_by_role("group", name="Down").get_by_role("combobox").select_option("")
+        page.get_by_role("group", name="Across").get_by_role("combobox").select_option("strength")
+        page.get_by_text("The same in all").click()
+        page.get_by_label("Preset").select_option("turbo")
+        page.get_by_label("Size").select_option("192x192")
+        page.get_by_role("button", name="Make 3 pictures").click()
+        made(page, 3)
+        assert started_from(service) == {(0.3, 1), (0.5, 1), (0.7, 1)}
+        visitor.shoot("compare-picture")
+        page.wait_for_function("location.hash.length > 40 && localStorage['darkroom.compare.saved']")
+        address = page.url
+        page.reload()
+        made(page, 3)
+        expect(page.get_by_label("Picture to start from")).to_be_visible()
+        page.get_by_role("link", name="Create", exact=True).click()
+        expect(page.get_by_text(re.compile(r"of Compare’s grids left out"))).to_be_visible()
+    with visit(browser, service.url) as visitor:
+        page = visitor.page
+        page.goto(address)
+        made(page, 3)
+        expect(page.get_by_text("not in its address: give it again to make more")).to_be_visible()
+        page.locator("input[type=file]").first.set_input_files(tmp_path / "own.png")
+        expect(page.get_by_text("not in its address")).to_have_count(0)
+        made(page, 3)  # the same cells, found again
+
+
+def started_from(service: Service) -> set[tuple[object, int]]:
+    """Strengths of the jobs that begin with a picture, and from how many pictures they all begin."""
+    inputs = [job["input"] for job in jobs(service) if job["task"] == "image-to-image"]
+    pictures = {one["image"] for one in inputs}  # type: ignore[index]
+    return {(one["strength"], len(pictures)) for one in inputs}  # type: ignore[index]
+
+
 def test_a_grid_is_cancelled_as_one_and_made_again(browser: Browser, service: Service) -> None:
     with visit(browser, service.url) as visitor:
         page = visitor.go("compare")

@@ -18,8 +18,6 @@ from tests.integration.service import Service, kinds_of, served, wait_until
 from .browser import DESK, PHONE, Visit, visit
 from .composing import bytes_of, cards, compose, drop, finished, id_of, job_of, make, more, number_of, pixels_of, png_of
 
-pytestmark = [pytest.mark.slow]
-
 SERVE = """[serve]
 lease_s = 3.0  # what a killed worker had comes back soon
 heartbeat_s = 0.5

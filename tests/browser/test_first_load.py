@@ -19,8 +19,6 @@ from tests.missing import need, need_file
 from .browser import visit
 from .filling import fill
 
-pytestmark = [pytest.mark.slow]
-
 WEB = Path(__file__).parents[2] / "web"
 SCRIPTS_KIB, STYLES_KIB = 220, 16  # of a first visit, as they come over the wire
 ROOMS = {"CreateRoom": "", "CompareRoom": "compare", "LibraryRoom": "library", "FleetRoom": "fleet"}

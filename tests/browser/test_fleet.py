@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,15 +45,15 @@ class Guarded:
     operator: str
     user: str
 
-    def ask(self, method: str, path: str, **what: Any) -> Any:
-        headers = {"Authorization": f"Bearer {self.operator}", "Idempotency-Key": uuid4().hex}
+    def ask(self, method: str, path: str, *, key: str = "", **what: Any) -> Any:
+        headers = {"Authorization": f"Bearer {key or self.operator}", "Idempotency-Key": uuid4().hex}
         answer = self.service.ask(method, path, headers=headers, **what)
         assert answer.status_code < 300, answer.text
         return answer.json()
 
-    def submit(self, prompt: str, steps: int, **said: Any) -> str:
+    def submit(self, prompt: str, steps: int, *, key: str = "", **said: Any) -> str:
         body = {"input": {**QUICK, "prompt": prompt, "num_inference_steps": steps}, **said}
-        return str(self.ask("POST", "/jobs", json=body)["id"])
+        return str(self.ask("POST", "/jobs", key=key, json=body)["id"])
 
     def workers(self) -> list[str]:
         return [str(worker["id"]) for worker in self.ask("GET", "/workers")["data"] if worker["state"] == "ready"]
@@ -160,6 +161,22 @@ def test_jobs_are_seen_batch_by_batch_and_can_be_followed_by_keys(visitor: Visit
     assert coloured(page) == before  # it stands still
     visitor.shoot("fleet-light")
     assert visitor.violations() == []
+
+
+def test_others_steps_are_heard_as_they_run_with_the_key_in_a_header(visitor: Visit, guarded: Guarded) -> None:
+    page, asked = enter(visitor, guarded.operator), list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    guarded.submit("somebody else's bay", 1000, key=guarded.user)
+    step = page.get_by_text(re.compile(r"^step \d+ of 1000$"))
+    expect(step).to_be_visible()
+    page.route("**/v1/jobs?*", lambda route: None)  # lists come no more
+    with page.expect_request("**/v1/jobs?*"):
+        pass
+    before = step.inner_text()
+    expect(step).not_to_have_text(before)
+    expect(page.get_by_role("listitem").filter(has_text="somebody").locator("img[src^='data:image/']")).to_be_visible()
+    assert not [url for url in asked if "all=true" in url and "token=" in url]
+    page.unroute("**/v1/jobs?*")
 
 
 def test_a_waiting_job_is_moved_and_cancelled_once_that_is_confirmed(visitor: Visit, guarded: Guarded) -> None:

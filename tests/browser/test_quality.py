@@ -16,8 +16,6 @@ from .browser import DESK, PHONE, Visit, visit
 from .composing import cards, compose, finished, make
 from .filling import fill
 
-pytestmark = [pytest.mark.slow]
-
 ROOMS = {"Create": "", "Compare": "compare", "Library": "library", "Fleet": "fleet"}
 MOST_SHIFT = 0.05  # of the layout, as Core Web Vitals count it; 0.1 is what they call good
 MADE, CROWD = 24, 300

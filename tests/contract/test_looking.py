@@ -9,8 +9,9 @@ import pytest
 
 from darkroom.core import WorkerReport
 from darkroom.errors import StoreUnavailable
+from darkroom.jobs.ledger import Line
 from darkroom.jobs.store import Queue, Store
-from tests.contract.making import NOW, claim_one, fetch, ids, insert, insert_one, lease, new_job, report
+from tests.contract.making import HIGH, NOW, claim_one, fetch, ids, insert, insert_one, lease, new_job, report
 
 
 def test_an_empty_queue_in_figures(store: Store) -> None:
@@ -96,6 +97,44 @@ def test_jobs_that_ended_are_listed_by_their_end_whenever_they_were_made(store: 
     assert ids(store.ended(NOW, 1, 1)) == [gone.id]
     assert store.ended(NOW, 3, 9) == []
     assert store.ended(NOW, 0, 1) == [fetch(store, early)]
+
+
+def test_the_queue_is_told_by_model_and_class(store: Store) -> None:
+    assert store.lines() == []
+    insert(store, new_job(cost_s=1.5), new_job(cost_s=2.0, priority=40), now=NOW + 5)
+    insert(
+        store, new_job(cost_s=8.0, priority=HIGH, deadline_at=NOW + 90), new_job(model="m2", cost_s=4.0), now=NOW + 7
+    )
+    insert(store, new_job(cost_s=0.5, priority=HIGH - 7, deadline_at=NOW + 60), now=NOW + 9)
+    insert(store, new_job(run_at=NOW + 50, deadline_at=NOW + 80), now=NOW)
+    found = {(line.model, line.level): line for line in store.lines()}
+    assert found == {
+        ("m", 0): Line("m", 0, 2, 3.5, NOW + 5),
+        ("m", HIGH): Line("m", HIGH, 2, 8.5, NOW + 7, ((NOW + 60, 0.5), (NOW + 90, 8.0))),
+        ("m2", 0): Line("m2", 0, 1, 4.0, NOW + 7),
+    }
+    claim_one(store, NOW + 10)
+    assert {line.jobs for line in store.lines() if line.level == HIGH} == {1}
+
+
+def test_one_at_a_time_scales_the_fleet(store: Store, another: Callable[[], Store]) -> None:
+    assert store.lead("keeper", NOW, 6.0)
+    assert store.lead_fleet("a", NOW, 6.0)  # whoever keeps the store
+    assert not another().lead_fleet("b", NOW + 5.9, 6.0)
+    assert store.lead_fleet("a", NOW + 5.9, 6.0)
+    assert not store.lead_fleet("b", NOW + 6.1, 6.0)
+    assert store.lead_fleet("a", NOW + 6.1, 0.0)  # gives it up
+    assert store.lead_fleet("b", NOW + 6.1, 6.0)
+    assert store.lead_fleet("a", NOW - 60, 6.0)  # the clock has gone back
+    assert store.lead("keeper", NOW + 1, 6.0)
+
+
+def test_what_is_told_of_the_fleet_is_kept(store: Store, another: Callable[[], Store]) -> None:
+    assert store.fleet_note() == {}
+    store.note_fleet({"at": NOW, "pools": {"warm": {"wanted": 1, "reasons": ["é"]}}})
+    assert another().fleet_note() == {"at": NOW, "pools": {"warm": {"wanted": 1, "reasons": ["é"]}}}
+    another().note_fleet({"at": NOW + 1})
+    assert store.fleet_note() == {"at": NOW + 1}
 
 
 def test_risks_are_sentences(store: Store) -> None:

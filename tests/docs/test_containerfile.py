@@ -87,8 +87,9 @@ def test_what_it_starts_is_a_command_of_ours_at_the_port_that_it_names() -> None
 
 
 def test_it_is_given_the_time_that_it_takes_to_stop() -> None:
-    from darkroom.cli.serve import GATEWAY_STOP_S, STOP_MARGIN_S
+    from darkroom.cli.serve import GATEWAY_STOP_S
     from darkroom.config import ServeSettings
+    from darkroom.fleet.supervisor import STOP_MARGIN_S
 
     pages = (CONTAINERFILE.read_text(encoding="utf-8"), GUIDE.read_text(encoding="utf-8"))
     given = [int(seconds) for page in pages for seconds in re.findall(r"--stop-timeout (\d+)", page)]

@@ -34,8 +34,9 @@ def test_nginx_takes_the_file(tmp_path: Path) -> None:
 
 
 def test_systemd_waits_longer_than_the_supervisor_gives_its_children() -> None:
-    from darkroom.cli.serve import GATEWAY_STOP_S, STOP_MARGIN_S
+    from darkroom.cli.serve import GATEWAY_STOP_S
     from darkroom.config import ServeSettings
+    from darkroom.fleet.supervisor import STOP_MARGIN_S
 
     unit = (DEPLOY / "systemd" / "darkroom.service").read_text()
     [seconds] = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)

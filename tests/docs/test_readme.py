@@ -64,6 +64,7 @@ def test_the_client_example_writes_the_picture(site: Site, tmp_path: Path) -> No
         assert picture.size == (256, 256)
 
 
+@pytest.mark.slow
 def test_the_python_example_makes_its_pictures(tmp_path: Path) -> None:
     program = example("python", "import Engine")
     (tmp_path / "src").symlink_to(CHECKOUT / "src")

@@ -22,6 +22,7 @@ SECTIONS = {
     "## The service: `[serve]`": config.ServeSettings,
     "## Signing in: `[oidc]`": OidcSettings,
     "## What is refused: `[safety]`": config.SafetySettings,
+    "## Slack: `[slack]`": config.SlackSettings,
     "## A model: `[models.NAME]`": config.ModelSettings,
     "### A preset: `[models.NAME.presets.PRESET]`": config.PresetSettings,
 }

@@ -48,11 +48,11 @@ def test_every_file_on_the_pages_is_a_valid_one(page: str, block: str, tmp_path:
             name
             for table in (
                 *(config.FileSettings, config.ModelSettings, config.PresetSettings),
-                *(config.ServeSettings, config.SafetySettings, config.OidcSettings),
+                *(config.ServeSettings, config.SafetySettings, config.OidcSettings, config.SlackSettings),
             )
             for name in table.model_fields
         }
-        - {"models", "serve", "safety", "oidc", "guests"}  # tables
+        - {"models", "serve", "safety", "oidc", "guests", "slack", "fleet"}  # tables
     ),
 )
 def test_every_key_is_explained(key: str) -> None:

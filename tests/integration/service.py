@@ -137,7 +137,7 @@ class Service:
 
     def abandon(self) -> None:
         """End whatever is left of it."""
-        children = self.processes("gateway") + self.processes("worker")
+        children = self.processes("gateway") + self.processes("worker") + self.processes("fleet")
         for process in [*children, *([psutil.Process(self.process.pid)] if self.process.poll() is None else [])]:
             process.kill()
         self.process.wait()

@@ -19,7 +19,7 @@ from darkroom.core import Lease
 from darkroom.gateway.events import MAX_OF_ONE
 from darkroom.jobs.opening import open_store
 
-from .callers import add_key
+from .callers import Holder, add_key
 from .gateway_site import Site, events_of, open_site, played, wait_until
 from .redis_server import RedisServer
 
@@ -89,6 +89,10 @@ def test_a_past_of_more_events_than_the_store_tells_at_once_comes_whole_and_in_o
     assert kinds(said + present)[3:5] == [(job_id, "succeeded"), (again, "queued")]
 
 
+def token_of(site: Site, holder: Holder) -> str:
+    return str(site.http.post("/v1/tokens", headers=holder.headers).json()["token"])
+
+
 def test_a_tenant_hears_of_its_own_jobs_alone_and_an_operator_of_all(tmp_path: Path) -> None:
     with open_site(tmp_path) as site, ExitStack() as stack:
         owl, hare = add_key(site.store, "owl"), add_key(site.store, "hare")
@@ -104,12 +108,15 @@ def test_a_tenant_hears_of_its_own_jobs_alone_and_an_operator_of_all(tmp_path: P
             for name, most in (("owl", 2), ("hare", 1), ("boss", 3))
         }
         assert told == {"owl": [mine[0], mine[2]], "hare": [mine[1]], "boss": mine}
-        token = site.http.post("/v1/tokens", headers=hare.headers).json()["token"]
-        with site.socket(f"/v1/events/ws?after=0&token={token}") as connection:
+        with site.socket(f"/v1/events/ws?after=0&token={token_of(site, hare)}") as connection:
             assert heard(connection, 1)[0]["job_id"] == mine[1]
-        with pytest.raises(InvalidStatus) as refused:
-            site.socket("/v1/events/ws?all=true", **owl.headers)
-        assert refused.value.response.status_code == 403
+        for headers, query in ((owl.headers, ""), ({}, f"&token={token_of(site, boss)}")):
+            with pytest.raises(InvalidStatus) as refused:
+                site.socket(f"/v1/events/ws?all=true{query}", **headers)
+            assert refused.value.response.status_code == 403
+        with site.http.stream("GET", "/v1/events?all=true&after=0", headers=boss.headers) as answer:
+            told_to_boss = events_of(answer.iter_lines(), lambda event: event["job_id"] == mine[2])
+        assert [one["job_id"] for one in told_to_boss] == mine
         status, error = site.refused("GET", "/v1/events?all=true", headers=owl.headers)
         assert (status, error["code"]) == (403, "forbidden")
 

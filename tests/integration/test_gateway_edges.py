@@ -366,7 +366,7 @@ def test_the_description_has_every_route_and_no_422(house: Site) -> None:
         ("/v1/workers", "get"), ("/v1/workers/{worker_id}/drain", "post"), ("/healthz", "get"), ("/readyz", "get"),
         ("/metrics", "get"), ("/generate", "post"), ("/jobs/{job_id}", "get"), ("/jobs/{job_id}", "delete"),
         ("/v1/tokens", "post"), ("/v1/usage", "get"), ("/auth/login", "get"), ("/auth/callback", "get"),
-        ("/auth/logout", "post"), ("/auth/me", "get"),
+        ("/auth/logout", "post"), ("/auth/me", "get"), ("/auth/ways", "get"),
         ("/v1/jobs/{job_id}/webhooks", "get"), ("/v1/jobs/{job_id}/webhooks/{delivery_id}/retry", "post"),
         ("/v1/webhooks/default/secret", "get"), ("/v1/webhooks/default/secret/rotate", "post"),
         ("/v1/events", "get"), ("/v1/fleet", "get"),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from darkroom.core import Job
-from darkroom.gateway import fleet
+from darkroom.fleet.nouns import Member, Phase
+from darkroom.fleet.told import FleetNote, PoolNote, write_note
+from darkroom.gateway import fleet, forecast
 from darkroom.jobs.opening import open_store
 from tests.contract.making import new_job
 
@@ -142,3 +145,45 @@ def test_without_keys_on_loopback_the_ui_is_told_that_everything_is_open(tmp_pat
             "is_guest": False,
             "roles": ["operator", "user", "worker"],
         }
+
+
+def test_with_no_worker_and_a_fleet_jobs_are_accepted_held_and_foretold(tmp_path: Path) -> None:
+    with open_site(tmp_path) as site:
+        status, error = site.refused("GET", "/readyz")
+        assert (status, error["code"]) == (503, "unavailable")
+        assert site.http.get("/v1/fleet").json()["scaler"] is None
+        pool = PoolNote("warm", ready_s=12.0, models=("landscapes",), max_workers=2, wanted=0, reasons=("no work",))
+        note = FleetNote(time.time(), "local", "darkroom", 5.0, (pool,))
+        site.store.note_fleet(write_note(note))
+        ready = site.http.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+        assert "until the fleet has a worker ready: none is there" in ready.json()["detail"]
+        time.sleep(forecast.FRESH_S)
+        job = site.submit()
+        assert job["state"] == "queued"
+        assert job["eta_s"] >= 12.0
+        [told] = site.http.get("/v1/fleet?window_s=61").json()["pools"]
+        assert (told["name"], told["wanted"], told["running"], told["reasons"]) == ("warm", 0, 0, ["no work"])
+        site.store.note_fleet(write_note(replace(note, fault="driver_unavailable: no cluster")))
+        status, error = site.refused("GET", "/readyz")
+        assert (status, "no cluster" in error["message"]) == (503, True)
+        site.store.note_fleet(write_note(replace(note, at=time.time() - 60)))
+        assert site.refused("GET", "/readyz")[0] == 503  # nobody scales it any more
+
+
+def test_the_pools_are_told_with_their_workers(tmp_path: Path) -> None:
+    with open_site(tmp_path) as site:
+        at = time.time()
+        members = tuple(Member(f"w-{phase}", "spot", phase, at - 4) for phase in Phase)
+        pool = PoolNote("spot", "L4", True, 0.3, wanted=2, ready_s=9.0, decided_at=at, members=members, reasons=("a",))
+        site.store.note_fleet(write_note(FleetNote(at, "ray", "reactive", 5.0, (pool,), fault="x")))
+        said = site.http.get("/v1/fleet").json()
+        assert (said["scaler"]["driver"], said["scaler"]["policy"]) == ("ray", "reactive")
+        assert (said["scaler"]["is_fresh"], said["scaler"]["fault"]) == (True, "x")
+        [told] = said["pools"]
+        assert (told["running"], told["starting"], told["leaving"]) == (1, 1, 1)
+        assert (told["device"], told["is_spot"], told["price_per_hour_usd"]) == ("L4", True, 0.3)
+        assert 0 < told["next_ready_s"] <= 5.0
+        assert [(worker["id"], worker["phase"]) for worker in told["workers"]] == [
+            ("w-starting", "starting"), ("w-ready", "ready"), ("w-leaving", "leaving"),
+        ]  # fmt: skip

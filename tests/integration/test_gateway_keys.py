@@ -27,7 +27,7 @@ from darkroom.storage.objects import key_for_output
 from .callers import Holder, add_key
 from .gateway_site import PROMPT, Site, open_site, picture, wait_until
 
-OPEN = {"/healthz", "/readyz", "/auth/login", "/auth/callback", "/auth/logout"}
+OPEN = {"/healthz", "/readyz", "/auth/login", "/auth/callback", "/auth/logout", "/auth/ways"}
 # What a worker's key opens beside those.
 FOR_ANY_KEY = {("GET", "/v1/models"), ("GET", "/v1/models/{}"), ("GET", "/auth/me")}
 WORKERS = "/v1/worker/"  # what a worker's key does there is in test_joined.py

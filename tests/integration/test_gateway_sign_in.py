@@ -6,25 +6,18 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from pydantic import SecretStr
 from websockets.exceptions import InvalidStatus
 
-from darkroom.access_settings import OidcSettings
-from darkroom.gateway.app import build_app
-from darkroom.gateway.parts import Parts
-from darkroom.jobs.opening import open_store
-from darkroom.models.catalogue import catalogue
-from darkroom.storage.objects import open_storage
-
-from .gateway_site import PROMPT, Site, running, settings_in
-from .oidc_issuer import CLIENT_ID, CLIENT_SECRET, Issuer
+from .gateway_site import PROMPT, Site
+from .oidc_issuer import CLIENT_ID, Issuer
+from .oidc_site import site_with
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +30,6 @@ def house_issuer() -> Iterator[Issuer]:
 def issuer(house_issuer: Issuer) -> Issuer:
     house_issuer.behave()
     return house_issuer
-
-
-@contextmanager
-def site_with(
-    home: Path, issuer: Issuer, parts: dict[str, Any] | None = None, serve: dict[str, Any] | None = None, **said: Any
-) -> Iterator[Site]:
-    """A gateway that sends people to the issuer."""
-    who = said or {"allowed_domains": ("example.org",), "operators": ("bob@example.org",)}
-    oidc = OidcSettings(**{"issuer": issuer.url, "client_id": CLIENT_ID, **who})
-    more = {"oidc": oidc, "oidc_client_secret": SecretStr(CLIENT_SECRET)}
-    settings = settings_in(home, **(serve or {})).model_copy(update=more)
-    with closing(open_store(settings.store_url)) as store:
-        made = Parts(settings, store, open_storage(settings.storage_url), catalogue(settings), **(parts or {}))
-        app = build_app(made)
-        with running(app) as url:
-            site = Site(url, made, app.state.gateway)
-            with site.http:
-                yield site
 
 
 @pytest.fixture(scope="module")
@@ -347,6 +322,33 @@ def test_after_signing_in_one_comes_to_the_page_that_was_asked_for(site: Site) -
         assert sign_in(ann, "/auth/login?next=/docs%3Fa%3D1%23b").url.path == "/docs"
 
 
+def test_what_the_issuer_refuses_is_told_by_the_web_ui_and_names_nothing_but_a_field(
+    site: Site, issuer: Issuer
+) -> None:
+    issuer.email = "eve@elsewhere.example"
+    with browser(site) as eve:
+        answer = sign_in(eve, "/auth/login?next=/ui/library%3Fq%3Dlake")
+        assert (answer.url.path, answer.url.query) == ("/ui/library", b"refused=email")
+        assert eve.get("/auth/me").status_code == 401
+        begun = eve.get("/auth/login?next=/ui/", follow_redirects=False)
+        assert begun.status_code == 303
+        back = eve.get("/auth/callback?code=x&state=of-another")
+        assert (back.url.path, back.url.query) == ("/ui/", b"refused=state")
+
+
+def test_an_issuer_that_is_away_is_told_by_the_web_ui(tmp_path: Path, issuer: Issuer) -> None:
+    issuer.facts = {"issuer": "https://evil.example"}
+    with site_with(tmp_path, issuer) as site:
+        answer = httpx.get(f"{site.url}/auth/login?next=/ui/")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/ui/?refused=unavailable")
+
+
+def test_the_way_in_has_the_issuers_name(tmp_path: Path, site: Site, issuer: Issuer) -> None:
+    assert site.http.get("/auth/ways").json() == {"issuer": issuer.url.removeprefix("http://")}
+    with site_with(tmp_path, issuer, allowed_domains=("*",), name="Example") as named:
+        assert named.http.get("/auth/ways").json() == {"issuer": "Example"}
+
+
 def test_a_sessions_cookie_is_kept_from_scripts_and_from_plain_http(site: Site, issuer: Issuer) -> None:
     over_tls = {"X-Forwarded-Proto": "https"}
     with httpx.Client(base_url=site.url, timeout=60) as client:
@@ -467,5 +469,6 @@ def test_without_an_issuer_nobody_can_sign_in(tmp_path: Path) -> None:
 
     with open_site(tmp_path) as site:
         assert site.refused("GET", "/auth/login")[0] == 404
+        assert site.http.get("/auth/ways").json() == {"issuer": None}
         assert site.refused("GET", "/auth/callback?code=x&state=y")[0] == 404
         assert site.http.get("/auth/me").json()["tenant"] == "local"

@@ -43,6 +43,7 @@ def darkroom(here: Path, hub: Hub, *words: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.mark.slow
 def test_a_pulled_model_lies_here_whole(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "darkroom.toml").write_text(NAMED)
     pulled = darkroom(tmp_path, hub, "models", "pull", "far")
@@ -55,6 +56,7 @@ def test_a_pulled_model_lies_here_whole(hub: Hub, tmp_path: Path) -> None:
     assert len(weights) == len(set(weights)) == 3
 
 
+@pytest.mark.slow
 def test_what_the_hub_does_not_have_is_said(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "darkroom.toml").write_text('[models.gone]\nhub = "somebody/gone"\n')
     pulled = darkroom(tmp_path, hub, "models", "pull", "gone")
@@ -63,6 +65,7 @@ def test_what_the_hub_does_not_have_is_said(hub: Hub, tmp_path: Path) -> None:
     assert "Traceback" not in pulled.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_fetches_at_its_start_what_the_settings_name(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "darkroom.toml").write_text(f'[serve]\nmodels = ["far"]\n{NAMED}')
     with served(tmp_path, **hub.environment(tmp_path)) as service:
@@ -93,6 +96,7 @@ def test_half_a_download_is_fetched_whole_by_a_worker(
         entries_of(Catalogue({"far": entry}, "far", tmp_path), ["far"], is_offline=True)
 
 
+@pytest.mark.slow
 def test_a_folder_is_served_by_its_path(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(LANDSCAPES, tmp_path / "models" / "poster", copy_function=os.symlink))
     with served(tmp_path, "--model", str(folder)) as service:

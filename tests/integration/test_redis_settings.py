@@ -16,6 +16,7 @@ from darkroom.cli.serve import House
 from darkroom.core import Allowance, ApiKey, JobState
 from darkroom.errors import InvalidConfig, StoreUnavailable
 from darkroom.jobs import redis, redis_ledger, redis_link
+from darkroom.jobs.allowances import COSTS_KEPT_DAYS
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.redis import RedisStore
 from darkroom.jobs.store import STAGED, Store
@@ -294,7 +295,7 @@ def test_the_start_up_screen_says_what_may_be_lost(server: Server, tmp_path: Pat
         contextlib.closing(RedisStore(server.url, LIMITS)) as store,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
-        screen = House(settings, store, listener, [])._screen(1, is_forwarding=False)
+        screen = House(settings, store, listener, [])._screen("1 on this machine", is_forwarding=False)
     [note] = [line for line in screen.splitlines() if line.startswith("  note ")]
     assert "(appendfsync everysec): a power cut may lose up to a second of accepted jobs" in note
 
@@ -344,6 +345,8 @@ def test_what_was_forgotten_leaves_no_key(server: Server) -> None:
         (job,) = store.claim(ANYONE, 1, NOW)
         store.complete(lease(job), [picture(job)], {}, NOW)
         assert [artifact.id for artifact in store.delete("x")] == [picture(job).id]
+        assert client.exists("darkroom:charges:11", "darkroom:days") == 2  # it was paid for, until days are pruned
+        store.prune(0.0, 0.0, NOW + (COSTS_KEPT_DAYS + 1) * 24 * 3600)
         left = {key.removeprefix("darkroom:") for key in client.keys("*") if not key.startswith("darkroom:claim:")}
         fading = {name for name in left if client.ttl(f"darkroom:{name}") > 0}
         assert fading == {"usage:k:11", "rate:k"}

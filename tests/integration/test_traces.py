@@ -48,6 +48,7 @@ def named(spans: list[Seen], name: str) -> Seen:
     return found
 
 
+@pytest.mark.slow
 def test_a_job_is_one_connected_trace_from_the_client_to_the_engine(service: Service, collector: Collector) -> None:
     job = run_job(service, {"traceparent": TRACEPARENT, "X-Request-Id": "order-17"})
     collector.wait_for(lambda spans: {"attempt", "POST /v1/jobs"} <= {s.name for s in collector.trace(TRACE_ID)})

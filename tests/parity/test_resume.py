@@ -21,6 +21,7 @@ from diffusers.callbacks import SDCFGCutoffCallback
 
 from darkroom.core import Event
 from darkroom.engine.engine import Engine
+from darkroom.engine.revision import Revision
 from darkroom.engine.tape import CALLBACK, STEP, Tape, whole
 from tests.parity import company, plain
 from tests.parity.families import FAMILIES, NIGHT, SKY, Family, Request, ask, picture, quiet
@@ -200,6 +201,16 @@ def test_what_a_callback_did_is_done_again_without_it() -> None:
                 assert bytes_of(engine.resume(again).result(60)) == bytes_of(result)
                 told = sum(entry.role == CALLBACK for entry in each.entries)
                 assert seen == (list(range(told, 5)) if own is halve else [])
+
+
+def test_a_model_that_was_saved_is_still_the_same(tmp_path: Path) -> None:
+    pipe = FAMILIES["sd2-v"].pipes()["ddim"]
+    pipe.text_encoder.config.architectures = None  # as it is made
+    before = Revision(pipe).digest()
+    pipe.save_pretrained(tmp_path)
+    assert pipe.text_encoder.config.architectures == ["CLIPTextModel"]  # what saving adds
+    assert Revision(pipe).digest() == before
+    assert Revision(type(pipe).from_pretrained(tmp_path, safety_checker=None)).digest() == before
 
 
 PROGRAM = """

@@ -50,6 +50,18 @@ def test_the_environment_stands_above_the_file(write: Write, monkeypatch: pytest
     assert (settings.home, settings.threads, settings.default_model) == (Path("/somewhere"), 4, "b")
 
 
+def test_a_pool_tells_its_worker_its_name_and_price(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("[serve]\nprice_per_hour_usd = 0.5\n")
+    assert (config.load().pool, config.load().serve.price_per_hour_usd) == (None, 0.5)
+    monkeypatch.setenv("DARKROOM_POOL", "spot")
+    monkeypatch.setenv("DARKROOM_PRICE_PER_HOUR_USD", "0.25")
+    assert (config.load().pool, config.load().serve.price_per_hour_usd) == ("spot", 0.25)
+    monkeypatch.setenv("DARKROOM_PRICE_PER_HOUR_USD", "-1")
+    with pytest.raises(InvalidConfig, match="DARKROOM_PRICE_PER_HOUR_USD") as caught:
+        config.load()
+    assert caught.value.field == "DARKROOM_PRICE_PER_HOUR_USD"
+
+
 def test_the_environment_may_name_the_file(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write("threads = 2").rename(tmp_path / "other.toml")
     monkeypatch.setenv("DARKROOM_CONFIG", str(tmp_path / "other.toml"))

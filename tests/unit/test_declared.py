@@ -14,13 +14,16 @@ SOURCE = ROOT / "src" / "darkroom"
 WHOLE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = WHOLE["project"]
 # Import names that differ from their distribution's.
-CALLED = {"PIL": "pillow", "re2": "google-re2", "opentelemetry": "opentelemetry-sdk"}
+CALLED = {"PIL": "pillow", "yaml": "pyyaml", "re2": "google-re2", "opentelemetry": "opentelemetry-sdk"}
 # What an extra brings is imported in these places alone; `test` and `dev` bring nothing to the source.
 OF_EXTRA = {
     "redis": ("jobs/", "gateway/"),
     "safety": ("safety.py",),
     "oidc": ("gateway/sign_in.py",),
     "otel": ("telemetry/",),
+    "slack": ("integrations/slack/",),
+    "ray": ("fleet/drivers/ray",),
+    "kubernetes": ("fleet/drivers/kubernetes",),
 }
 
 

@@ -21,6 +21,7 @@ LIGHT = [
     "darkroom.engine.specs",
     "darkroom.models.catalogue",
     "darkroom.app",
+    "darkroom.fleet.drivers.local",
     "darkroom.fleet.supervisor",
     "darkroom.forward.main",
     "darkroom.gateway.app",

@@ -13,7 +13,7 @@ from typer.main import get_command
 from .. import __version__
 from ..errors import BadInput, DarkroomError
 from ..wording import plain
-from . import adapters, bench, doctor, generate, jobs, keys, models, processes, say, serve
+from . import adapters, bench, doctor, fleet, generate, jobs, keys, models, processes, say, serve, slack
 from .flags import command_in, flag_of, wants_json
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -50,16 +50,19 @@ app.command("generate")(generate.generate)
 app.add_typer(models.app, name="models")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(keys.app, name="keys")
+app.add_typer(fleet.app, name="fleet")
 app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)
 app.command("worker")(processes.worker)
 app.command("gateway")(processes.gateway)
 app.command("forward")(processes.forward)
+app.command("fork-server", hidden=True)(processes.fork_server)
 app.command("submit")(jobs.submit)
 app.command("jobs")(jobs.jobs)
 app.command("cancel")(jobs.cancel)
 app.command("logs")(jobs.logs)
 app.command("bench")(bench.bench)
+app.command("slack")(slack.slack)
 
 
 def main() -> None:

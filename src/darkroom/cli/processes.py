@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..app import run_forwarder, run_gateway, run_worker, store_of
+from ..app import prepare_worker, run_forwarder, run_gateway, run_worker, store_of
 from ..config import Settings, with_places
 from ..errors import BadInput
+from ..fleet.forkserver import serve_forks
 from ..fleet.supervisor import watch_parent
-from ..models.catalogue import check_described, narrow
+from ..models.catalogue import check_described, narrow, narrow_to_pool
 from ..storage.link import checked_url
 from .reach import check_reach, with_auth
 from .start import ConfigOption, start, with_host
@@ -46,8 +48,22 @@ def worker(
         if store or storage:
             raise BadInput("a gateway stands for store and storage: give --gateway alone", field="gateway")
         store = storage = checked_url(gateway_url)
-    settings = _begin(config, store, storage, model, parent_fd)
+    settings = narrow_to_pool(_begin(config, store, storage, model, parent_fd))
     run_worker(settings, worker_id or f"{socket.gethostname()}-{secrets.token_hex(4)}")
+
+
+def fork_server(
+    fd: Annotated[int, typer.Option("--fd")], model: ModelOption = None, config: ConfigOption = None
+) -> None:
+    """Fork a `darkroom worker` for each request at a socket; a local driver starts this, and people do not."""
+    from . import run
+
+    settings = narrow_to_pool(narrow(start(config)[0], model))
+    if sys.platform != "darwin":  # its frameworks crash in a forked process: there each worker imports for itself
+        prepare_worker(settings)
+    asked = serve_forks(fd)
+    if asked is not None:
+        raise typer.Exit(run(asked.arguments))
 
 
 def forward(

@@ -6,10 +6,8 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -21,11 +19,13 @@ import typer
 from .. import __version__
 from ..app import address_of, store_of
 from ..config import Settings
-from ..core import JobState, Lease
 from ..errors import BadInput, OutputNotWritable, StoreUnavailable
-from ..fleet.supervisor import Child, Supervisor
+from ..fleet.devices import CUDA_DEVICES, accelerators
+from ..fleet.releasing import Releasing
+from ..fleet.supervisor import STOP_MARGIN_S, Child, Supervisor
+from ..fleet.told import read_note
 from ..jobs.opening import hide_password
-from ..jobs.store import FETCH_LIMIT, JobFilter, Store
+from ..jobs.store import Store
 from ..models.catalogue import catalogue, check_described, narrow, served
 from ..safety import read_rules
 from . import say
@@ -35,11 +35,8 @@ from .start import ConfigOption, start, with_host
 DARKROOM = (sys.executable, "-m", "darkroom")
 MAX_PORT = 65535
 BACKLOG = 2048  # connections that wait while the gateway restarts
-STOP_MARGIN_S = 20.0  # beyond drain_s, before a worker that does not end is killed
 GATEWAY_STOP_S = 20.0  # requests under way have 10 s (gateway/server.py); then what they stand on ends
 LOOK_S = 0.2
-CUDA_DEVICES = "CUDA_VISIBLE_DEVICES"
-RELEASE_S = 5.0  # between two tries to hand back a dead worker's jobs
 EXAMPLE = """  curl {url}/v1/jobs {key}-H 'Content-Type: application/json' -H 'Prefer: wait=60' \\
     -d '{{"input": {{"prompt": "A beautiful sunset over mountains", "preset": "fast"}}}}'"""
 KEY_HEADER = '-H "Authorization: Bearer $DARKROOM_API_KEY" '
@@ -86,9 +83,7 @@ class House:
         self._is_insecure = is_insecure
         self._key = KEY_HEADER if asks_for_keys(settings, store) else ""
         self._ids: dict[str, str] = {}
-        # Ids of dead workers whose jobs the store has not taken back, and whether their death is charged.
-        self._unreleased: list[tuple[str, bool]] = []
-        self._release_at = 0.0
+        self._releasing = Releasing(store, say.problem)
         self._began, self._is_ready, self._look_at = time.time(), False, 0.0
 
     @property
@@ -98,15 +93,14 @@ class House:
 
     def run(self) -> None:
         """Start everything, keep it alive until a signal, stop it in order."""
-        entries = served(self.settings)
-        has_local, has_remote = any(not entry.is_remote for entry in entries), any(entry.is_remote for entry in entries)
-        count = (self.settings.serve.workers or max(1, len(accelerators()))) if has_local else 0
-        forwarders = [self._forwarder()] if has_remote else []
-        children = [self._gateway(), *(self._worker(k) for k in range(count)), *forwarders]
+        children = self.children()
         supervisor = Supervisor(children, say.note, time.monotonic)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: supervisor.ask_stop())
-        say.note(self._screen(count, is_forwarding=has_remote))
+        names = [child.name for child in children]
+        count = sum(name.startswith("worker-") for name in names)
+        workers = pools_said(self.settings) if "fleet" in names else f"{count} on this machine"
+        say.note(self._screen(workers, is_forwarding="forwarder" in names))
         supervisor.start()
         try:
             supervisor.run(self._look)
@@ -114,6 +108,17 @@ class House:
             say.note("stopping: workers finish what fits, and hand back the rest")
             supervisor.stop()
             say.note("stopped")
+
+    def children(self) -> list[Child]:
+        """The gateway; workers, or who starts them as the work asks for them; a forwarder where a model is remote."""
+        entries = served(self.settings)
+        children = [self._gateway()]
+        if any(not entry.is_remote for entry in entries):
+            count = self.settings.serve.workers or max(1, len(accelerators()))
+            children += [self._fleet()] if self._is_scaled else [self._worker(k) for k in range(count)]
+        if any(entry.is_remote for entry in entries):
+            children.append(self._forwarder())
+        return children
 
     def _gateway(self) -> Child:
         fd = self.listener.fileno()
@@ -142,6 +147,16 @@ class House:
         more: dict[str, Any] = {"environment": environment, "stop_s": stop_s, "may_end": True}
         return Child(name, command, lambda code: self._release(name), **more)
 
+    @property
+    def _is_scaled(self) -> bool:
+        """Whether this machine's workers come and go."""
+        return self.settings.fleet is not None and self.settings.fleet.driver == "local"
+
+    def _fleet(self) -> Child:
+        """Its workers end with it: they drain while it waits for them."""
+        stop_s = self.settings.serve.drain_s + 2 * STOP_MARGIN_S
+        return Child("fleet", lambda: [*DARKROOM, "fleet", "run", *self._arguments], stop_s=stop_s)
+
     def _forwarder(self) -> Child:
         name = "forwarder"
 
@@ -153,35 +168,20 @@ class House:
         return Child(name, command, lambda code: self._release(name, is_charged=False), stop_s=stop_s, may_end=True)
 
     def _release(self, name: str, *, is_charged: bool = True) -> None:
-        self._unreleased.append((self._ids[name], is_charged))
-        try:
-            self._release_all()
-        except StoreUnavailable as error:
-            say.problem(f"{name}'s jobs come back when the store does, or their leases end: {error.message}")
-
-    def _release_all(self) -> None:
-        self._release_at = time.time() + RELEASE_S
-        while self._unreleased:
-            worker_id, is_charged = self._unreleased[0]
-            if not is_charged:
-                hand_back(self.store, worker_id)
-            self.store.release_worker(worker_id, "its worker ended", time.time())
-            del self._unreleased[0]
+        self._releasing.note_death(name, self._ids[name], is_charged=is_charged)
 
     def _look(self) -> None:
         """At every turn of the supervisor."""
         self._tell_when_ready()
-        if self._unreleased and time.time() >= self._release_at:
-            with contextlib.suppress(StoreUnavailable):
-                self._release_all()
+        self._releasing.tend()
 
-    def _screen(self, count: int, *, is_forwarding: bool) -> str:
+    def _screen(self, workers: str, *, is_forwarding: bool) -> str:
         settings = self.settings
         said = {
             "API": f"{self.url}/v1   (what it takes: {self.url}/docs)",
             "models": ", ".join(settings.serve.models) or ", ".join(catalogue(settings).entries),
             "callers": said_of_callers(settings, self.store, is_insecure=self._is_insecure),
-            "workers": f"{count} on this machine" + (", and a forwarder to another Darkroom" if is_forwarding else ""),
+            "workers": workers + (", and a forwarder to another Darkroom" if is_forwarding else ""),
             "home": str(settings.home),
             "jobs": hide_password(settings.store_url),
             "images": hide_password(settings.storage_url),
@@ -189,41 +189,37 @@ class House:
         }
         lines = [f"  {name:9} {value}" for name, value in said.items()]
         risks = [f"  note      {risk}" for risk in self.store.settings_risks()]
-        return "\n".join([f"Darkroom {__version__}", *lines, *risks, "  Ctrl-C stops it; loading the models..."])
+        going_on = "starting the fleet..." if self._is_scaled else "loading the models..."
+        return "\n".join([f"Darkroom {__version__}", *lines, *risks, f"  Ctrl-C stops it; {going_on}"])
 
     def _tell_when_ready(self) -> None:
         now = time.time()
         if self._is_ready or now < self._look_at:
             return
         self._look_at = now + LOOK_S
+        has_worker = is_awake = False
         with contextlib.suppress(StoreUnavailable):
-            self._is_ready = any(report.state == "ready" for report in self.store.workers(self._began))
+            has_worker = any(report.state == "ready" for report in self.store.workers(self._began))
+            is_awake = self._is_scaled and not has_worker and self._can_wait_for_workers()
+        self._is_ready = has_worker or is_awake
         if self._is_ready:
-            say.note(f"ready after {now - self._began:.1f} s; try:\n{EXAMPLE.format(url=self.url, key=self._key)}")
+            how = " with no worker yet, and the first job starts one" if is_awake else ""
+            said = EXAMPLE.format(url=self.url, key=self._key)
+            say.note(f"ready after {now - self._began:.1f} s{how}; try:\n{said}")
+
+    def _can_wait_for_workers(self) -> bool:
+        """Whether the fleet runs, and keeps nobody warm: then nobody is waited for."""
+        note = read_note(self.store.fleet_note())
+        if note is None or note.at < self._began:
+            return False
+        return note.can_start and not any(pool.wanted for pool in note.pools)
 
 
-def hand_back(store: Store, worker_id: str) -> None:
-    """Return what a forwarder held when it ended, charged to no job: over there they go on."""
-    cursor: str | None = None
-    while True:
-        page = store.list_jobs(JobFilter(state=JobState.RUNNING, limit=FETCH_LIMIT, cursor=cursor))
-        leases = [Lease(job.id, job.fence) for job in page.jobs if job.worker == worker_id]
-        if leases:
-            store.release(leases, "its forwarder ended", time.time())
-        cursor = page.cursor
-        if cursor is None:
-            return
-
-
-def accelerators() -> list[str]:
-    """The NVIDIA devices that workers may use, as CUDA_VISIBLE_DEVICES names them; without importing torch."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
-    there = [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.stdout.splitlines()))]
-    said = os.environ.get(CUDA_DEVICES)
-    return there if said is None else [name.strip() for name in said.split(",") if name.strip() not in ("", "-1")]
+def pools_said(settings: Settings) -> str:
+    """The pools in a line, with how many workers each may have."""
+    assert settings.fleet is not None
+    pools = [f"{name} {said.min_workers} to {said.max_workers}" for name, said in settings.fleet.pools.items()]
+    return f"as the work asks for them: {', '.join(pools)}"
 
 
 def listen_at(settings: Settings, host: str | None, port: int | None) -> socket.socket:

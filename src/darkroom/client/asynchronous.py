@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from os import PathLike
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from .asking import asking_of
 from .hands import AsyncHands
@@ -140,6 +140,14 @@ class AsyncClient:
     async def drain(self, worker: Worker | str) -> None:
         """Ask a worker to take no more jobs, finish what it can, and end; for operators."""
         await self._talk.drain(worker)
+
+    async def fleet(self, window_s: int = 3600) -> Mapping[str, Any]:
+        """Queue, throughput, latency and failures of so many seconds, as `GET /v1/fleet` says them; for operators."""
+        return await self._talk.fleet(window_s)
+
+    async def cost(self, days: int = 7, by: str = "pool") -> Mapping[str, Any]:
+        """What workers were paid for (`GET /v1/fleet/cost`); `by` tenant, model, pool or day; for operators."""
+        return await self._talk.cost(days, by)
 
     async def aclose(self) -> None:
         """Let the connections go."""

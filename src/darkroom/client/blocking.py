@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from os import PathLike
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from ..errors import InvariantBroken
 from .asking import asking_of
@@ -143,6 +143,14 @@ class Client:
     def drain(self, worker: Worker | str) -> None:
         """Ask a worker to take no more jobs, finish what it can, and end; for operators."""
         _now(self._talk.drain(worker))
+
+    def fleet(self, window_s: int = 3600) -> Mapping[str, Any]:
+        """Queue, throughput, latency and failures of so many seconds, as `GET /v1/fleet` says them; for operators."""
+        return _now(self._talk.fleet(window_s))
+
+    def cost(self, days: int = 7, by: str = "pool") -> Mapping[str, Any]:
+        """What workers were paid for (`GET /v1/fleet/cost`); `by` tenant, model, pool or day; for operators."""
+        return _now(self._talk.cost(days, by))
 
     def close(self) -> None:
         """Let the connections go."""

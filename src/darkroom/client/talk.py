@@ -159,6 +159,16 @@ class Talk:
         worker_id = worker if isinstance(worker, str) else worker.id
         await self.asking.json("POST", f"/workers/{part(worker_id)}/drain")
 
+    async def fleet(self, window_s: int) -> Mapping[str, Any]:
+        """The fleet in figures."""
+        said: Mapping[str, Any] = await self.asking.json("GET", "/fleet", params={"window_s": window_s})
+        return said
+
+    async def cost(self, days: int, by: str) -> Mapping[str, Any]:
+        """What workers were paid for."""
+        said: Mapping[str, Any] = await self.asking.json("GET", "/fleet/cost", params={"days": days, "by": by})
+        return said
+
     async def events(self, job: Job | str, after: int) -> AsyncGenerator[JobEvent]:
         """Each event behind `after` once and in order, to the final one, over as many connections as it takes."""
         job_id, seen, failures, end = id_of(job), after, 0, self.asking.end

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 ENGINE = f"{__version__}/torch {torch.__version__}/diffusers {diffusers.__version__}"
 SAMPLES = 4096  # values read of a weight; a model that was trained on differs in all of them
-# Where a model was loaded from and which library wrote its configuration do not change what it computes.
-NOT_OURS = frozenset({"transformers_version", "dtype", "torch_dtype"})
+# Where a model was loaded from, which library wrote its configuration and what saving adds do not change what it does.
+NOT_OURS = frozenset({"transformers_version", "dtype", "torch_dtype", "architectures"})
 
 
 class Revision:

@@ -81,13 +81,18 @@ class Seen:
 
 @dataclass(frozen=True)
 class Observation:
-    """All that a policy may look at. `arrivals`: device seconds of work accepted, by start of hour (unix time)."""
+    """All that a policy may look at. `arrivals`: device seconds of work accepted, by start of hour (unix time).
+
+    `speeds`: device seconds of work that a worker of a pool does in a second, by the pool's name, learned; 1 where
+    nothing is said, above it where jobs share steps.
+    """
 
     now: float
     pools: tuple[Pool, ...]
     waiting: tuple[Waiting, ...] = ()
     workers: tuple[Seen, ...] = ()
     arrivals: Mapping[float, float] = field(default_factory=dict)
+    speeds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

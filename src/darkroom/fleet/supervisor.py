@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_S = 60.0  # a child that lived so long starts its back-off anew
 POLL_S = 0.05
+STOP_MARGIN_S = 20.0  # beyond drain_s, before a worker that does not end is killed
 PARENT_PIPE = "--parent-fd"
 
 
@@ -106,7 +107,7 @@ class Supervisor:
         child.retry_at = now + pause
         child.is_done = child.may_end and code == 0
         what = "as it was asked to" if child.is_done else f"it starts again in {pause:g} s"
-        self._say(f"{child.name} ended ({_said(code)}); {what}")
+        self._say(f"{child.name} ended ({said_end(code)}); {what}")
         child.ended(code)
 
     def _launch(self, child: Child) -> None:
@@ -155,5 +156,6 @@ def watch_parent(fd: int) -> None:
     threading.Thread(target=watch, name="darkroom-parent", daemon=True).start()
 
 
-def _said(code: int) -> str:
+def said_end(code: int) -> str:
+    """How a process ended, for people."""
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

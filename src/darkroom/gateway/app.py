@@ -28,6 +28,7 @@ from .reception import UnreadBody
 from .routes import (
     adapters,
     artifacts,
+    costs,
     events,
     fleet,
     health,
@@ -52,6 +53,7 @@ ROUTERS = (
         adapters.router,
         workers.router,
         fleet.router,
+        costs.router,
         worker_verbs.router,
         health.router,
     ),

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core import FINAL_STATES, Job, JobState
+from ..fleet.nouns import Phase
+from ..fleet.told import FleetNote, PoolNote, read_note
 from ..jobs.store import JobFilter, Queue, Store
 from .moments import rfc3339
 from .threads import Threads
@@ -33,7 +35,7 @@ HOUR_S = 3600.0
 class Seen:
     """Jobs as a look found them, `now`: those that ended in the window, and those that wait or run.
 
-    `is_partial`: there were more in the window. `queued` None: too many to list.
+    `is_partial`: there were more in the window. `queued` None: too many to list. `note`: of whoever scales the fleet.
     """
 
     now: float
@@ -43,6 +45,7 @@ class Seen:
     queue: Queue
     queued: tuple[Job, ...] | None
     running: tuple[Job, ...]
+    note: FleetNote | None = None
 
 
 @dataclass
@@ -126,7 +129,8 @@ def look(store: Store, window_s: float, now: float) -> Seen:
     jobs, is_partial = ended_since(store, now - window_s)
     queued, has_more = listed(store, JobFilter(state=JobState.QUEUED), MOST_LIVE)
     running, _ = listed(store, JobFilter(state=JobState.RUNNING), MOST_LIVE)
-    return Seen(now, window_s, jobs, is_partial, store.queue(), None if has_more else queued, running)
+    note = read_note(store.fleet_note())
+    return Seen(now, window_s, jobs, is_partial, store.queue(), None if has_more else queued, running, note)
 
 
 def ended_since(store: Store, since: float) -> tuple[tuple[Job, ...], bool]:
@@ -176,6 +180,46 @@ def told(seen: Seen) -> dict[str, Any]:
         },
         "tenants": tenants_of(ended, seen),
         "errors": errors_of(ended),
+        "scaler": scaler_of(seen),
+        "pools": [pool_of(pool, seen.now) for pool in (seen.note.pools if seen.note else ())],
+    }
+
+
+def scaler_of(seen: Seen) -> dict[str, Any] | None:
+    """Who scales the fleet, and whether it still does."""
+    note = seen.note
+    if note is None:
+        return None
+    return {
+        "at": rfc3339(note.at),
+        "driver": note.driver,
+        "policy": note.policy,
+        "is_fresh": note.is_fresh(seen.now),
+        "fault": note.fault or None,
+    }
+
+
+def pool_of(pool: PoolNote, now: float) -> dict[str, Any]:
+    """A pool as it is and is to be."""
+    return {
+        "name": pool.name,
+        "device": pool.device,
+        "is_spot": pool.is_spot,
+        "price_per_hour_usd": pool.price_per_hour_usd,
+        "models": list(pool.models),
+        "min_workers": pool.min_workers,
+        "max_workers": pool.max_workers,
+        "wanted": pool.wanted,
+        "running": pool.count(Phase.READY),
+        "starting": pool.count(Phase.STARTING),
+        "leaving": pool.count(Phase.LEAVING),
+        "ready_s": round(pool.ready_s, 3),
+        "next_ready_s": round(pool.cold_s(now), 3) if pool.count(Phase.STARTING) else None,
+        "decided_at": rfc3339(pool.decided_at),
+        "reasons": list(pool.reasons),
+        "workers": [
+            {"id": member.name, "phase": member.phase.value, "since": rfc3339(member.since)} for member in pool.members
+        ],
     }
 
 

@@ -6,7 +6,9 @@
 `scale` is the picture's pixels as a share of the model's default size. A step's seconds are those of the worker's
 present company, so a queue drains at one device second per worker and second, and a job that has begun ends after its
 own steps and what a worker measured beside them (`rest_s`: encoding, decoding). Nothing is predicted before a worker
-has measured a step.
+has measured a step, but where no worker is ready and the fleet starts one:
+
+    eta_s  = seconds until that is ready + (queued before it) / (workers wanted) + its own, as measured last
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field
 
 from ..core import Job, JobState, WorkerReport
 from ..errors import StoreUnavailable
+from ..fleet.told import FleetNote, Pace, fresh_note
 from ..jobs.store import Queue, Store
 from .threads import Threads
 
@@ -33,10 +36,11 @@ Place = tuple[int, float] | None  # jobs before it, and their predicted device s
 
 @dataclass(frozen=True)
 class Outlook:
-    """Workers and queue at one moment; pure."""
+    """Workers and queue at one moment; pure. `fleet`: what whoever scales it told last, None where nobody does."""
 
     workers: tuple[WorkerReport, ...] = ()
     queue: Queue | None = None
+    fleet: FleetNote | None = None
 
     def ready(self, model: str) -> list[WorkerReport]:
         """The workers that take jobs for a model."""
@@ -47,12 +51,22 @@ class Outlook:
         said = {report.id: report.step_seconds[model] for report in self.workers if model in report.step_seconds}
         if worker in said:
             return said[worker]
-        return sum(said.values()) / len(said) if said else None
+        if said:
+            return sum(said.values()) / len(said)
+        pace = self.known(model)
+        return pace.step_s if pace else None
+
+    def known(self, model: str) -> Pace | None:
+        """What workers that are gone measured of it."""
+        return self.fleet.learned.paces.get(model) if self.fleet else None
 
     def rest_s(self, model: str) -> float:
         """Seconds that a request takes beside its steps, on average."""
         said = [fact_of(report, "rest_s", model, 0.0) for report in self.workers if model in report.step_seconds]
-        return sum(said) / len(said) if said else 0.0
+        if said:
+            return sum(said) / len(said)
+        pace = self.known(model)
+        return pace.rest_s if pace else 0.0
 
     def row_s(self, model: str) -> float | None:
         """Device seconds of one row in one step, on average."""
@@ -61,7 +75,10 @@ class Outlook:
             for report in self.workers
             if model in report.step_seconds
         ]
-        return sum(shares) / len(shares) if shares else None
+        if shares:
+            return sum(shares) / len(shares)
+        pace = self.known(model)
+        return pace.step_s / pace.rows if pace else None
 
     def row_rest_s(self, model: str) -> float:
         """Device seconds of one row beside its steps, on average."""
@@ -70,21 +87,38 @@ class Outlook:
             for report in self.workers
             if model in report.step_seconds
         ]
-        return sum(shares) / len(shares) if shares else 0.0
+        if shares:
+            return sum(shares) / len(shares)
+        pace = self.known(model)
+        return pace.rest_s / pace.rows if pace else 0.0
 
     def eta_s(self, job: Job, place: Place, now: float) -> float | None:
         """Seconds until it is done; None where nothing can be said, or nothing is left to wait for."""
-        step_s, hands = self.step_s(job.model, job.worker), len(self.ready(job.model))
-        if job.is_final or step_s is None:
+        if job.is_final:
             return None
-        own_s = max(0, job.steps - job.step) * step_s + self.rest_s(job.model)
+        own_s = self._own_s(job)
         if job.state == JobState.RUNNING:
             return own_s
-        if hands == 0:
+        hands = len(self.ready(job.model))
+        cold_s = 0.0 if hands else self.cold_s(job.model, now)
+        if cold_s is None or (own_s is None and hands):
             return None
+        own_s = job.cost_s if own_s is None else own_s  # of the first jobs ever no more is known
         if job.state == JobState.SCHEDULED:
-            return max(0.0, (job.run_at or now) - now) + own_s
-        return (place[1] if place else 0.0) / hands + own_s
+            return max(0.0, (job.run_at or now) - now) + cold_s + own_s
+        return cold_s + (place[1] if place else 0.0) / (hands or self._hands_to_come(job.model)) + own_s
+
+    def _own_s(self, job: Job) -> float | None:
+        """Seconds of its own steps and the rest; None before anybody measured a step."""
+        step_s = self.step_s(job.model, job.worker)
+        return None if step_s is None else max(0, job.steps - job.step) * step_s + self.rest_s(job.model)
+
+    def cold_s(self, model: str, now: float) -> float | None:
+        """Seconds until the fleet has a worker ready for a model that has none; None where it never will."""
+        return self.fleet.cold_s(model, now) if self.fleet else None
+
+    def _hands_to_come(self, model: str) -> int:
+        return self.fleet.hands(model) if self.fleet else 1
 
     def retry_after_s(self) -> float:
         """When a client that was refused because the queue is full should come back."""
@@ -132,13 +166,16 @@ class Forecast:
         except StoreUnavailable:
             return
         self._read_at = self.clock()
-        for model in {model for worker in self.outlook.workers for model in worker.step_seconds}:
+        fleet = self.outlook.fleet
+        known = set(fleet.learned.paces) if fleet else set()
+        for model in known.union(*(worker.step_seconds for worker in self.outlook.workers)):
             self._row_s[model] = self.outlook.row_s(model) or NOMINAL_ROW_S
             self._row_rest_s[model] = self.outlook.row_rest_s(model)
 
     def _look(self) -> Outlook:
-        workers = self.store.workers(self.clock() - self.heard_within_s)
-        return Outlook(tuple(workers), self.store.queue())
+        now = self.clock()
+        workers = self.store.workers(now - self.heard_within_s)
+        return Outlook(tuple(workers), self.store.queue(), fresh_note(self.store.fleet_note(), now))
 
 
 def fact_of(report: WorkerReport, name: str, model: str, default: float) -> float:

@@ -387,6 +387,7 @@ class DrainAnswer(BaseModel):
 
 
 class Health(BaseModel):
-    """It answers."""
+    """It answers; `detail` is there where jobs are accepted, and wait for a worker that the fleet starts."""
 
     status: Literal["ok", "ready"]
+    detail: str | None = None

@@ -88,6 +88,16 @@ class SignIn:
         """How long somebody stays signed in."""
         return self._oidc.session_h * HOUR_S
 
+    @property
+    def issuer_name(self) -> str:
+        """What people know the issuer by."""
+        return self._oidc.shown_name
+
+    def page_after(self, stash: str) -> str | None:
+        """The page that the sign-in under way in this browser leads to; None without one."""
+        kept = self._signer.unseal(PURPOSE, stash, self._clock())
+        return None if kept is None else str(kept["after"])
+
     async def begin(self, redirect_uri: str, after: str) -> Began:
         """Where to send the browser; `after` is the page of ours to come back to. Raises `Unavailable`."""
         facts = await self._issuer()

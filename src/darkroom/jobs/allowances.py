@@ -15,6 +15,7 @@ from ..errors import LimitExceeded, QueueFull
 
 DAY_S = 86400.0  # of UTC: the epoch began at midnight
 USAGE_KEPT_DAYS = 3  # a job that ends later changes no day's usage
+COSTS_KEPT_DAYS = 100  # where workers' time went, and what jobs took of it: more than a quarter of a year
 BUCKET_S = 60.0
 SLACK_S = 1e-3  # more than the rounding of a minute's arrivals, less than anybody notices
 SPENT = ("device_s", "cost_usd")  # metrics that are paid for, whichever attempt took them; also in lua/

@@ -197,7 +197,10 @@ class HttpStore:
     webhook_secret = _not_a_workers("webhook_secret")
     rotate_webhook_secret = _not_a_workers("rotate_webhook_secret")
     stored_bytes, uploaded_bytes = _not_a_workers("stored_bytes"), _not_a_workers("uploaded_bytes")
+    worker_times, charges = _not_a_workers("worker_times"), _not_a_workers("charges")
     prune_bytes, watch, ended = _not_a_workers("prune_bytes"), _not_a_workers("watch"), _not_a_workers("ended")
+    lines, lead_fleet = _not_a_workers("lines"), _not_a_workers("lead_fleet")
+    note_fleet, fleet_note = _not_a_workers("note_fleet"), _not_a_workers("fleet_note")
 
     def _unheard(self, worker: str) -> list[Job]:
         """Jobs that a claim gave whose answer never came: without this they would wait for their leases to run out."""

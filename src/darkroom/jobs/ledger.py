@@ -2,6 +2,7 @@
 
 They are a part of `Store` (store.py): what a transition owes is written in the transaction of that transition.
 
+    heartbeat --> worker_times                     an attempt's end --> charges
     insert --checks and reserves--> usage          a job's end --settles--> usage
     started, succeeded, failed, cancelled --its webhook asks for it--> delivery --sent--> delivered | given up
 """
@@ -9,14 +10,29 @@ They are a part of `Store` (store.py): what a transition owes is written in the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..core import ApiKey, Artifact, Delivery, Usage, WebhookSecret
+from ..core import ApiKey, Artifact, Charge, Delivery, Usage, WebhookSecret, WorkerTime
 
 UPLOAD_BYTES = 4096  # the block of a disk that the smallest takes; also in sql/ and lua/
 UNUSED_S = 3600.0  # an upload is for a job that comes soon
 
 ATTEMPTS_KEPT = 100  # of one webhook call
+MOST_DEADLINES = 1000  # that `lines` tells of
+
+
+@dataclass(frozen=True)
+class Line:
+    """Queued jobs of one model and class (`level`: the class's step): predicted device seconds of all, when the oldest
+    was queued, and of those with a deadline the moment and the seconds of each, the earliest first."""
+
+    model: str
+    level: int
+    jobs: int
+    cost_s: float
+    oldest_at: float
+    deadlines: tuple[tuple[float, float], ...] = ()
 
 
 class Ledger(Protocol):
@@ -83,6 +99,15 @@ class Ledger(Protocol):
         Returns the artifacts to remove. Other uploads and live jobs stay, whatever they take, and so do final jobs that
         hold no bytes."""
 
+    # Time and money, by days of UTC; days further back than `COSTS_KEPT_DAYS` are forgotten by `prune`.
+
+    def worker_times(self, since_day: int) -> list[WorkerTime]:
+        """Where workers' time went since that day, as their heartbeats told it last: also of those that have ended."""
+
+    def charges(self, since_day: int) -> list[Charge]:
+        """What jobs took since that day; written in the transaction that ends an attempt, by its metrics. An attempt
+        whose worker died has none, and is not among them. Deleted jobs still count."""
+
     # Who looks on.
 
     def watch(self, until: float) -> None:
@@ -90,3 +115,17 @@ class Ledger(Protocol):
 
     def is_watched(self, now: float) -> bool:
         """Whether somebody does."""
+
+    # The fleet.
+
+    def lines(self) -> list[Line]:
+        """The queue by model and class, with the `MOST_DEADLINES` earliest deadlines of all jobs that wait."""
+
+    def lead_fleet(self, who: str, now: float, ttl_s: float) -> bool:
+        """Whether `who` scales the fleet for the next `ttl_s`, as `lead` says who keeps the store; 0 gives it up."""
+
+    def note_fleet(self, note: Mapping[str, Any]) -> None:
+        """Tell all who ask what the fleet is to be; JSON (fleet/told.py says its shape), in place of the one before."""
+
+    def fleet_note(self) -> Mapping[str, Any]:
+        """What was last told of the fleet; empty where nobody scales it."""

@@ -15,7 +15,7 @@ from typing import Any
 from ..core import Artifact, Event, Job, Lease, NewJob, WorkerReport
 from ..errors import BadInput, Conflict, IdempotencyConflict, JobNotFinal, LeaseLost, QueueFull
 from . import redis_risks, redis_rows
-from .allowances import limit_exceeded, schedule_full
+from .allowances import COSTS_KEPT_DAYS, day_of, limit_exceeded, schedule_full
 from .redis_ledger import RedisLedger
 from .redis_link import Link, token
 from .redis_rows import by_name, job_of
@@ -81,7 +81,7 @@ class RedisStore(RedisLedger):
 
     def heartbeat(self, report: WorkerReport, leases: Sequence[Lease], now: float) -> list[Lease]:
         """See `Store`."""
-        said = (report.id, dump_report(report))
+        said = (report.id, dump_report(report), *redis_rows.time_words(report))
         lost = self._link.run("heartbeat", now, self._limits.lease_s, *said, *_lease_words(leases))
         return [leases[int(number) - 1] for number in lost]
 
@@ -274,7 +274,7 @@ class RedisStore(RedisLedger):
         kept = 0
         for _ in range(FETCH_LIMIT // BATCH):
             room = FETCH_LIMIT - len(lines)
-            others = (now - WORKERS_KEPT_S, now - self._limits.idempotency_s)
+            others = (now - WORKERS_KEPT_S, now - self._limits.idempotency_s, day_of(now) - COSTS_KEPT_DAYS)
             is_done, stay, removed = self._link.run("prune", jobs_before, uploads_before, BATCH, kept, room, *others)
             lines += removed
             kept += stay

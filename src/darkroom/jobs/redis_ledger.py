@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core import ApiKey, Artifact, Delivery, Usage, WebhookSecret
+from ..core import PRIORITY_STEPS, ApiKey, Artifact, Charge, Delivery, Usage, WebhookSecret, WorkerTime
 from ..errors import Conflict
 from . import redis_rows
 from .allowances import day_of, wait_s
-from .ledger import ATTEMPTS_KEPT, UNUSED_S
+from .ledger import ATTEMPTS_KEPT, MOST_DEADLINES, UNUSED_S, Line
 from .redis_link import Link, token
 from .rows import dump
 from .store import FETCH_LIMIT
 
 LOOK = 100  # final jobs looked at, and perhaps forgotten, in one script
+LINE_LOOK = 500  # queued jobs counted in one script
 
 
 class RedisLedger:
@@ -114,6 +117,24 @@ class RedisLedger:
             passed += kept
         return lines
 
+    # Time and money.
+
+    def worker_times(self, since_day: int) -> list[WorkerTime]:
+        """See `Ledger`."""
+        found = (redis_rows.times_of_day(fields) for _, fields in self._of_days("times", since_day))
+        return [time for times in found for time in times]
+
+    def charges(self, since_day: int) -> list[Charge]:
+        """See `Ledger`."""
+        found = (redis_rows.charges_of_day(day, fields) for day, fields in self._of_days("charges", since_day))
+        return [charge for charges in found for charge in charges]
+
+    def _of_days(self, kind: str, since_day: int) -> list[tuple[int, Mapping[str, str]]]:
+        """What is kept of each day since then."""
+        days = self._link.call("ZRANGEBYSCORE", self._link.key("days"), since_day, "+inf")
+        found = self._link.call_all(*(("HGETALL", self._link.key(kind, day)) for day in days)) if days else []
+        return [(int(day), redis_rows.by_name(fields)) for day, fields in zip(days, found, strict=True)]
+
     # Who looks on.
 
     def watch(self, until: float) -> None:
@@ -123,6 +144,38 @@ class RedisLedger:
     def is_watched(self, now: float) -> bool:
         """See `Ledger`."""
         return float(self._link.call("GET", self._link.key("watched_until")) or 0.0) > now
+
+    # The fleet.
+
+    def lines(self) -> list[Line]:
+        """See `Ledger`; read in parts, so what changes meanwhile may count or not."""
+        dues: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        for model, level, at, cost_us in self._link.run("line_deadlines", MOST_DEADLINES):
+            dues.setdefault((model, int(level)), []).append((float(at), int(cost_us) / 1e6))
+        models = self._link.call("HKEYS", self._link.key("models"))
+        found = (self._line(model, level, dues) for model in models for level in PRIORITY_STEPS.values())
+        return [line for line in found if line.jobs]
+
+    def _line(self, model: str, level: int, dues: Mapping[tuple[str, int], Sequence[tuple[float, float]]]) -> Line:
+        jobs, cost_us, oldest_at, count = 0, 0, math.inf, LINE_LOOK
+        while count == LINE_LOOK:
+            count, cost, since = self._link.run("line", model, level, jobs, LINE_LOOK)
+            jobs, cost_us = jobs + count, cost_us + int(cost)
+            oldest_at = min(oldest_at, float(since or math.inf))
+        return Line(model, level, jobs, cost_us / 1e6, oldest_at, tuple(dues.get((model, level), ())))
+
+    def lead_fleet(self, who: str, now: float, ttl_s: float) -> bool:
+        """See `Ledger`."""
+        return bool(self._link.run("lead", who, now, ttl_s, "fleet_leader"))
+
+    def note_fleet(self, note: Mapping[str, Any]) -> None:
+        """See `Ledger`."""
+        self._link.call("SET", self._link.key("fleet"), dump(dict(note)))
+
+    def fleet_note(self) -> Mapping[str, Any]:
+        """See `Ledger`."""
+        note: Mapping[str, Any] = json.loads(self._link.call("GET", self._link.key("fleet")) or "{}")
+        return note
 
 
 def _secret_of(values: Sequence[str | None]) -> WebhookSecret:

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
-from ..core import ApiKey, Artifact, Delivery, Event, Job, JobState, Lease, NewJob
-from .rows import dump, made_key, output_data, progress_data, words_of
+from ..core import ApiKey, Artifact, Charge, Delivery, Event, Job, JobState, Lease, NewJob, WorkerReport, WorkerTime
+from .rows import dump, made_key, output_data, progress_data, time_data, time_of, times_of, words_of
 from .store import Noted, StepDone
 
 OPTIONAL_NUMBERS = ("lease_until", "deadline_at", "run_at")
@@ -203,3 +203,30 @@ def release_words(lease: Lease, metrics: Mapping[str, float] | None) -> Iterable
     """One lease of `release`, and the metrics of its attempt where there are some."""
     words = [] if metrics is None else [*metric_words(metrics)]
     return [lease.job_id, lease.fence, "" if metrics is None else len(words), *words]
+
+
+def time_words(report: WorkerReport) -> Iterable[str | float]:
+    """Where a worker says that its time went, as the script `heartbeat` takes it: how many days, and each."""
+    times = [*times_of(report)]
+    words = [(time.day, f"{time.worker}\n{float(time.began_at)!r}", dump(time_data(time))) for time in times]
+    return [len(times), *(word for each in words for word in each)]
+
+
+def times_of_day(fields: Mapping[str, str]) -> list[WorkerTime]:
+    """Where workers' time went on a day, in the order of workers."""
+    times = [time_of(name.split("\n")[0], json.loads(line)) for name, line in fields.items()]
+    return sorted(times, key=lambda time: (time.worker, time.began_at))
+
+
+def charges_of_day(day: int, fields: Mapping[str, str]) -> list[Charge]:
+    """What jobs took on a day, in the order of workers."""
+    sums: dict[tuple[str, str, str], dict[str, int]] = {}
+    for name, value in fields.items():
+        worker, tenant, model, what = name.split("\n")
+        sums.setdefault((worker, tenant, model), {})[what] = int(value)
+    return [_charge_of(day, whose, took) for whose, took in sorted(sums.items())]
+
+
+def _charge_of(day: int, whose: tuple[str, str, str], took: Mapping[str, int]) -> Charge:
+    counts = (took.get(name, 0) for name in ("jobs", "images"))
+    return Charge(day, *whose, *counts, *(took.get(name, 0) / 1e9 for name in ("device", "usd")))

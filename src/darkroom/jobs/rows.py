@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..core import FINAL_STATES, Allowance, ApiKey, Artifact, Delivery, Event, Job, JobState, NewJob, WorkerReport
+from ..core import (
+    FINAL_STATES,
+    Allowance,
+    ApiKey,
+    Artifact,
+    Charge,
+    Delivery,
+    Event,
+    Job,
+    JobState,
+    NewJob,
+    WorkerReport,
+    WorkerTime,
+)
 from ..errors import BadInput
 
 Row = sqlite3.Row
@@ -17,6 +30,7 @@ SAME = (*PLAIN, "webhook", "idempotency_key", "request_id", "key_id", "tracepare
 GIVEN = (*SAME, "input", "output", "metadata", "warnings", "webhook_events")
 KEPT = ("rank", "step", "attempt", "fence", "worker", "lease_until")
 ARTIFACT = tuple(Artifact.__dataclass_fields__)
+TIME = tuple(name for name in WorkerTime.__dataclass_fields__ if name != "worker")
 ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make one anew for each value
 TIMES = (("created", "created_at"), ("scheduled", "scheduled_at"), ("queued", "queued_at"), ("started", "started_at"))
 
@@ -153,6 +167,27 @@ def report_of(text: str) -> WorkerReport:
     """The report that was stored."""
     said = json.loads(text)
     return WorkerReport(**said | {name: tuple(said[name]) for name in ("models", "loaded")})
+
+
+def times_of(report: WorkerReport) -> Iterator[WorkerTime]:
+    """Where the worker says that its time went."""
+    return (time_of(report.id, said) for said in report.facts.get("times", ()))
+
+
+def time_of(worker: str, said: Mapping[str, Any]) -> WorkerTime:
+    """The same of one day, as it was stored; what another release says beside it is passed over."""
+    return WorkerTime(worker, **{name: said[name] for name in TIME if name in said})
+
+
+def time_data(time: WorkerTime) -> dict[str, Any]:
+    """What is stored of it, beside whose it is."""
+    return {name: getattr(time, name) for name in TIME}
+
+
+def charge_of(row: Row) -> Charge:
+    """What a row says that jobs took."""
+    same = {name: row[name] for name in ("day", "worker", "tenant", "model", "jobs", "images")}
+    return Charge(**same, device_s=row["device"] / 1e9, cost_usd=row["usd"] / 1e9)
 
 
 def write_cursor(row: Row) -> str:

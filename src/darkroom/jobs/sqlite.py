@@ -6,14 +6,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..core import FINAL_STATES, Artifact, Event, Job, JobState, Lease, NewJob, WorkerReport
 from ..errors import IdempotencyConflict, JobNotFinal, LeaseLost
+from . import sqlite_dues as dues
 from . import sqlite_fair as fair
 from . import sqlite_transitions as transitions
-from .allowances import USAGE_KEPT_DAYS, day_of
 from .rows import Row, artifact_of, dump, dump_report, job_of, output_data, read_cursor, report_of, write_cursor
 from .sqlite_database import data_version
 from .sqlite_files import place_risks
@@ -87,6 +88,7 @@ class SqliteStore(SqliteLedger):
         until = now + self._limits.lease_s
         with self._changing() as db:
             run(db, "hear", id=report.id, now=now, report=dump_report(report))
+            dues.note_times(db, report)
             return [one for one in leases if first(db, "extend", id=one.job_id, fence=one.fence, until=until) is None]
 
     def cancelling(self, worker: str) -> list[str]:
@@ -105,7 +107,7 @@ class SqliteStore(SqliteLedger):
             return job_of(transitions.warn(db, transitions.held(db, lease), warnings))
 
     def complete(self, lease: Lease, outputs: Sequence[Artifact], metrics: Mapping[str, float], now: float) -> Job:
-        left = self._left(lease, metrics)
+        left = replace(self._left(lease, metrics), images=len(outputs))
         with self._changing() as db:
             row = transitions.held(db, lease)
             for artifact in outputs:
@@ -323,7 +325,7 @@ class SqliteStore(SqliteLedger):
                 gone += run(db, "forget_artifact", id=row["id"])
             run(db, "forget_old_keys", before=now - self._limits.idempotency_s, limit=FETCH_LIMIT)
             run(db, "forget_old_workers", before=now - KEEP_REPORTS_S)
-            run(db, "forget_old_usage", day=day_of(now) - USAGE_KEPT_DAYS)
+            dues.forget_old(db, now)
         self._events.forget([row["id"] for row in old])
         self._events.thin(now)
         return [artifact_of(row) for row in gone]

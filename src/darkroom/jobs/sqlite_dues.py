@@ -1,4 +1,4 @@
-"""What a job's transitions owe beside its row, in their transactions: its key's usage, and webhooks.
+"""What transitions owe beside a job's row, in their transactions: its key's usage, webhooks, where time went.
 
 A job that came with no key owes no usage and one without a webhook no call: for these, nothing here asks anything.
 """
@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 
-from ..core import Allowance, NewJob, Usage
+from ..core import Allowance, NewJob, Usage, WorkerReport
 from ..errors import LimitExceeded
-from .allowances import arrival_after, billionths, day_of, exceeded, interval_s, wait_s
-from .rows import Row
+from .allowances import (
+    COSTS_KEPT_DAYS,
+    USAGE_KEPT_DAYS,
+    arrival_after,
+    billionths,
+    day_of,
+    exceeded,
+    interval_s,
+    wait_s,
+)
+from .rows import Row, dump, time_data, times_of
 from .sqlite_statements import first, run
 
 NOTHING: tuple[float, float] = (0.0, 0.0)
@@ -77,6 +87,33 @@ def ended(db: sqlite3.Connection, row: Row, now: float) -> None:
         usd = billionths(metrics.get("cost_usd", 0.0)) - billionths(row["cost_usd"])
         run(db, "settle", key_id=row["key_id"], day=day_of(row["created_at"]), device=device, usd=usd)
     _owe_call(db, row, row["state"], now)
+
+
+def charge(
+    db: sqlite3.Connection, row: Row, now: float, metrics: Mapping[str, float] | None, *, jobs: int = 0, images: int = 0
+) -> None:
+    """An attempt ended, and with it so many jobs and images; a job that never ran is charged to no worker."""
+    if row["worker"] is None or (metrics is None and not jobs):
+        return
+    took = metrics or {}
+    costs = {"device": billionths(took.get("device_s", 0.0)), "usd": billionths(took.get("cost_usd", 0.0))}
+    whose = {"worker": row["worker"], "tenant": row["tenant"], "model": row["model"]}
+    run(db, "charge", day=day_of(now), **whose, jobs=jobs, images=images, **costs)
+
+
+def note_times(db: sqlite3.Connection, report: WorkerReport) -> None:
+    """Where a worker says that its time went."""
+    for time in times_of(report):
+        said = dump(time_data(time))
+        run(db, "note_time", day=time.day, worker=time.worker, began_at=time.began_at, said=said)
+
+
+def forget_old(db: sqlite3.Connection, now: float) -> None:
+    """Days that nobody asks for any more."""
+    run(db, "forget_old_usage", day=day_of(now) - USAGE_KEPT_DAYS)
+    kept_from = day_of(now) - COSTS_KEPT_DAYS
+    run(db, "forget_old_times", day=kept_from)
+    run(db, "forget_old_charges", day=kept_from)
 
 
 def _owe_call(db: sqlite3.Connection, row: Row, event: str, now: float) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..core import ApiKey, Artifact, Delivery, Usage, WebhookSecret
+from ..core import ApiKey, Artifact, Charge, Delivery, Usage, WebhookSecret, WorkerTime
 from ..errors import Conflict
 from . import sqlite_dues as dues
 from . import sqlite_transitions as transitions
-from .ledger import ATTEMPTS_KEPT, UNUSED_S
-from .rows import artifact_of, delivery_of, dump, key_of, values_of_key
+from .ledger import ATTEMPTS_KEPT, MOST_DEADLINES, UNUSED_S, Line
+from .rows import artifact_of, charge_of, delivery_of, dump, key_of, time_of, values_of_key
 from .sqlite_events import Events
 from .sqlite_files import open_jobs
 from .sqlite_statements import first, run
@@ -132,6 +133,16 @@ class SqliteLedger:
         self._events.forget(forgotten)
         return gone
 
+    # Time and money.
+
+    def worker_times(self, since_day: int) -> list[WorkerTime]:
+        with self._jobs.reading() as db:
+            return [time_of(row["worker"], json.loads(row["said"])) for row in run(db, "worker_times", since=since_day)]
+
+    def charges(self, since_day: int) -> list[Charge]:
+        with self._jobs.reading() as db:
+            return [charge_of(row) for row in run(db, "charges", since=since_day)]
+
     # Who looks on.
 
     def watch(self, until: float) -> None:
@@ -141,6 +152,29 @@ class SqliteLedger:
     def is_watched(self, now: float) -> bool:
         with self._jobs.reading() as db:
             return bool(run(db, "watched_until")[0]["watched_until"] > now)
+
+    # The fleet.
+
+    def lines(self) -> list[Line]:
+        with self._jobs.snapshot() as db:
+            found, dues = run(db, "lines"), run(db, "line_deadlines", limit=MOST_DEADLINES)
+        deadlines: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        for due in dues:
+            deadlines.setdefault((due["model"], due["level"]), []).append((due["deadline_at"], due["cost_s"]))
+        return [Line(**dict(row), deadlines=tuple(deadlines.get((row["model"], row["level"]), ()))) for row in found]
+
+    def lead_fleet(self, who: str, now: float, ttl_s: float) -> bool:
+        with self._jobs.writing() as db:
+            return first(db, "lead_fleet", who=who, now=now, ttl_s=ttl_s, margin_s=2 * ttl_s) is not None
+
+    def note_fleet(self, note: Mapping[str, Any]) -> None:
+        with self._jobs.writing() as db:
+            run(db, "note_fleet", note=dump(dict(note)))
+
+    def fleet_note(self) -> Mapping[str, Any]:
+        with self._jobs.reading() as db:
+            note: Mapping[str, Any] = json.loads(run(db, "fleet_note")[0]["note"])
+        return note
 
 
 def _secret_of(db: sqlite3.Connection, tenant: str) -> WebhookSecret:

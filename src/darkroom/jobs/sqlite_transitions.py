@@ -24,6 +24,7 @@ class End:
     metrics: Mapping[str, float] | None = None  # None keeps what is there
     error: Mapping[str, Any] | None = None
     progress: Row | None = None  # of the event database
+    images: int = 0
 
     def metrics_of(self, row: Row) -> str | None:
         """The job's metrics with this attempt's, as they are stored."""
@@ -117,6 +118,7 @@ def end(db: sqlite3.Connection, row: Row, state: JobState, now: float, left: End
     errors = [*errors_of(row), *([left.error] if left.error is not None else [])]
     values = {"state": state, "metrics": left.metrics_of(row), "errors": dump(errors), **left.step_of(row)}
     (ended,) = run(db, "end", ins=row["ins"], now=now, **values)
+    dues.charge(db, row, now, left.metrics, jobs=1, images=left.images)
     note(db, row["id"], now, state.value, {"error": errors[-1]} if state == JobState.FAILED else None)
     dues.ended(db, ended, now)
     return ended
@@ -131,6 +133,7 @@ def retry(db: sqlite3.Connection, row: Row, now: float, retry_at: float, left: E
     errors = dump([*errors_of(row), left.error])
     metrics = left.metrics_of(row)
     (later,) = run(db, "retry", ins=row["ins"], now=now, run_at=retry_at, metrics=metrics, errors=errors)
+    dues.charge(db, row, now, left.metrics)
     note(db, row["id"], now, "requeued", {"reason": left.error.get("code", "failed")})
     return later
 
@@ -140,6 +143,7 @@ def hand_back(db: sqlite3.Connection, row: Row, now: float, reason: str, left: E
     if row["is_cancelling"]:
         end(db, row, JobState.CANCELLED, now, left)
         return
+    dues.charge(db, row, now, left.metrics)
     same = {"is_suspect": row["is_suspect"], "errors": row["errors"]}
     _requeue(db, row, now, reason, attempt=row["attempt"] - 1, metrics=left.metrics_of(row), **same)
 

@@ -125,6 +125,22 @@ class TickSaid:
 
 
 @dataclass(frozen=True)
+class TimeSaid:
+    """A `WorkerTime` of one of the latest days."""
+
+    day: Count
+    began_at: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+    alive_s: Seconds = 0.0
+    start_s: Seconds = 0.0
+    load_s: Seconds = 0.0
+    busy_s: Seconds = 0.0
+    forward_s: Seconds = 0.0
+    price_per_hour_usd: Seconds = 0.0
+    device: Short = ""
+    pool: Short = ""
+
+
+@dataclass(frozen=True)
 class FactsSaid:
     """What of `WorkerReport.facts` is kept of a worker that joined; whatever else it says is passed over."""
 
@@ -139,12 +155,17 @@ class FactsSaid:
     gpu_id: Short | None = None
     memory: Annotated[Mapping[Short, Annotated[int, Field(ge=0)]], Field(max_length=16)] | None = None
     busy_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    ahead_s: Seconds | None = None
+    pool: Short | None = None
+    price_per_hour_usd: Seconds | None = None
+    is_spot: bool | None = None
     batches: Annotated[Mapping[Annotated[str, Field(pattern="^[0-9]{1,6}$")], Count], Field(max_length=4096)] | None = (
         None
     )
     rows: Paces | None = None
     rest_s: Paces | None = None
     ticks: Annotated[tuple[TickSaid, ...], Field(max_length=100)] | None = None
+    times: Annotated[tuple[TimeSaid, ...], Field(max_length=4)] | None = None
 
 
 @dataclass(frozen=True)

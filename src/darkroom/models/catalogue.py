@@ -184,6 +184,24 @@ def narrow(settings: Settings, model: str | None) -> Settings:
     return settings.model_copy(update={"serve": serve, "models": models, "default_model": entry.name})
 
 
+def narrow_to_pool(settings: Settings) -> Settings:
+    """The settings with the models of the fleet's pool that this worker is of; as they are, where it is of none.
+
+    Raises `InvalidConfig` where `[serve] models` leaves none of them.
+    """
+    pool = settings.fleet.pools.get(settings.pool or "") if settings.fleet else None
+    if pool is None or not pool.models:
+        return settings
+    wanted = settings.serve.models
+    models = tuple(name for name in pool.models if not wanted or name in wanted)
+    if not models:
+        said = (
+            f"the pool has {', '.join(pool.models)}, and the service has {', '.join(wanted)}: name one that both have"
+        )
+        raise InvalidConfig(f"fleet.pools.{settings.pool}.models: {said}", field="fleet.pools")
+    return settings.model_copy(update={"serve": settings.serve.model_copy(update={"models": models})})
+
+
 def _source_of(said: ModelSettings) -> str:
     return REMOTE if said.remote else HUB if said.hub else FILE if said.file else FOLDER
 

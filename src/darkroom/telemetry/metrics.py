@@ -15,13 +15,18 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ..core import Delivery, Event, Job, WorkerReport
-from ..errors import StoreUnavailable
+from ..core import Delivery, Event, Job, WorkerReport, WorkerTime
+from ..errors import InvariantBroken, StoreUnavailable, WorkerDied
+from ..fleet.told import fresh_note
+from ..jobs.allowances import day_of
+from .paid import Paid
+from .pools import pool_gauges
 
 DURATION_EDGES_S = (1, 2, 5, 10, 20, 30, 60, 120)
 BATCH_EDGES = (1, 2, 4, 8, 16)
 WAIT_EDGES_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 HEARD_WITHIN_S = 60.0  # a worker silent for longer is gone
+MISSED_S = 900.0  # how long one is missed that fell silent and had not said that it stops
 MOST_KNOWN = 1000  # workers whose counts are remembered, should they come back
 OUTCOMES = {"delivered": "delivered", "pending": "failed", "given_up": "given_up"}  # by the state it left behind
 ENDED = {"succeeded": "success", "failed": "error"}
@@ -44,6 +49,8 @@ class Watched(Protocol):
     def get(self, job_id: str) -> Job | None: ...
     def queue(self) -> Any: ...
     def workers(self, since: float) -> list[WorkerReport]: ...
+    def worker_times(self, since_day: int) -> list[WorkerTime]: ...
+    def fleet_note(self) -> Mapping[str, Any]: ...
 
 
 class GatewayMetrics(Collector):
@@ -51,7 +58,7 @@ class GatewayMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry, store: Watched, is_leader: Callable[[], bool]) -> None:
         self._store, self._is_leader = store, is_leader
-        self._batches = Batches()
+        self._batches, self._paid = Batches(), Paid()
         self.requests = Counter("diffusion_requests", "Finished jobs.", ("status", "model"), registry=registry)
         self.seconds = Histogram(
             "diffusion_generation_duration_seconds",
@@ -72,6 +79,10 @@ class GatewayMetrics(Collector):
         )
         self.cost = Counter("darkroom_cost_usd", "What jobs cost.", ("model", "tenant"), registry=registry)
         self.cancelled = Counter("darkroom_cancelled_jobs", "Cancelled jobs.", ("model",), registry=registry)
+        self.failed = Counter(
+            "darkroom_failed_jobs", "Failed jobs, by their error's code.", ("code",), registry=registry
+        )
+        self.failed.labels(WorkerDied.code)  # a count that starts at 0 can be seen to rise
         self.requeued = Counter("darkroom_requeued_jobs", "Jobs that came back from a worker.", registry=registry)
         self.webhooks = Counter(
             "darkroom_webhook_attempts", "Webhook calls made, by what came of them.", ("outcome",), registry=registry
@@ -103,6 +114,8 @@ class GatewayMetrics(Collector):
 
     def _count_request(self, job: Job) -> None:
         self.requests.labels(ENDED[job.state], job.model).inc()
+        if job.error is not None:
+            self.failed.labels(str(job.error.get("code", InvariantBroken.code))).inc()
         started = job.times.get("started")
         if started is not None:
             self.waits.labels(job.model).observe(max(0.0, started - job.times["queued"]))
@@ -118,14 +131,20 @@ class GatewayMetrics(Collector):
         is_up = 1.0
         try:
             now, is_leader = time.time(), self._is_leader()
-            workers = self._store.workers(now - HEARD_WITHIN_S)
+            reports = self._store.workers(now - MISSED_S)
+            workers = [report for report in reports if report.at >= now - HEARD_WITHIN_S]
             self._batches.look(workers, is_counting=is_leader)
+            self._paid.look(self._store.worker_times(day_of(now) - 1), is_counting=is_leader)
             if is_leader:
                 yield from _worker_gauges(workers)
+                missed = sum(report.state != "stopped" for report in reports if report.at < now - HEARD_WITHIN_S)
+                yield _gauge("darkroom_missed_workers", "Workers that fell silent and did not stop.", missed)
                 yield from _queue_gauges(self._store.queue(), now)
+                yield from pool_gauges(fresh_note(self._store.fleet_note(), now))
         except StoreUnavailable:
             is_up = 0.0
         yield self._batches.histogram()
+        yield from self._paid.counters()
         yield _gauge("darkroom_store_up", "Whether the job store answers.", is_up)
 
 
@@ -185,12 +204,14 @@ def _worker_gauges(workers: list[WorkerReport]) -> Iterable[Metric]:
     for state in ("starting", "ready", "draining"):
         states.add_metric([state], sum(worker.state == state for worker in workers))
     memory = GaugeMetricFamily("gpu_memory_used_bytes", "Memory in use on a worker's device.", labels=["gpu_id"])
+    total = GaugeMetricFamily("gpu_memory_total_bytes", "Memory of a worker's device.", labels=["gpu_id"])
     share = GaugeMetricFamily("gpu_utilization_percent", "How busy a worker's device is.", labels=["gpu_id"])
     for place, those in _by_device(workers).items():
         memory.add_metric([place], max(float(worker.facts["memory"].get("used_bytes", 0)) for worker in those))
+        total.add_metric([place], max(float(worker.facts["memory"].get("total_bytes", 0)) for worker in those))
         busy = sum(float(worker.facts.get("busy_share", 0.0)) for worker in those)
         share.add_metric([place], min(100.0, 100.0 * busy))
-    return [states, memory, share]
+    return [states, memory, total, share]
 
 
 def _by_device(workers: list[WorkerReport]) -> dict[str, list[WorkerReport]]:

@@ -1,9 +1,15 @@
-"""What a worker exports to Prometheus, on a port of its own; it listens to the worker's events."""
+"""What a worker exports to Prometheus, on a port of its own; it listens to the worker's events.
+
+The same port answers the probes of whoever keeps the process: `/healthz` while it lives, `/readyz` while it claims.
+"""
 
 from __future__ import annotations
 
+import json
 import socket
+from collections.abc import Iterable
 from functools import singledispatchmethod
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -20,6 +26,10 @@ from ..worker.events import (
 )
 from .metrics import BATCH_EDGES
 
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+LIVES, IS_READY = "/healthz", "/readyz"
 EVERY_INTERFACE = "0.0.0.0"
 STATES = ("starting", "ready", "draining", "stopped")
 LOAD_EDGES_S = (0.5, 1, 2, 5, 10, 20, 60, 180)
@@ -57,6 +67,7 @@ class WorkerMetrics:
         self.parts = Counter("darkroom_job_seconds", "Seconds of jobs, by part.", ("model", "part"), registry=registry)
         self.cost = Counter("darkroom_job_cost_usd", "What jobs cost.", ("model",), registry=registry)
         self.state = Gauge("darkroom_worker_state", "1 for the state that it is in.", ("state",), registry=registry)
+        self._present = STATES[0]
 
     def serve(self, address: str) -> str:
         """Export at `HOST:PORT` (port 0: a free one) from now on, not at an empty one; the address for others.
@@ -74,7 +85,21 @@ class WorkerMetrics:
                 "port of its own, and port 0 takes a free one",
                 field="serve.worker_metrics",
             ) from error
+        server.set_app(self._probed(server.get_app()))
         return f"{socket.gethostname() if host == EVERY_INTERFACE else host}:{server.server_port}"
+
+    def _probed(self, exported: WSGIApplication | None) -> WSGIApplication:
+        assert exported is not None
+
+        def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            path, state = environ["PATH_INFO"], self._present
+            if path not in (LIVES, IS_READY):
+                return exported(environ, start_response)
+            is_well = path == LIVES or state == "ready"
+            start_response("200 OK" if is_well else "503 Service Unavailable", [("Content-Type", "application/json")])
+            return [json.dumps({"status": "ok" if path == LIVES else state}).encode()]
+
+        return answer
 
     @singledispatchmethod
     def hear(self, event: object) -> None:
@@ -118,5 +143,6 @@ class WorkerMetrics:
 
     @hear.register
     def _(self, event: StateChanged) -> None:
+        self._present = event.state
         for state in STATES:
             self.state.labels(state).set(state == event.state)

@@ -14,11 +14,13 @@ import psutil
 import torch
 
 from .. import __version__
+from ..config import Settings
 from ..core import WorkerReport
 from ..engine.engine import Engine
 from ..models.device import Placement, device_id
 from ..models.residency import Residency, host_bytes, model_of
 from .events import BatchRan
+from .timesheet import Timesheet
 
 WINDOW_S = 1.0  # the least time over which a busy share is measured
 
@@ -26,6 +28,16 @@ WINDOW_S = 1.0  # the least time over which a busy share is measured
 def new_worker_id() -> str:
     """Unlike any other's, and telling where it runs."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def pool_facts(settings: Settings) -> dict[str, Any]:
+    """What an hour of it costs (US dollars), and of which pool it is; whether of spot machines, if the settings say."""
+    facts: dict[str, Any] = {"price_per_hour_usd": settings.serve.price_per_hour_usd}
+    if settings.pool is not None:
+        facts["pool"] = settings.pool
+        known = settings.fleet.pools.get(settings.pool) if settings.fleet else None
+        facts |= {} if known is None else {"is_spot": known.is_spot}
+    return facts
 
 
 class Facts:
@@ -38,10 +50,12 @@ class Facts:
         engine: Engine,
         residency: Residency,
         placement: Placement,
-        metrics_at: str = "",
+        timesheet: Timesheet,
+        settings: Settings,
     ) -> None:
         self._id, self._models = worker_id, models
         self._engine, self._residency, self._placement = engine, residency, placement
+        self._timesheet = timesheet
         self._fixed: dict[str, Any] = {
             "device": placement.kind,
             "device_name": placement.name,
@@ -51,11 +65,12 @@ class Facts:
             "host": socket.gethostname(),
             "version": __version__,
             "torch": torch.__version__,
+            **pool_facts(settings),
         }
         if (gpu_id := device_id(placement.kind)) is not None:
             self._fixed["gpu_id"] = gpu_id
-        if metrics_at:
-            self._fixed["metrics_url"] = f"http://{metrics_at}/metrics"
+        if settings.serve.worker_metrics:
+            self._fixed["metrics_url"] = f"http://{settings.serve.worker_metrics}/metrics"
         self._batches: Counter[int] = Counter()
         self._since, self._busy_s, self._share = time.monotonic(), 0.0, 0.0
 
@@ -65,21 +80,27 @@ class Facts:
             self._batches[event.rows] += 1
 
     def report(self, state: str, in_flight: int, ticks: Sequence[Mapping[str, Any]] = ()) -> WorkerReport:
-        """As it is now; `facts` have `rows` and `rest_s` by model beside the device's, and the latest `ticks`."""
-        paces = self._paces()
+        """As it is now; `facts` have `rows` and `rest_s` by model beside the device's, and the latest `ticks`.
+
+        `ahead_s` are the device seconds predicted for what it has in flight.
+        """
+        paces, now = self._paces(), time.time()
+        place = {"device": self._placement.name, "pool": self._fixed.get("pool", "")}
         facts = {
             **self._fixed,
             "memory": self._memory(),
             "busy_share": self._busy_share(),
+            "ahead_s": round(self._engine.predict_seconds(), 3),
             "batches": {str(rows): count for rows, count in dict(self._batches).items()},
             "rows": {model: pace["rows"] for model, pace in paces.items()},
             "rest_s": {model: pace["rest_s"] for model, pace in paces.items()},
+            "times": [{**day, **place} for day in self._timesheet.days(now)],
             **({"ticks": list(ticks)} if ticks else {}),
         }
         return WorkerReport(
             id=self._id,
             state=state,
-            at=time.time(),
+            at=now,
             models=self._models,
             loaded=self._residency.loaded,
             in_flight=in_flight,

@@ -18,11 +18,13 @@ from ..models.device import place
 from ..storage.objects import open_storage
 from .events import Tell
 from .facts import new_worker_id
+from .notices import Notices
 from .serving import entries_of, preloaded
 from .worker import Worker
 
 log = logging.getLogger(__name__)
 
+TAKEN = "the machine is taken away"
 NICE = 5  # below the gateway's: a machine's cores are for answering first, then for pictures
 
 
@@ -56,7 +58,7 @@ def worker_main(
             listeners=listeners,
         )
         log.info("%s serves %s on %s", worker.id, ", ".join(entries), place())
-        with signals_for(worker):
+        with signals_for(worker), notices_for(worker, settings):
             worker.run()
         end_quietly(worker)
     return 0
@@ -84,6 +86,21 @@ def signals_for(worker: Worker) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def notices_for(worker: Worker, settings: Settings) -> Iterator[None]:
+    """A cloud's notice that it takes the machine away drains, where `[serve] spot_notices` names the cloud."""
+    said = settings.serve
+    if said.spot_notices == "none":
+        yield
+        return
+    notices = Notices(said.spot_notices, lambda: worker.ask_drain(TAKEN), said.spot_notice_url)
+    notices.start()
+    try:
+        yield
+    finally:
+        notices.close()
 
 
 def end_quietly(worker: Worker) -> None:

@@ -25,6 +25,7 @@ from ..errors import EngineBroken, StoreUnavailable
 from ..jobs.store import Claimant, Store
 from ..models.catalogue import Entry
 from ..models.device import fix_threads, place
+from ..models.loading import Loaded
 from ..models.residency import Residency, Resident, budget_of, expected_bytes, model_of
 from ..safety import read_rules
 from ..storage.encoding import preview_data_url
@@ -58,10 +59,12 @@ from .metering import metrics_of
 from .step_box import StepBox
 from .tapes import Tapes
 from .ticks import Ticks
+from .timesheet import Timesheet, process_began_at
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 5.0  # for what is being written when the worker stops, and for threads that wait for the store
+DRAINS = "the worker drains"
 POOL = 4  # encodes and uploads at once
 
 
@@ -96,7 +99,7 @@ class Worker:
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._giving_up = threading.Event()
         self._failure: BaseException | None = None
-        self._is_over = False
+        self._is_over, self._reason = False, DRAINS
         self._threads: list[threading.Thread] = []
         self._in_flight = InFlight(lambda: self._commands.put(Command.EMPTIED))
         self._ticks = Ticks(self._in_flight.all)
@@ -107,9 +110,10 @@ class Worker:
         threads = fix_threads(self._settings.threads, serving.thread_rows([*entries.values()]))
         options = Options(on_tick=self._ticked, adapter_bytes=said.adapter_memory_mb * 2**20)
         self._engine = Engine(preview_every=said.preview_every, options=options)
+        self._timesheet = Timesheet(process_began_at(), said.price_per_hour_usd, self._engine.stats)
         self._residency = Residency(
             self._engine,
-            lambda name: serving.load(entries[name], self._settings),
+            self._load,
             lambda name: expected_bytes(entries[name]),
             budget_of(placement.kind, said.model_memory_mb),
             self._model_changed,
@@ -123,9 +127,8 @@ class Worker:
         adapters = AdapterFiles(entries, storage, self._settings.home)
         tools = Tools(*parts, threads, limits, self._tell, rules, adapters, self._tapes)
         self._chain = Chain(tools, self._endings(storage))
-        self._facts = Facts(
-            self.id, tuple(entries), self._engine, self._residency, placement, self._settings.serve.worker_metrics
-        )
+        device = (self._engine, self._residency, placement)
+        self._facts = Facts(self.id, tuple(entries), *device, self._timesheet, self._settings)
         self._heartbeat = Heartbeat(
             self._store,
             self._report,
@@ -138,6 +141,10 @@ class Worker:
         self._claims = Claims(
             self._store, self._in_flight, self._claimant, self._predicted, self._begin, self._tell, said.claim_ahead_s
         )
+
+    def _load(self, name: str) -> Loaded:
+        with self._timesheet.loading():
+            return serving.load(self._entries[name], self._settings)
 
     def _endings(self, storage: Storage) -> Endings:
         return Endings(
@@ -219,8 +226,9 @@ class Worker:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._engine.close(cancel=True)
 
-    def ask_drain(self) -> None:
-        """Have it drain and stop; asked a second time, it hands back what it has at once."""
+    def ask_drain(self, reason: str = DRAINS) -> None:
+        """Have it drain and stop; asked a second time, it hands back what it has at once. Jobs go back for `reason`."""
+        self._reason = reason
         self._commands.put(Command.DRAIN)
 
     def ask_stop(self) -> None:
@@ -254,6 +262,7 @@ class Worker:
     def _make_ready(self) -> None:
         for name in self._preload:
             serving.warm(name, self._engine, self._residency)
+        self._timesheet.ready()
         self._set_state("ready")
         self._claims.run()
 
@@ -275,7 +284,7 @@ class Worker:
         # What has not come as far as the engine tells nothing: an earlier attempt's figures stay.
         took = {attempt.lease: metrics_of(attempt, price) for attempt in stopped if attempt.handles}
         try:
-            self._store.release([attempt.lease for attempt in stopped], "the worker drains", time.time(), took)
+            self._store.release([attempt.lease for attempt in stopped], self._reason, time.time(), took)
         except StoreUnavailable as error:
             log.warning("%d jobs come back when their leases run out: %s", len(stopped), error)
 

@@ -14,11 +14,14 @@ import pytest
 
 from darkroom.app import address_of
 from darkroom.cli import run
-from darkroom.cli.serve import CUDA_DEVICES, GATEWAY_STOP_S, House, accelerators
+from darkroom.cli.serve import GATEWAY_STOP_S, House, pools_said
 from darkroom.cli.start import with_host
 from darkroom.config import ServeSettings, Settings
 from darkroom.core import JobState, NewJob
 from darkroom.errors import StoreUnavailable
+from darkroom.fleet.devices import CUDA_DEVICES, accelerators
+from darkroom.fleet.told import FleetNote, PoolNote, write_note
+from darkroom.fleet_settings import FleetSettings, PoolSettings
 from darkroom.gateway.access import AllowList
 from darkroom.gateway.server import STOP_S
 from darkroom.jobs.keeper import STOP_S as KEEPER_STOP_S
@@ -117,6 +120,54 @@ def test_workers_share_out_the_devices_that_may_be_used(
     assert [house._worker(number).environment.get(CUDA_DEVICES) for number in range(4)] == expected
 
 
+def test_a_local_fleet_stands_in_place_of_fixed_workers(
+    machine: Machine, house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine(2)
+    assert [child.name for child in house.children()] == ["gateway", "worker-0", "worker-1"]
+    pools = {"spot": PoolSettings(max_workers=4), "warm": PoolSettings(min_workers=1, max_workers=2)}
+    for driver, names in (("ray", ["gateway", "worker-0", "worker-1"]), ("local", ["gateway", "fleet"])):
+        fleet = FleetSettings.model_validate({"driver": driver, "pools": pools})
+        house.settings = house.settings.model_copy(update={"fleet": fleet})
+        assert [child.name for child in house.children()] == names
+    assert pools_said(house.settings) == "as the work asks for them: spot 0 to 4, warm 1 to 2"
+    heard: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(
+        "darkroom.cli.fleet_run.run_fleet", lambda settings, words: heard.append((settings.default_model, words))
+    )
+    monkeypatch.chdir(tmp_path)
+    house._arguments = ["--model", "landscapes"]
+    assert run(list(house.children()[1].command())[3:]) == 0
+    assert heard == [("landscapes", ["--model", "landscapes"])]
+
+
+def test_there_is_no_fleet_to_run_without_pools(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["fleet", "run"]) == 2
+    assert "[fleet.pools.NAME]" in capsys.readouterr().err
+
+
+def test_a_fleet_of_none_is_said_to_be_ready_when_it_can_start_somebody(
+    house: House, store: SqliteStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.settings = house.settings.model_copy(update={"fleet": FleetSettings(pools={"a": PoolSettings()})})
+    for note in (
+        FleetNote(time.time() - 60, "local", "fixed", 5.0, (PoolNote("a", wanted=0),)),  # of a life before
+        FleetNote(time.time() + 1, "local", "fixed", 5.0, (PoolNote("a", wanted=0),), fault="away"),
+        FleetNote(time.time() + 1, "local", "fixed", 5.0, (PoolNote("a", wanted=1),)),  # somebody starts
+    ):
+        store.note_fleet(write_note(note))
+        house._look_at = 0.0
+        house._look()
+        assert "ready" not in capsys.readouterr().err
+    store.note_fleet(write_note(FleetNote(time.time() + 1, "local", "fixed", 5.0, (PoolNote("a", wanted=0),))))
+    house._look_at = 0.0
+    house._look()
+    assert "with no worker yet, and the first job starts one" in capsys.readouterr().err
+
+
 def test_there_is_a_worker_for_each_device_that_may_be_used(machine: Machine) -> None:
     machine(8, "2,5,6")
     assert accelerators() == ["2", "5", "6"]
@@ -144,7 +195,7 @@ def test_a_dead_worker_s_jobs_go_back_when_the_store_is_there_again(
     with pytest.raises(StoreUnavailable):
         store.check()
     away.rename(path)
-    house._is_ready, house._release_at = True, 0.0
+    house._is_ready, house._releasing._retry_at = True, 0.0
     house._look()
     job = store.get("job-1")
     assert job is not None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from darkroom.core import Job, JobState, WorkerReport
+from darkroom.fleet.nouns import Member, Phase
+from darkroom.fleet.told import FleetNote, Learned, Pace, PoolNote, write_note
 from darkroom.gateway.forecast import MAX_RETRY_S, NOMINAL_ROW_S, UNKNOWN_RETRY_S, Forecast, Outlook
 from darkroom.gateway.threads import Threads
 from darkroom.jobs.opening import open_store
@@ -99,3 +102,39 @@ def test_who_is_refused_comes_back_when_a_share_of_the_queue_is_gone() -> None:
     assert Outlook((report(),), queue(0.0)).retry_after_s() == 1.0
     assert Outlook((report(),), queue(1e9)).retry_after_s() == MAX_RETRY_S
     assert Outlook((), queue(200.0)).retry_after_s() == UNKNOWN_RETRY_S
+
+
+def fleet(*pools: PoolNote, at: float = NOW, **paces: Pace) -> FleetNote:
+    return FleetNote(at, "local", "darkroom", 5.0, pools, learned=Learned(paces=paces))
+
+
+def test_without_a_worker_a_job_waits_for_the_one_that_the_fleet_starts() -> None:
+    pool = PoolNote("a", ready_s=20.0, wanted=2, decided_at=NOW - 5)
+    outlook = Outlook(fleet=fleet(pool, sea=Pace(0.2, 1.5, 1.0)))
+    own_s = 20 * 0.2 + 1.5
+    assert outlook.eta_s(job(), (3, 12.0), NOW) == pytest.approx(15.0 + 6.0 + own_s)
+    assert outlook.eta_s(job(JobState.SCHEDULED, run_at=NOW + 60), None, NOW) == pytest.approx(75.0 + own_s)
+    started = replace(pool, members=(Member("a-1", "a", Phase.STARTING, NOW - 18),), wanted=1)
+    assert Outlook(fleet=fleet(started)).eta_s(job(cost_s=7.0), None, NOW) == pytest.approx(2.0 + 7.0)
+    elsewhere = Outlook((report("b", "draining"),), fleet=fleet(PoolNote("a", models=("land",))))
+    assert elsewhere.eta_s(job(), None, NOW) is None
+
+
+def test_with_a_worker_the_fleet_s_cold_start_is_nobody_s_business() -> None:
+    outlook = Outlook((report(),), fleet=fleet(PoolNote("a", ready_s=99.0)))
+    assert outlook.eta_s(job(), (3, 12.0), NOW) == pytest.approx(12.0 + 20 * 0.2)
+
+
+def test_what_workers_measured_that_are_gone_still_counts(tmp_path: Path) -> None:
+    async def look() -> None:
+        with closing(open_store(f"sqlite:///{tmp_path / 'jobs.sqlite3'}", Limits())) as store:
+            store.note_fleet(write_note(fleet(PoolNote("a", ready_s=20.0), sea=Pace(0.4, 2.0, 4.0))))
+            threads = Threads()
+            forecast = Forecast(store, threads, lambda: NOW + 1, heard_within_s=30)
+            assert (await forecast.now()).eta_s(job(), None, NOW) == pytest.approx(20.0 + 20 * 0.4 + 2.0)
+            assert forecast.cost_s("sea", 10, 2) == pytest.approx(2 * (10 * 0.1 + 0.5))
+            stale = Forecast(store, threads, lambda: NOW + 3600, heard_within_s=30)
+            assert (await stale.now()).eta_s(job(), None, NOW) is None
+            threads.close()
+
+    asyncio.run(look())

@@ -179,7 +179,14 @@ def test_no_transaction_queues_many_scheduled_jobs(tmp_path: Path, store: Sqlite
 
 # Speed that does not depend on history
 
-LIVE_ONLY = {"job_line", "job_queue", "job_held", "job_lease", "job_due"}  # partial indexes, of what has not ended
+LIVE_ONLY = {
+    "job_line",
+    "job_queue",
+    "job_held",
+    "job_lease",
+    "job_due",
+    "job_deadline",
+}  # partial indexes, of what has not ended
 
 
 def all_verbs(store: SqliteStore) -> None:
@@ -205,6 +212,7 @@ def all_verbs(store: SqliteStore) -> None:
     store.claim(ME, 1, NOW + 60)
     store.release_worker("w", "killed", NOW + 60)
     store.get(done.id), store.position(released.id), store.set_priority(released.id, 1, NOW), store.queue()
+    store.lines(), store.note_fleet({"at": NOW}), store.fleet_note(), store.lead_fleet("a", NOW, 6.0)
     store.insert([new_job("ahead", priority=2), new_job("behind")], NOW)
     store.positions(["ahead", "behind"])
     for tenant, state, model, since in product(("t", None), (JobState.FAILED, None), ("m", None), (NOW, None)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from darkroom.core import Event, Lease, NewJob, WorkerReport
 from darkroom.errors import InvalidConfig
+from darkroom.fleet.nouns import Member, Phase
+from darkroom.fleet.told import FleetNote, PoolNote, write_note
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import Claimant, Store
 from darkroom.telemetry.metrics import GatewayMetrics
@@ -30,7 +33,10 @@ from darkroom.worker.events import (
 
 JOB = NewJob(id="j-1", tenant="local", model="landscapes", task="text-to-image", input={}, steps=20, cost_s=3.0)
 REPORT = WorkerReport(
-    "w-1", "ready", 0.0, facts={"batches": {"2": 3, "8": 1}, "memory": {"used_bytes": 7}, "busy_share": 0.5}
+    "w-1",
+    "ready",
+    0.0,
+    facts={"batches": {"2": 3, "8": 1}, "memory": {"used_bytes": 7, "total_bytes": 28}, "busy_share": 0.5},
 )
 
 
@@ -97,7 +103,34 @@ def test_queue_and_workers_are_read_when_scraped(store: Store) -> None:
     assert (value(registry, "darkroom_queue_age_seconds") or 0) >= 10
     assert value(registry, "darkroom_workers", state="ready") == 1
     assert value(registry, "gpu_memory_used_bytes", gpu_id="0") == 7
+    assert value(registry, "gpu_memory_total_bytes", gpu_id="0") == 28
     assert value(registry, "gpu_utilization_percent", gpu_id="0") == 50
+
+
+def test_a_worker_is_missed_that_fell_silent_and_had_not_stopped(store: Store) -> None:
+    registry, now = CollectorRegistry(), time.time()
+    GatewayMetrics(registry, store, lambda: True)
+    for name, state, silent_s in (
+        ("here", "ready", 1),
+        ("lost", "ready", 120),
+        ("ended", "stopped", 120),
+        ("long-lost", "ready", 2000),
+    ):
+        store.heartbeat(replace(REPORT, id=name, state=state, at=now - silent_s), [], now - silent_s)
+    assert value(registry, "darkroom_missed_workers") == 1
+    assert value(registry, "darkroom_workers", state="ready") == 1
+
+
+def test_failed_jobs_are_counted_by_why_from_zero(store: Store) -> None:
+    registry, now = CollectorRegistry(), time.time()
+    metrics = GatewayMetrics(registry, store, lambda: True)
+    assert value(registry, "darkroom_failed_jobs_total", code="worker_died") == 0
+    store.insert([JOB], now)
+    (job,) = store.claim(Claimant("w-1", ("landscapes",)), 1, now + 1)
+    store.fail(Lease(job.id, job.fence), {"code": "not_finite", "message": "NaN"}, {}, now + 2, None)
+    metrics.hear(job.id, Event(1, now, "failed"))
+    assert value(registry, "darkroom_failed_jobs_total", code="not_finite") == 1
+    assert value(registry, "diffusion_requests_total", status="error", model="landscapes") == 1
 
 
 def report_batches(store: Store, worker: str, **batches: int) -> None:
@@ -190,5 +223,41 @@ def test_a_worker_exports_what_happened_to_it() -> None:
     assert 'darkroom_model_bytes{model="b"}' not in said
 
 
+def test_a_worker_is_ready_while_it_claims_and_well_while_it_lives() -> None:
+    metrics = WorkerMetrics()
+    place = metrics.serve("127.0.0.1:0")
+    for state, code in (("", 503), ("starting", 503), ("ready", 200), ("draining", 503)):
+        if state:
+            metrics.hear(StateChanged(state))
+        assert status(f"http://{place}/readyz") == code
+        assert status(f"http://{place}/healthz") == 200
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 def test_no_address_exports_nothing() -> None:
     assert WorkerMetrics().serve("") == ""
+
+
+def test_pools_are_told_as_long_as_somebody_scales_them(store: Store) -> None:
+    registry, now = CollectorRegistry(), time.time()
+    GatewayMetrics(registry, store, lambda: True)
+    assert value(registry, "darkroom_pool_wanted_workers", pool="spot") is None
+    members = (Member("a", "spot", Phase.READY, now - 9), Member("b", "spot", Phase.STARTING, now))
+    pools = (PoolNote("spot", wanted=2, ready_s=7.5, members=members), PoolNote("new"))
+    store.note_fleet(write_note(FleetNote(now, "local", "darkroom", 5.0, pools, fault="no_driver: away")))
+    assert value(registry, "darkroom_pool_wanted_workers", pool="spot") == 2
+    assert value(registry, "darkroom_pool_wanted_workers", pool="new") is None
+    assert value(registry, "darkroom_pool_workers", pool="spot", state="starting") == 1
+    assert value(registry, "darkroom_pool_workers", pool="new", state="ready") == 0
+    assert value(registry, "darkroom_pool_ready_seconds", pool="spot") == 7.5
+    assert value(registry, "darkroom_fleet_fault") == 1
+    store.note_fleet(write_note(FleetNote(now - 100, "local", "darkroom", 5.0, pools)))
+    assert value(registry, "darkroom_pool_wanted_workers", pool="spot") is None

@@ -7,7 +7,7 @@ import { Button } from "@/components/Button";
 import { Empty, Fault, Waiting } from "@/components/Notice";
 import { Tip } from "@/components/Tip";
 import { Account } from "@/features/sign-in/Account";
-import { Follower, useLive } from "@/lib/live";
+import { OwnFollower, useLive } from "@/lib/live";
 import { useSession } from "@/lib/session";
 import { type Theme, useTheme } from "@/lib/theme";
 
@@ -23,6 +23,9 @@ const ROOMS = [
   { to: "/fleet", name: "Fleet", icon: Server },
 ] as const;
 
+/** Toasts cover neither the small print of an open picture nor the bars of what is chosen. */
+const ABOVE_FEET = { wide: { bottom: "5.25rem" }, narrow: { bottom: "9rem" } };
+
 /** What stands around every room: the way to the others, the theme, who is signed in, and whether we are connected. */
 export function Shell() {
   const isRefused = useSession((session) => session.isRefused);
@@ -31,7 +34,7 @@ export function Shell() {
   const theme = useTheme((chosen) => chosen.theme);
   useEffect(() => {
     if (isRefused) return undefined;
-    const follower = new Follower();
+    const follower = new OwnFollower();
     follower.start();
     return () => follower.stop();
   }, [isRefused, key]);
@@ -69,7 +72,7 @@ export function Shell() {
         <Outlet />
       </main>
       <ScrollRestoration />
-      <Toaster position="bottom-center" theme={theme} />
+      <Toaster position="bottom-center" theme={theme} offset={ABOVE_FEET.wide} mobileOffset={ABOVE_FEET.narrow} />
     </div>
   );
 }

@@ -1,3 +1,4 @@
+import { FieldFault } from "./Field";
 import { Plus, X } from "lucide-react";
 
 import { Button } from "./Button";
@@ -54,11 +55,7 @@ export function AdapterWeights({ weights, others, isFull, fault, onWeigh }: Prop
           groups={[others.map((name) => ({ label: name, onSelect: () => onWeigh(name, 1) }))]}
         />
       </div>
-      {fault ? (
-        <p className={styles.fault} role="alert">
-          {fault}
-        </p>
-      ) : null}
+      <FieldFault>{fault}</FieldFault>
     </div>
   );
 }

@@ -35,3 +35,13 @@ export function Field({ label, hint, error, aside, children }: Props) {
     </div>
   );
 }
+
+/** What is wrong with controls that are no `Field`; nothing where nothing is. */
+export function FieldFault({ children }: { children: ReactNode }) {
+  if (!children) return null;
+  return (
+    <p className={styles.error} role="alert">
+      {children}
+    </p>
+  );
+}

@@ -5,6 +5,7 @@ import { type KeyboardEvent, type ReactNode, useState } from "react";
 import { WHOLE, zoomed } from "@/lib/zoom";
 
 import { Button } from "./Button";
+import { FullPage, FullPageTitle } from "./FullPage";
 import styles from "./Lightbox.module.css";
 import { ZoomFrame } from "./ZoomFrame";
 
@@ -63,57 +64,43 @@ export function Lightbox({ items, at, onMove, onClose, actions, caption, aside, 
   };
   if (!shown) return null;
   return (
-    <Radix.Root open onOpenChange={(open) => !open && onClose()}>
-      <Radix.Portal>
-        <Radix.Overlay className={styles.overlay} />
-        <Radix.Content
-          className={styles.content}
-          data-wide={aside ? true : undefined}
-          aria-describedby={undefined}
-          onKeyDown={press}
-          onOpenAutoFocus={(event) => {
-            event.preventDefault();
-            if (event.currentTarget instanceof HTMLElement) event.currentTarget.focus();
-          }}
-        >
-          <header className={styles.head}>
-            <Radix.Title className={styles.title}>{shown.alt}</Radix.Title>
-            <span className={`${styles.count} numbers`}>
-              {at + 1} of {items.length}
-            </span>
-            <Button look="ghost" aria-label="Further" icon={<ZoomOut />} onClick={keys["-"]} />
-            <Button look="ghost" aria-label="Closer" icon={<ZoomIn />} onClick={keys["+"]} />
-            <Button look="ghost" aria-label="All of it" icon={<Maximize />} onClick={keys["0"]} />
-            <Radix.Close asChild>
-              <Button look="ghost" aria-label="Close" icon={<X />} />
-            </Radix.Close>
-          </header>
-          <div className={styles.stage}>
-            <Button
-              look="plain"
-              className={styles.before}
-              aria-label="The one before"
-              disabled={at === 0}
-              icon={<ChevronLeft />}
-              onClick={() => move(-1)}
-            />
-            <ZoomFrame picture={shown} view={view} onView={setView} onSwipe={move} onBroken={() => onBroken?.(shown)} />
-            <Button
-              look="plain"
-              className={styles.after}
-              aria-label="The one after"
-              disabled={at === items.length - 1}
-              icon={<ChevronRight />}
-              onClick={() => move(1)}
-            />
-          </div>
-          {aside ? <aside className={styles.aside}>{aside}</aside> : null}
-          <footer className={styles.foot}>
-            <div className={styles.caption}>{caption}</div>
-            <div className={styles.actions}>{actions}</div>
-          </footer>
-        </Radix.Content>
-      </Radix.Portal>
-    </Radix.Root>
+    <FullPage className={aside ? styles.wide : undefined} onKey={press} onClose={onClose}>
+      <header className={styles.head}>
+        <FullPageTitle>{shown.alt}</FullPageTitle>
+        <span className={`${styles.count} numbers`}>
+          {at + 1} of {items.length}
+        </span>
+        <Button look="ghost" aria-label="Further" icon={<ZoomOut />} onClick={keys["-"]} />
+        <Button look="ghost" aria-label="Closer" icon={<ZoomIn />} onClick={keys["+"]} />
+        <Button look="ghost" aria-label="All of it" icon={<Maximize />} onClick={keys["0"]} />
+        <Radix.Close asChild>
+          <Button look="ghost" aria-label="Close" icon={<X />} />
+        </Radix.Close>
+      </header>
+      <div className={styles.stage}>
+        <Button
+          look="plain"
+          className={styles.before}
+          aria-label="The one before"
+          disabled={at === 0}
+          icon={<ChevronLeft />}
+          onClick={() => move(-1)}
+        />
+        <ZoomFrame picture={shown} view={view} onView={setView} onSwipe={move} onBroken={() => onBroken?.(shown)} />
+        <Button
+          look="plain"
+          className={styles.after}
+          aria-label="The one after"
+          disabled={at === items.length - 1}
+          icon={<ChevronRight />}
+          onClick={() => move(1)}
+        />
+      </div>
+      {aside ? <aside className={styles.aside}>{aside}</aside> : null}
+      <footer className={styles.foot}>
+        <div className={styles.caption}>{caption}</div>
+        <div className={styles.actions}>{actions}</div>
+      </footer>
+    </FullPage>
   );
 }

@@ -1,29 +1,14 @@
 /**
- * The live feed: one WebSocket tells of all jobs; each job's latest word is kept here for who draws it.
+ * The live feed tells of all jobs; each job's latest word is kept here for who draws it.
  *
  * Words are gathered and given out ten times a second, so that three hundred jobs cost no more than one.
  */
 
 import { create } from "zustand";
 
-import { FINAL_STATES, GATEWAY, type Job, api, dataOf } from "./api/client";
+import { FINAL_STATES, type Job, api, dataOf } from "./api/client";
 import { keys, queryClient, remember } from "./api/queries";
-import { forgetToken, token } from "./api/token";
-import { useSession } from "./session";
-
-export interface LiveEvent {
-  job_id: string;
-  seq: number;
-  at: string;
-  type: "queued" | "started" | "progress" | "preview" | "output" | "requeued" | "succeeded" | "failed" | "cancelled";
-  step?: number;
-  steps?: number;
-  progress?: number;
-  position?: number | null;
-  eta_s?: number | null;
-  image?: string;
-  worker?: string;
-}
+import { type Feed, type LiveEvent, everybodysFeed, ownFeed } from "./feeds";
 
 /** What is known of a job between two looks at it. */
 export interface Word {
@@ -47,6 +32,7 @@ export const useWord = (id: string): Word => useLive((live) => live.words[id] ??
 
 const NOTHING: Word = {};
 const GATHER_MS = 100;
+const ASK_MS = 1000;
 const PAUSES_MS = [250, 500, 1000, 2000, 5000];
 
 /** What an event adds to the word on its job; null where a look at the job itself must follow. */
@@ -71,100 +57,142 @@ export function heard(word: Word, event: LiveEvent): Word {
   }
 }
 
-/** Follows the feed until stopped, over breaks, sleeps and restarts of the gateway. */
-export class Follower {
-  private socket: WebSocket | null = null;
+/** Follows a feed until stopped, over breaks, sleeps and restarts of the gateway. */
+abstract class Follower {
+  private stopping: AbortController | null = null;
+  private isListening = false;
   private after = "";
   private pause = 0;
   private gathered = new Map<string, Word>();
   private timer: number | undefined;
-  private isStopped = false;
+
+  protected constructor(private readonly feed: Feed) {}
 
   start(): void {
-    this.isStopped = false;
+    this.stopping = new AbortController();
     window.addEventListener("online", this.hurry);
     document.addEventListener("visibilitychange", this.hurry);
-    void this.connect();
+    void this.follow(this.stopping.signal);
   }
 
   stop(): void {
-    this.isStopped = true;
     window.removeEventListener("online", this.hurry);
     document.removeEventListener("visibilitychange", this.hurry);
     window.clearTimeout(this.timer);
-    this.socket?.close();
+    this.stopping?.abort();
+    this.stopping = null;
   }
+
+  /** Whether we hear what happens; `wasAway` after a break. */
+  protected abstract onConnected(isConnected: boolean, wasAway: boolean): void;
+
+  /** These jobs have ended, and their last words are given out. */
+  protected abstract onEnded(ids: readonly string[]): void;
 
   private hurry = (): void => {
-    if (document.visibilityState === "visible" && this.socket === null && !this.isStopped) {
-      window.clearTimeout(this.timer);
-      this.pause = 0;
-      void this.connect();
-    }
+    if (document.visibilityState !== "visible" || this.isListening || !this.stopping) return;
+    window.clearTimeout(this.timer);
+    this.pause = 0;
+    void this.follow(this.stopping.signal);
   };
 
-  private async connect(): Promise<void> {
-    try {
-      const shown = useSession.getState().key ? `&token=${encodeURIComponent(await token())}` : "";
-      if (this.isStopped) return;
-      const url = `${GATEWAY.replace(/^http/, "ws")}/v1/events/ws?after=${this.after}${shown}`;
-      this.listen(new WebSocket(url));
-    } catch {
-      this.again();
-    }
-  }
-
-  private listen(socket: WebSocket): void {
-    this.socket = socket;
-    socket.onopen = () => {
+  private async follow(stopped: AbortSignal): Promise<void> {
+    this.isListening = true;
+    const onOpen = (): void => {
       const wasAway = this.pause > 0;
       this.pause = 0;
-      useLive.setState({ isConnected: true });
-      if (wasAway) void queryClient.invalidateQueries();
+      this.onConnected(true, wasAway);
     };
-    socket.onmessage = (message: MessageEvent<string>) => this.hear(JSON.parse(message.data) as LiveEvent);
-    socket.onclose = () => {
-      if (this.socket !== socket) return;
-      this.socket = null;
-      useLive.setState({ isConnected: false });
-      if (!this.isStopped) this.again();
-    };
-  }
-
-  private again(): void {
-    forgetToken();
-    this.timer = window.setTimeout(() => void this.connect(), PAUSES_MS[Math.min(this.pause, PAUSES_MS.length - 1)]);
+    try {
+      await this.feed(this.after, { onOpen, onEvent: this.hear }, stopped);
+    } catch {
+      // it is tried again, as after a break
+    }
+    if (stopped.aborted) return;
+    this.isListening = false;
+    this.onConnected(false, false);
+    const pause_ms = PAUSES_MS[Math.min(this.pause, PAUSES_MS.length - 1)];
+    this.timer = window.setTimeout(() => void this.follow(stopped), pause_ms);
     this.pause += 1;
   }
 
-  private hear(event: LiveEvent): void {
+  private hear = (event: LiveEvent): void => {
     this.after = String(event.seq);
     const before = this.gathered.get(event.job_id) ?? useLive.getState().words[event.job_id] ?? NOTHING;
     if (this.gathered.size === 0) window.setTimeout(this.giveOut, GATHER_MS);
     this.gathered.set(event.job_id, heard(before, event));
-  }
+  };
 
   private giveOut = (): void => {
     const fresh = Object.fromEntries(this.gathered);
     this.gathered.clear();
     useLive.setState((live) => ({ words: { ...live.words, ...fresh } }));
     const ended = Object.entries(fresh).filter(([, word]) => word.state && FINAL_STATES.has(word.state));
-    for (const [id] of ended) void this.look(id);
+    if (ended.length) this.onEnded(ended.map(([id]) => id));
   };
+}
 
-  /** The job as it ended, with its pictures; only then is the word on it let go, so that nothing flickers. */
+/** Of the caller's own jobs; each is looked at once more when it has ended, with its pictures. */
+export class OwnFollower extends Follower {
+  constructor() {
+    super(ownFeed);
+  }
+
+  protected onConnected(isConnected: boolean, wasAway: boolean): void {
+    useLive.setState({ isConnected });
+    if (wasAway) void queryClient.invalidateQueries();
+  }
+
+  protected onEnded(ids: readonly string[]): void {
+    for (const id of ids) void this.look(id);
+  }
+
+  /** Only once the job is here as it ended is the word on it let go, so that nothing flickers. */
   private async look(id: string): Promise<void> {
     try {
       remember(await dataOf(api.GET("/v1/jobs/{job_id}", { params: { path: { job_id: id } } })));
     } catch {
       await queryClient.invalidateQueries({ queryKey: keys.job(id) });
     }
-    useLive.setState((live) => {
-      const words = { ...live.words };
-      delete words[id];
-      return { words };
-    });
+    letGo([id]);
   }
+}
+
+/** Of everybody's jobs, for operators: too many to look at each, so the list that shows them is asked for now and then. */
+export class EverybodysFollower extends Follower {
+  private ended: string[] = [];
+
+  constructor(private readonly askAnew: () => Promise<unknown>) {
+    super(everybodysFeed);
+  }
+
+  override stop(): void {
+    super.stop();
+    letGo(Object.keys(useLive.getState().words)); // nobody would say when others' jobs go on
+  }
+
+  protected onConnected(): void {
+    // whether we are connected is what one's own feed says
+  }
+
+  protected onEnded(ids: readonly string[]): void {
+    if (this.ended.length === 0) window.setTimeout(this.settle, ASK_MS);
+    this.ended.push(...ids);
+  }
+
+  private settle = (): void => {
+    const ids = this.ended;
+    this.ended = [];
+    void this.askAnew().finally(() => letGo(ids));
+  };
+}
+
+function letGo(ids: readonly string[]): void {
+  useLive.setState((live) => {
+    const words = { ...live.words };
+    for (const id of ids) delete words[id];
+    return { words };
+  });
 }
 
 /** A job as it stands: the last look at it, and what was said since. */

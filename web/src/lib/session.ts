@@ -3,6 +3,8 @@
 import { create } from "zustand";
 
 const NAME = "darkroom.key";
+/** In the address where a sign-in failed: what went wrong. */
+export const REFUSED = "refused";
 
 interface Session {
   key: string | null;
@@ -10,12 +12,14 @@ interface Session {
   isRefused: boolean;
   enter: (key: string, isKept: boolean) => void;
   leave: () => void;
+  /** The key that is kept here opens nothing: the next page of this browser shall not show it. */
+  forget: () => void;
   refuse: () => void;
 }
 
 export const useSession = create<Session>((set) => ({
   key: stored(),
-  isRefused: false,
+  isRefused: new URLSearchParams(window.location.search).has(REFUSED),
   enter(key, isKept) {
     keep(key, isKept);
     set({ key, isRefused: false });
@@ -23,6 +27,9 @@ export const useSession = create<Session>((set) => ({
   leave() {
     keep(null, false);
     set({ key: null, isRefused: false });
+  },
+  forget() {
+    keep(null, false);
   },
   refuse() {
     set({ isRefused: true });

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
@@ -86,8 +86,53 @@ class FailedJob(BaseModel):
     message: str
 
 
+class ScalerAnswer(BaseModel):
+    """Who scales the fleet, as told `at`; `is_fresh`: it still does. `fault`: what keeps it from doing so."""
+
+    at: str
+    driver: str
+    policy: str
+    is_fresh: bool
+    fault: str | None
+
+
+class PoolWorker(BaseModel):
+    """A worker that the fleet asked for, `since`; its phase is starting, ready or leaving."""
+
+    id: str
+    phase: Literal["starting", "ready", "leaving"]
+    since: str
+
+
+class PoolAnswer(BaseModel):
+    """A pool: `wanted` workers (null: not decided yet) for `reasons`, since `decided_at`, and those it has.
+
+    `ready_s`: what a worker takes until it serves, as learned; `next_ready_s` how long until the one under way does.
+    """
+
+    name: str
+    device: str
+    is_spot: bool
+    price_per_hour_usd: float
+    models: list[str]
+    min_workers: int
+    max_workers: int
+    wanted: int | None
+    running: int
+    starting: int
+    leaving: int
+    ready_s: float
+    next_ready_s: float | None
+    decided_at: str | None
+    reasons: list[str]
+    workers: list[PoolWorker]
+
+
 class FleetAnswer(BaseModel):
-    """The last `window_s` seconds; `is_partial`: more jobs than are looked at, so that the oldest are left out."""
+    """The last `window_s` seconds; `is_partial`: more jobs than are looked at, so that the oldest are left out.
+
+    `scaler` and `pools` where workers come and go with the work.
+    """
 
     at: str
     window_s: float
@@ -97,6 +142,8 @@ class FleetAnswer(BaseModel):
     totals: Totals
     tenants: list[TenantUse]
     errors: list[FailedJob]
+    scaler: ScalerAnswer | None
+    pools: list[PoolAnswer]
 
 
 @router.get("", response_model=FleetAnswer, responses=refusals(BadInput, StoreUnavailable))
@@ -104,5 +151,5 @@ async def fleet(
     here: OperatorHere,
     window_s: Annotated[int, Query(ge=60, le=LONGEST_S, description="how far to look back, in seconds")] = 3600,
 ) -> Response:
-    """Queue, throughput, latency, cost, use by tenant and latest failures; a few seconds old at the most."""
+    """Queue, throughput, latency, cost, use by tenant, latest failures, pools; a few seconds old at the most."""
     return Answer(await here.gateway.fleet_looks.now(window_s))

@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from ...errors import Unavailable
+from ...fleet.told import fresh_note
 from .. import schemas
 from ..forecast import READY
 from ..parts import At, Here
@@ -23,13 +24,16 @@ async def healthz() -> Response:
 
 @router.get("/readyz", response_model=schemas.Health, responses=refusals(Unavailable))
 async def readyz(gateway: At) -> Response:
-    """200 when the store answers and some worker has loaded and warmed a model."""
+    """200 when the store answers and some worker has loaded and warmed a model, or the fleet starts one for a job."""
     since = gateway.clock() - gateway.parts.settings.serve.lease_s
     workers = await gateway.threads.store(gateway.store.workers, since)
-    if not any(worker.state == READY for worker in workers):
-        said = ", ".join(sorted({worker.state for worker in workers})) or "none is there"
-        raise Unavailable(f"no worker is ready: {said}")
-    return Answer({"status": "ready"})
+    if any(worker.state == READY for worker in workers):
+        return Answer({"status": "ready"})
+    said = ", ".join(sorted({worker.state for worker in workers})) or "none is there"
+    note = fresh_note(await gateway.threads.store(gateway.store.fleet_note), gateway.clock())
+    if note is None or not note.can_start:
+        raise Unavailable(f"no worker is ready: {said}" + (f"; {note.fault}" if note and note.fault else ""))
+    return Answer({"status": "ready", "detail": f"jobs wait until the fleet has a worker ready: {said}"})
 
 
 @router.get(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
-from ...errors import BadInput, Forbidden, NotFound, Unavailable
+from ...errors import BadInput, DarkroomError, Forbidden, NotFound, Unavailable
 from .. import sessions, sign_in
 from ..answers import Addresses
 from ..parts import At, Gateway, any_visit_of
@@ -21,6 +22,7 @@ STASH = "darkroom_sign_in"
 CALLBACK = "/auth/callback"
 REDIRECT: dict[int | str, dict[str, Any]] = {303: {"description": "on to the next page"}}
 NOT_KEPT = {"Cache-Control": "no-store"}
+ROOMS = "/ui/"  # below it the web UI tells people what went wrong, which others read as JSON
 
 
 class Me(BaseModel):
@@ -31,6 +33,12 @@ class Me(BaseModel):
     key_id: str | None
     email: str | None
     is_guest: bool
+
+
+class Ways(BaseModel):
+    """How people come in beside a key: `issuer` is what they know the issuer by; null where nobody signs in."""
+
+    issuer: str | None
 
 
 async def connection_of(connection: HTTPConnection) -> HTTPConnection:
@@ -53,8 +61,11 @@ async def login(
     after: Annotated[str | None, Query(alias="next", max_length=512, description="a path here to end at")] = None,
 ) -> Response:
     """Go to the issuer, to come back signed in."""
-    addresses = Addresses.of(connection)
-    began = await _sign_in(gateway).begin(addresses.http(CALLBACK), sign_in.local_page(after))
+    signing_in, page = _sign_in(gateway), sign_in.local_page(after)
+    try:
+        began = await signing_in.begin(Addresses.of(connection).http(CALLBACK), page)
+    except Unavailable as error:
+        return _told_in(page, error)
     answer = RedirectResponse(began.url, 303, NOT_KEPT)
     sessions.set_cookie(answer, connection, STASH, began.stash, sign_in.STASH_S)
     return answer
@@ -70,13 +81,23 @@ async def callback(gateway: At, connection: Connection) -> Response:
     """Where the issuer sends the browser back to."""
     signing_in, name = _sign_in(gateway), sessions.cookie_name(connection.url.scheme, STASH)
     said, redirect_uri = dict(connection.query_params), Addresses.of(connection).http(CALLBACK)
-    email, after = await signing_in.finish(said, connection.cookies.get(name, ""), redirect_uri)
+    stash = connection.cookies.get(name, "")
+    try:
+        email, after = await signing_in.finish(said, stash, redirect_uri)
+    except (BadInput, Forbidden, Unavailable) as error:
+        return _told_in(signing_in.page_after(stash), error)
     session_s = signing_in.session_s
     answer = RedirectResponse(after, 303, NOT_KEPT)
     cookie = sessions.issue(gateway.signer, email, gateway.clock() + session_s)
     sessions.set_cookie(answer, connection, sessions.COOKIE, cookie, session_s)
     sessions.set_cookie(answer, connection, STASH, "", 0)
     return answer
+
+
+@router.get("/ways", response_model=Ways, responses=refusals())
+async def ways(gateway: At) -> Response:
+    """What the page for signing in offers."""
+    return Answer({"issuer": None if gateway.sign_in is None else gateway.sign_in.issuer_name}, 200, NOT_KEPT)
 
 
 @router.post("/logout", status_code=204, responses=refusals(Forbidden))
@@ -105,6 +126,17 @@ async def me(gateway: At, connection: Connection) -> Response:
     if gateway.guests is not None and caller.guest:
         gateway.guests.welcome(connection, answer)
     return answer
+
+
+def _told_in(page: str | None, error: DarkroomError) -> Response:
+    """Back to the web UI, which says in its own words what `refused` names; raises the error for all other pages.
+
+    Names alone go into the address: whoever makes a link to the page has no say in what it says.
+    """
+    if page is None or not page.startswith(ROOMS):
+        raise error
+    said = {"refused": error.field or error.code}
+    return RedirectResponse(f"{urlsplit(page).path}?{urlencode(said)}", 303, NOT_KEPT)
 
 
 def _sign_in(gateway: Gateway) -> sign_in.SignIn:

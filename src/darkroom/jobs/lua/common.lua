@@ -288,6 +288,16 @@ local function settle(job)
   call('HINCRBY', usage, 'usd', whole(billionths(values[3]) - billionths(values[4])))
 end
 
+-- What jobs took of a worker, on the day of UTC of that time: of `device`, `usd` (billionths), `jobs`, `images` so much
+-- more. A job that never ran is charged to no worker.
+local function charge(job, at, what, by)
+  if not job.worker then return end
+  local day = whole(math.floor(tonumber(at) / 86400))
+  local whose = job.worker .. '\n' .. job.tenant .. '\n' .. job.model
+  call('HINCRBY', P .. 'charges:' .. day, whose .. '\n' .. what, whole(by))
+  call('ZADD', P .. 'days', day, day)
+end
+
 -- The job's webhook is to be told of that, if it asked for it; once, however often it happens.
 local function owe(job, event, at)
   local asked = call('HGET', P .. 'job:' .. job.id, 'webhook_events') or 'succeeded,failed,cancelled'
@@ -303,6 +313,7 @@ end
 
 -- A final state, with the event that ends the job's stream.
 local function finish(job, state, at, data)
+  charge(job, at, 'jobs', 1)
   leave(job)
   enter(job, state, at)
   call('HDEL', P .. 'job:' .. job.id, 'cancelling')
@@ -359,10 +370,10 @@ local function lose(job, is_alone, at, reason)
   end
 end
 
-local SPENT = { device_s = true, cost_usd = true } -- paid for, whichever attempt took them
+local SPENT = { device_s = 'device', cost_usd = 'usd' } -- paid for, whichever attempt took them
 
 -- Metrics are of one attempt: those of an earlier one go. But what is paid for adds up.
--- They are the words of ARGV from `first` to `last`, or to the end.
+-- They are the words of ARGV from `first` to `last`, or to the end; the second is always the time.
 local function put_metrics(job, first, last)
   local fields, before = whole_row(job.id), {}
   for i = 1, #fields, 2 do
@@ -372,6 +383,7 @@ local function put_metrics(job, first, last)
   end
   for i = first, last or #ARGV, 2 do
     local name, value = ARGV[i], ARGV[i + 1]
+    if SPENT[name] then charge(job, ARGV[2], SPENT[name], billionths(value)) end
     put(job, 'm:' .. name, before[name] and text(before[name] + value) or value)
     before[name] = nil
   end

@@ -15,5 +15,6 @@ for i = 1, count do
 end
 if count > 0 then put(job, 'outputs', table.concat(lines, '\n')) end
 put_metrics(job, 7 + 3 * count)
+if count > 0 then charge(job, now, 'images', count) end
 finish(job, 'succeeded', now, '{}')
 return whole_row(job.id)

@@ -1,7 +1,7 @@
 -- prune: forgets final jobs and uploads from before given times, a batch at a time, and what no longer says anything.
 --
 -- ARGV: jobs_before, uploads_before, batch, how many uploads to pass over (a live job needs them), how many artifacts
--- at most, workers_before, until when idempotency keys were made.
+-- at most, workers_before, until when idempotency keys were made, before which day costs are forgotten.
 -- Returns {whether that was all, uploads that stay, the artifacts as JSON}.
 
 local batch, room = tonumber(ARGV[4]), tonumber(ARGV[6])
@@ -36,5 +36,9 @@ for _, worker in ipairs(call('ZRANGEBYSCORE', P .. 'workers', '-inf', '(' .. ARG
   call('ZREM', P .. 'workers', worker)
   call('HDEL', P .. 'reports', worker)
   call('SREM', P .. 'draining', worker)
+end
+for _, day in ipairs(call('ZRANGEBYSCORE', P .. 'days', '-inf', '(' .. ARGV[9], 'LIMIT', 0, batch)) do
+  call('UNLINK', P .. 'times:' .. day, P .. 'charges:' .. day)
+  call('ZREM', P .. 'days', day)
 end
 return { is_done, kept, removed }

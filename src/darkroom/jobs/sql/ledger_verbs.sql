@@ -40,6 +40,22 @@ UPDATE usage SET device = max(0, device + :device), usd = max(0, usd + :usd) WHE
 -- Days before one.
 DELETE FROM usage WHERE day < :day;
 
+-- name: worker_times
+-- Where workers' time went since a day.
+SELECT worker, said FROM worker_time WHERE day >= :since ORDER BY day, worker, began_at;
+
+-- name: charges
+-- What jobs took since a day.
+SELECT * FROM charge WHERE day >= :since ORDER BY day, worker, tenant, model;
+
+-- name: forget_old_times
+-- Days before one.
+DELETE FROM worker_time WHERE day < :day;
+
+-- name: forget_old_charges
+-- Days before one.
+DELETE FROM charge WHERE day < :day;
+
 -- name: rate
 -- When a key's next job would be on time.
 SELECT arrival_at, interval_s FROM rate WHERE key_id = :key_id;
@@ -117,3 +133,28 @@ SELECT watched_until FROM pulse;
 SELECT * FROM job INDEXED BY job_ended
 WHERE ended_at > 0 AND EXISTS (SELECT 1 FROM artifact WHERE artifact.job_id = job.id)
 ORDER BY ended_at LIMIT :limit;
+
+-- name: lines
+-- The queue by model and class.
+SELECT model, level, count(*) AS jobs, sum(cost_s) AS cost_s, min(queued_at) AS oldest_at
+FROM job INDEXED BY job_line WHERE state = 'queued' GROUP BY model, level;
+
+-- name: line_deadlines
+-- The earliest deadlines of queued jobs.
+SELECT model, level, deadline_at, cost_s FROM job INDEXED BY job_deadline
+WHERE state IN ('scheduled', 'queued') AND deadline_at IS NOT NULL AND state = 'queued'
+ORDER BY deadline_at LIMIT :limit;
+
+-- name: lead_fleet
+-- Scale the fleet where nobody does, where the reign is over, or where it is one's own; see `lead`.
+UPDATE fleet SET leader = :who, leads_until = :now + :ttl_s
+WHERE leader = :who OR leads_until <= :now OR leads_until > :now + :margin_s
+RETURNING 1;
+
+-- name: note_fleet
+-- What whoever scales the fleet tells others.
+UPDATE fleet SET note = :note;
+
+-- name: fleet_note
+-- The same, read.
+SELECT note FROM fleet;

@@ -231,3 +231,35 @@ CREATE TABLE webhook_secret (
     number INTEGER NOT NULL,
     rotated_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Where the time of a worker's process went on a day of UTC (days since the epoch): JSON, as it told it last.
+CREATE TABLE worker_time (
+    day INTEGER NOT NULL,
+    worker TEXT NOT NULL,
+    began_at REAL NOT NULL,
+    said TEXT NOT NULL,
+    PRIMARY KEY (day, worker, began_at)
+) STRICT, WITHOUT ROWID;
+
+-- What jobs took of a worker on a day, with attempts that did not end them; device seconds and dollars in billionths.
+CREATE TABLE charge (
+    day INTEGER NOT NULL,
+    worker TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    model TEXT NOT NULL,
+    jobs INTEGER NOT NULL,
+    images INTEGER NOT NULL,
+    device INTEGER NOT NULL,
+    usd INTEGER NOT NULL,
+    PRIMARY KEY (day, worker, tenant, model)
+) STRICT, WITHOUT ROWID;
+
+-- One row: who scales the fleet, until when, and what it last noted (JSON).
+CREATE TABLE fleet (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    leader TEXT NOT NULL DEFAULT '',
+    leads_until REAL NOT NULL DEFAULT 0.0,
+    note TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+
+INSERT INTO fleet (one) VALUES (1);

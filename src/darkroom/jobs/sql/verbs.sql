@@ -170,6 +170,19 @@ SET state = :state, ended_at = :now, lease_until = NULL, is_cancelling = 0, metr
 WHERE ins = :ins
 RETURNING *;
 
+-- name: note_time
+-- Where a process's time went on a day.
+INSERT INTO worker_time (day, worker, began_at, said) VALUES (:day, :worker, :began_at, :said)
+ON CONFLICT (day, worker, began_at) DO UPDATE SET said = excluded.said;
+
+-- name: charge
+-- What an attempt took.
+INSERT INTO charge (day, worker, tenant, model, jobs, images, device, usd)
+VALUES (:day, :worker, :tenant, :model, :jobs, :images, :device, :usd)
+ON CONFLICT (day, worker, tenant, model) DO UPDATE
+SET jobs = jobs + excluded.jobs, images = images + excluded.images, device = device + excluded.device,
+    usd = usd + excluded.usd;
+
 -- name: requeue
 -- running -> queued at its old rank; metrics that are not given stay.
 UPDATE job

@@ -17,16 +17,18 @@ interface Props {
   other: Axis | null;
   offer: Offer;
   models: readonly string[];
+  /** Whether there is a picture to start from, which can be left more or less. */
+  isFromPicture: boolean;
   onChange: (axis: Axis | null) => void;
 }
 
 /** What goes one way through the grid: which setting, and its values. */
-export function AxisField({ label, axis, other, offer, models, onChange }: Props) {
+export function AxisField({ label, axis, other, offer, models, isFromPicture, onChange }: Props) {
   const choose = (name: string): void => {
     const [kind, adapter = ""] = name.split(":") as [Kind | "", string?];
     onChange(kind ? beginning(kind, adapter, offer, models) : null);
   };
-  const options = optionsOf(offer, models);
+  const options = optionsOf(offer, models, isFromPicture || axis?.kind === "strength");
   return (
     <div className={styles.axis} role="group" aria-label={label}>
       <Field label={label}>
@@ -51,12 +53,13 @@ const optionOf = ({ kind, adapter }: Pick<Axis, "kind" | "adapter">): string => 
 const isSame = (option: Axis, other: Axis | null): boolean => other !== null && optionOf(option) === optionOf(other);
 
 /** What can be varied with these models. */
-function optionsOf(offer: Offer, models: readonly string[]): Axis[] {
+function optionsOf(offer: Offer, models: readonly string[], hasStrength: boolean): Axis[] {
   const axis = (kind: Kind, adapter = ""): Axis => ({ kind, adapter, values: [] });
   const enough: Partial<Record<Kind, boolean>> = {
     model: models.length > 1,
     preset: Object.keys(offer.presets).length > 1,
     solver: offer.solvers.length > 1,
+    strength: hasStrength,
   };
   return KINDS.flatMap((kind) => {
     if (kind === "adapter") return offer.adapters.map((name) => axis(kind, name));

@@ -1,6 +1,7 @@
 import { X } from "lucide-react";
 
 import { Button } from "@/components/Button";
+import { FloatingBar } from "@/components/FloatingBar";
 
 import styles from "./ChosenBar.module.css";
 import type { Mode } from "./panes";
@@ -14,7 +15,7 @@ interface Props {
 /** What can be done with the chosen cells. */
 export function ChosenBar({ count, onLook, onClear }: Props) {
   return (
-    <div className={styles.bar} role="region" aria-label="Chosen">
+    <FloatingBar label="Chosen" className={styles.bar}>
       <span className={`${styles.said} numbers`}>
         {count}
         <span> chosen</span>
@@ -29,6 +30,6 @@ export function ChosenBar({ count, onLook, onClear }: Props) {
         Difference
       </Button>
       <Button size="small" look="ghost" aria-label="Choose none" icon={<X />} onClick={onClear} />
-    </div>
+    </FloatingBar>
   );
 }

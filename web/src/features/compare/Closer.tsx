@@ -3,6 +3,7 @@ import { Dialog as Radix } from "radix-ui";
 import { type KeyboardEvent, useCallback, useRef, useState } from "react";
 
 import { Button } from "@/components/Button";
+import { FullPage, FullPageTitle } from "@/components/FullPage";
 import { JobActions, type JobDeeds } from "@/components/JobActions";
 import { Segmented } from "@/components/Segmented";
 import { dollars, seconds } from "@/lib/format";
@@ -71,75 +72,59 @@ export function Closer({ plan, spots, begin, deeds, onClose }: Props) {
   if (!spot) return null;
   const [first, second] = [spots[cells[0] ?? 0], spots[active]];
   return (
-    <Radix.Root open onOpenChange={(open) => !open && onClose()}>
-      <Radix.Portal>
-        <Radix.Overlay className={styles.overlay} />
-        <Radix.Content
-          ref={content}
-          className={styles.content}
-          aria-describedby={undefined}
-          onKeyDown={press}
-          onOpenAutoFocus={(event) => {
-            event.preventDefault();
-            if (event.currentTarget instanceof HTMLElement) event.currentTarget.focus();
-          }}
-        >
-          <header className={styles.head}>
-            <Radix.Title className={styles.title}>{cellText(plan, spot.cell)}</Radix.Title>
-            <div className={styles.modes}>
-              <Segmented label="View" value={panes.mode} options={MODES} onChange={choose} />
-            </div>
-            <div className={styles.tools}>
-              <Button look="ghost" aria-label="Further" icon={<ZoomOut />} onClick={zoom(1 / 1.5)} />
-              <Button look="ghost" aria-label="Closer" icon={<ZoomIn />} onClick={zoom(1.5)} />
-              <Button look="ghost" aria-label="All of it" icon={<Maximize />} onClick={() => setView(WHOLE)} />
-              <Radix.Close asChild>
-                <Button look="ghost" aria-label="Close" icon={<X />} />
-              </Radix.Close>
-            </div>
-          </header>
-          <div className={styles.stage} data-count={panes.mode === "side" ? Math.min(cells.length, 9) : 1}>
-            {panes.mode === "one" ? <Pane plan={plan} spot={spot} view={view} onView={look} /> : null}
-            {panes.mode === "side"
-              ? cells.map((cell) => {
-                  const one = spots[cell];
-                  return one ? (
-                    <Pane key={one.cell.key} plan={plan} spot={one} view={view} onView={look} isNamed />
-                  ) : null;
-                })
-              : null}
-            {panes.mode === "wipe" && first && second ? (
-              <Wipe plan={plan} first={first} second={second} view={view} onView={look} />
-            ) : null}
-            {panes.mode === "difference" && first && second ? (
-              <DifferenceStage plan={plan} first={first} second={second} view={view} onView={look} />
-            ) : null}
-          </div>
-          <footer className={styles.foot}>
-            <MiniMap
-              plan={plan}
-              spots={spots}
-              cells={panes.mode === "one" ? [active] : cells}
-              onPick={(at) => setPanes((before) => withToggled(before, at))}
-            />
-            <div className={styles.end}>
-              {panes.mode === "one" ? (
-                <>
-                  <p className={`${styles.caption} numbers`}>{captionOf(spot)}</p>
-                  <div className={styles.actions}>
-                    {spot.job && spot.status === "done" ? <JobActions job={spot.job} deeds={deeds} /> : null}
-                  </div>
-                </>
-              ) : cells.length > 1 ? (
-                <Button icon={<ArrowLeftRight />} onClick={() => setPanes(swapped)}>
-                  Swap
-                </Button>
-              ) : null}
-            </div>
-          </footer>
-        </Radix.Content>
-      </Radix.Portal>
-    </Radix.Root>
+    <FullPage ref={content} onKey={press} onClose={onClose}>
+      <header className={styles.head}>
+        <FullPageTitle>{cellText(plan, spot.cell)}</FullPageTitle>
+        <div className={styles.modes}>
+          <Segmented label="View" value={panes.mode} options={MODES} onChange={choose} />
+        </div>
+        <div className={styles.tools}>
+          <Button look="ghost" aria-label="Further" icon={<ZoomOut />} onClick={zoom(1 / 1.5)} />
+          <Button look="ghost" aria-label="Closer" icon={<ZoomIn />} onClick={zoom(1.5)} />
+          <Button look="ghost" aria-label="All of it" icon={<Maximize />} onClick={() => setView(WHOLE)} />
+          <Radix.Close asChild>
+            <Button look="ghost" aria-label="Close" icon={<X />} />
+          </Radix.Close>
+        </div>
+      </header>
+      <div className={styles.stage} data-count={panes.mode === "side" ? Math.min(cells.length, 9) : 1}>
+        {panes.mode === "one" ? <Pane plan={plan} spot={spot} view={view} onView={look} /> : null}
+        {panes.mode === "side"
+          ? cells.map((cell) => {
+              const one = spots[cell];
+              return one ? <Pane key={one.cell.key} plan={plan} spot={one} view={view} onView={look} isNamed /> : null;
+            })
+          : null}
+        {panes.mode === "wipe" && first && second ? (
+          <Wipe plan={plan} first={first} second={second} view={view} onView={look} />
+        ) : null}
+        {panes.mode === "difference" && first && second ? (
+          <DifferenceStage plan={plan} first={first} second={second} view={view} onView={look} />
+        ) : null}
+      </div>
+      <footer className={styles.foot}>
+        <MiniMap
+          plan={plan}
+          spots={spots}
+          cells={panes.mode === "one" ? [active] : cells}
+          onPick={(at) => setPanes((before) => withToggled(before, at))}
+        />
+        <div className={styles.end}>
+          {panes.mode === "one" ? (
+            <>
+              <p className={`${styles.caption} numbers`}>{captionOf(spot)}</p>
+              <div className={styles.actions}>
+                {spot.job && spot.status === "done" ? <JobActions job={spot.job} deeds={deeds} /> : null}
+              </div>
+            </>
+          ) : cells.length > 1 ? (
+            <Button icon={<ArrowLeftRight />} onClick={() => setPanes(swapped)}>
+              Swap
+            </Button>
+          ) : null}
+        </div>
+      </footer>
+    </FullPage>
   );
 }
 

@@ -1,5 +1,5 @@
 import { LayoutGrid, SlidersHorizontal } from "lucide-react";
-import { useCallback, useMemo, useState } from "react";
+import { useCallback, useEffect, useMemo, useState } from "react";
 import { useNavigate } from "react-router";
 
 import { Button } from "@/components/Button";
@@ -12,7 +12,7 @@ import { useShortcuts } from "@/lib/shortcuts";
 import { ChosenBar } from "./ChosenBar";
 import { Closer } from "./Closer";
 import styles from "./CompareRoom.module.css";
-import { useDesk } from "./desk";
+import { restorePictures, useDesk } from "./desk";
 import { columnsOf } from "./grid";
 import { GridTable } from "./GridTable";
 import { useAddress, useLinked } from "./linked";
@@ -40,14 +40,15 @@ const KEYS = [
 /** The room where one thing is varied against another, and the pictures laid side by side. */
 export function CompareRoom() {
   useAddress();
-  const plan = useDesk((desk) => desk.plan);
+  const { plan, given } = useDesk();
+  useEffect(() => void restorePictures(), []);
   const { offer, models, problem, retry } = useOffer();
   const { isReading, isWrong } = useLinked();
   const spots = useSpots();
   const tally = tallyOf(spots);
   const fresh = tally.fresh.length;
   const estimate = useEstimate(tally.fresh);
-  const lack = lackOf(plan, offer);
+  const lack = lackOf(plan, offer, given);
   const [isHelping, setIsHelping] = useState(false);
   const [isFormShown, setIsFormShown] = useState(false); // once there are pictures, where there is little room
   const isMade = fresh < tally.all;

@@ -10,6 +10,7 @@ import type { Offer } from "@/lib/offer";
 import { AxisField } from "./AxisField";
 import { changePlan, changeSettings, useDesk } from "./desk";
 import { Fixed } from "./Fixed";
+import { Given } from "./Given";
 import { isVaried } from "./grid";
 import styles from "./PlanForm.module.css";
 
@@ -46,6 +47,7 @@ export function PlanForm({ offer, models }: Props) {
         other={down}
         offer={offer}
         models={ids}
+        isFromPicture={settings.start !== null}
         onChange={(axis) => changePlan({ across: axis })}
       />
       <div className={styles.swap}>
@@ -66,8 +68,10 @@ export function PlanForm({ offer, models }: Props) {
         other={across}
         offer={offer}
         models={ids}
+        isFromPicture={settings.start !== null}
         onChange={(axis) => changePlan({ down: axis })}
       />
+      <Given offer={offer} />
       <details className={styles.fixed}>
         <summary>
           <ChevronRight aria-hidden />

@@ -18,6 +18,7 @@ import type { Spot } from "./standing";
 export function RoomHead({ spots, onHelp }: { spots: readonly Spot[]; onHelp: () => void }) {
   const [isOpening, setIsOpening] = useState(false);
   const { plan, jobs } = useDesk();
+  const isFromPictures = plan.settings.start !== null || plan.settings.control !== null;
   const isMade = spots.some(({ status }) => status === "done");
   const saved = useSaved(({ grids }) => grids);
   return (
@@ -43,9 +44,11 @@ export function RoomHead({ spots, onHelp }: { spots: readonly Spot[]; onHelp: ()
             [
               {
                 label: "Copy its address",
-                note: "opens the same grid, and makes nothing again",
+                note: isFromPictures
+                  ? "opens what was made; the picture that it is made from is not in it"
+                  : "opens the same grid, and makes nothing again",
                 icon: <Link />,
-                onSelect: () => void copyAddress(),
+                onSelect: () => void copyAddress(plan.settings),
               },
               {
                 label: "Save as a picture",

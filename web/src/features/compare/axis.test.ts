@@ -1,32 +1,15 @@
 import { expect, test } from "vitest";
 
-import type { Offer } from "@/lib/offer";
+import { OFFER as SAMPLE } from "@/lib/offer.sample";
 
 import { added, beginning, faultOf, readLines, readNumbers, readSizes, toggled } from "./axis";
 import { axisOf } from "./grid";
 
-const OFFER: Offer = {
-  model: "landscapes",
-  presets: {},
-  defaultPreset: "",
+const OFFER = {
+  ...SAMPLE,
   solvers: ["ddim", "dpm++2m", "heun"],
-  adapters: ["neon"],
-  maxAdapters: 8,
-  sizes: [
-    [256, 256],
-    [320, 192],
-  ],
-  defaultSize: [256, 256],
-  sides: { min: 64, max: 2048 },
-  multiple: 16,
   steps: { min: 1, max: 100 },
-  guidance: { min: 0, max: 50 },
-  images: { min: 1, max: 16 },
-  strength: { min: 0, max: 1 },
   promptLength: 40,
-  takesImage: false,
-  takesMask: false,
-  controlScale: null,
 };
 
 test.each([

@@ -6,9 +6,11 @@ import { type Axis, type Kind, MOST, type Value, sizeOf } from "./grid";
 
 export type Entry = "numbers" | "lines" | "choices" | "sizes";
 
+const NUMBERS: ReadonlySet<Kind> = new Set(["steps", "guidance", "strength", "seed", "adapter"]);
+
 /** How values of that kind are put in. */
 export function entryOf(kind: Kind): Entry {
-  if (kind === "steps" || kind === "guidance" || kind === "seed" || kind === "adapter") return "numbers";
+  if (NUMBERS.has(kind)) return "numbers";
   if (kind === "prompt" || kind === "negative") return "lines";
   return kind === "size" ? "sizes" : "choices";
 }
@@ -96,6 +98,8 @@ export function faultOf(kind: Kind, value: Value, offer: Offer): string | null {
       return within(value, offer.steps, "Steps") ?? (Number.isInteger(value) ? null : "Steps are whole numbers.");
     case "guidance":
       return within(value, offer.guidance, "Guidance");
+    case "strength":
+      return within(value, offer.strength, "Strength");
     case "adapter":
       return within(value, { min: -100, max: 100 }, "A weight");
     case "seed":
@@ -150,6 +154,7 @@ export function beginning(kind: Kind, adapter: string, offer: Offer | null, mode
     preset: Object.keys(offer?.presets ?? {}).slice(0, MOST),
     steps: [5, 10, 20],
     guidance: [2, 4, 7],
+    strength: [0.3, 0.5, 0.7],
     solver: offer?.solvers.slice(0, 3) ?? [],
     seed: [1, 2, 3],
     size: offer?.sizes.slice(0, 3).map((size) => size.join("x")) ?? [],

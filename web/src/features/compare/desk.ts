@@ -3,8 +3,13 @@
 import { create } from "zustand";
 
 import type { ApiError } from "@/lib/api/errors";
+import { fittingSize } from "@/lib/crop";
+import { keepPlaced, restored } from "@/lib/kept";
+import type { Offer } from "@/lib/offer";
+import type { Given, Placed } from "@/lib/pictures";
 
-import { type Plan, type Settings, newPlan } from "./grid";
+import { controlOf, startOf } from "./given";
+import { type Plan, type Settings, isVaried, newPlan } from "./grid";
 import type { Opened } from "./link";
 
 interface Desk {
@@ -15,9 +20,16 @@ interface Desk {
   sending: Readonly<Record<string, ApiError | null>>;
   /** Cells that the gateway refused. */
   faults: Readonly<Record<string, unknown>>;
+  /** Pictures on the table; those of another grid may still lie here. */
+  given: Given;
 }
 
-export const useDesk = create<Desk>(() => ({ plan: newPlan(), jobs: {}, sending: {}, faults: {} }));
+const STRENGTH = 0.7;
+const PLACES = { start: "compare.image", control: "compare.control" } as const;
+
+const NOTHING: Given = { start: null, control: null };
+
+export const useDesk = create<Desk>(() => ({ plan: newPlan(), jobs: {}, sending: {}, faults: {}, given: NOTHING }));
 
 export const changePlan = (change: Partial<Plan>): void =>
   useDesk.setState(({ plan }) => ({ plan: { ...plan, ...change } }));
@@ -48,3 +60,31 @@ export const noteFault = (key: string, fault: unknown): void =>
 /** The job of a cell, unless another grid was opened in the meantime. */
 export const noteJob = (grid: string, key: string, job: string): void =>
   useDesk.setState(({ plan, jobs }) => (plan.id === grid ? { jobs: { ...jobs, [key]: job } } : {}));
+
+/** All start from this picture; a new one is made at the offered size that fits it best, unless sizes vary. */
+export function startFrom(placed: Placed | null, offer: Offer): void {
+  const { plan, given } = useDesk.getState();
+  const before = plan.settings.start;
+  const isNew = placed !== null && placed.source.id !== before?.picture;
+  const isBack = placed !== null && !isNew && given.start?.source.id !== before?.picture;
+  const start = placed && isBack ? { ...placed, focus: { x: before?.x ?? 0.5, y: before?.y ?? 0.5 } } : placed;
+  useDesk.setState({ given: { ...given, start } });
+  changeSettings({ start: start && startOf(start, before?.strength ?? STRENGTH) });
+  if (isNew && !isVaried(plan, "size")) changeSettings({ size: fittingSize(placed.source.size, offer).join("x") });
+  keepPlaced(PLACES.start, start);
+}
+
+export function followPicture(control: Placed | null): void {
+  useDesk.setState(({ given }) => ({ given: { ...given, control } }));
+  const scale = useDesk.getState().plan.settings.control?.scale ?? 1;
+  changeSettings({ control: control && controlOf(control, scale) });
+  keepPlaced(PLACES.control, control);
+}
+
+/** The pictures that lay here before the page was loaded again. */
+export async function restorePictures(): Promise<void> {
+  const given = { start: await restored(PLACES.start), control: await restored(PLACES.control) };
+  useDesk.setState(({ given: { start, control } }) => ({
+    given: { start: start ?? given.start, control: control ?? given.control },
+  }));
+}

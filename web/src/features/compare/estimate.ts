@@ -35,7 +35,8 @@ export function workOf(settings: Settings, models: readonly Known[]): number | n
   const steps = settings.steps ?? preset?.num_inference_steps;
   const [width, height] = sizeOf(settings.size) ?? model.default_size ?? model.sizes[0] ?? [];
   if (!steps || !width || !height) return null;
-  return work(steps, settings.guidance ?? preset?.guidance_scale ?? 7.5, width, height);
+  const share = settings.start?.strength ?? 1; // of the steps: the first ones are left out
+  return work(steps * share, settings.guidance ?? preset?.guidance_scale ?? 7.5, width, height);
 }
 
 function rateOf(model: string, past: readonly Job[]): Rate | null {

@@ -59,15 +59,27 @@ test("a cell is called by its values, the sheet by what stays the same", () => {
 test("the same cell asked for again has the same key; after a lost job it has another", () => {
   const [cell, next] = cellsOf(PLAN);
   if (!cell || !next) throw new Error("no cells");
-  const key = sendKeyOf("abc", cell, "");
+  const key = sendKeyOf("abc", cell, cell.body, "");
   expect(key).toMatch(/^[!-~]{1,255}$/);
-  expect(sendKeyOf("abc", { ...cell }, "")).toBe(key);
-  expect(
-    new Set([key, sendKeyOf("abc", next, ""), sendKeyOf("xyz", cell, ""), sendKeyOf("abc", cell, "job-1")]).size,
-  ).toBe(4);
+  expect(sendKeyOf("abc", { ...cell }, { ...cell.body }, "")).toBe(key);
+  const others = [
+    sendKeyOf("abc", next, next.body, ""),
+    sendKeyOf("xyz", cell, cell.body, ""),
+    sendKeyOf("abc", cell, cell.body, "job-1"),
+  ];
+  expect(new Set([key, ...others]).size).toBe(4);
+});
+
+test("strengths are put into the picture to start from, and mean nothing without one", () => {
+  const start = { picture: "one", x: 0.5, y: 0.5, mask: "", strength: 0.7 };
+  const plan: Plan = { ...PLAN, across: axisOf("strength", [0.2, 0.9]), down: null };
+  const strengths = (settings: Plan["settings"]): unknown[] =>
+    cellsOf({ ...plan, settings }).map(({ body }) => body.input.strength);
+  expect(strengths({ ...PLAN.settings, start })).toEqual([0.2, 0.9]);
+  expect(strengths(PLAN.settings)).toEqual([undefined, undefined]);
 });
 
 test("a job says of which grid and cell it is", () => {
   const cell = cellsOf(PLAN)[1];
-  expect(cell && postedOf("abc", cell).metadata).toEqual({ grid: "abc", cell: "1,0" });
+  expect(cell && postedOf("abc", cell, cell.body).metadata).toEqual({ grid: "abc", cell: "1,0" });
 });

@@ -1,7 +1,11 @@
 /** A grid: what goes across, what goes down, what stays; and the job of each of its cells. No browser in here. */
 
 import type { JobBody, JobInput } from "@/lib/jobs";
+import type { Size } from "@/lib/offer";
+import type { Pictures } from "@/lib/pictures";
 import { randomKey, randomSeed } from "@/lib/random";
+
+import { type Wanted, namesOf } from "./given";
 
 export const KINDS = [
   "prompt",
@@ -9,6 +13,7 @@ export const KINDS = [
   "preset",
   "steps",
   "guidance",
+  "strength",
   "solver",
   "seed",
   "size",
@@ -17,7 +22,7 @@ export const KINDS = [
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** Numbers for steps, guidance, seeds and weights; sizes as "256x192"; else text. */
+/** Numbers for steps, guidance, strengths, seeds and weights; sizes as "256x192"; else text. */
 export type Value = string | number;
 
 export interface Axis {
@@ -28,7 +33,7 @@ export interface Axis {
 }
 
 /** Null: as the preset, or the model, has it. */
-export interface Settings {
+export interface Settings extends Wanted {
   model: string;
   prompt: string;
   negative: string;
@@ -70,6 +75,8 @@ export const EMPTY: Settings = {
   size: null,
   seed: 0,
   adapters: {},
+  start: null,
+  control: null,
 };
 
 export const axisOf = (kind: Kind, values: readonly Value[] = [], adapter = ""): Axis => ({ kind, adapter, values });
@@ -91,6 +98,8 @@ export function applied(settings: Settings, axis: Axis | null, value: Value | un
   if (!axis || value === undefined) return settings;
   if (axis.kind === "adapter")
     return { ...settings, adapters: { ...settings.adapters, [axis.adapter]: Number(value) } };
+  if (axis.kind === "strength")
+    return settings.start ? { ...settings, start: { ...settings.start, strength: Number(value) } } : settings;
   return { ...settings, [axis.kind]: value };
 }
 
@@ -109,8 +118,8 @@ export const slotsOf = (axis: Axis | null): readonly (Value | undefined)[] => (a
 
 export const columnsOf = (plan: Plan): number => slotsOf(plan.across).length;
 
-/** The job of a cell. What the settings leave to the preset is left to it. */
-export function bodyOf(settings: Settings): JobBody {
+/** The job of a cell. What the settings leave to the preset is left to it; pictures that were not sent up have names. */
+export function bodyOf(settings: Settings, pictures: Pictures = namesOf(settings)): JobBody {
   const size = sizeOf(settings.size);
   const input: JobInput = {
     prompt: settings.prompt.trim(),
@@ -122,6 +131,9 @@ export function bodyOf(settings: Settings): JobBody {
     ...(size ? { width: size[0], height: size[1] } : {}),
     seed: settings.seed,
     ...(Object.keys(settings.adapters).length ? { adapters: sorted(settings.adapters) } : {}),
+    ...pictures,
+    ...(settings.start ? { strength: settings.start.strength } : {}),
+    ...(settings.control ? { controlnet_conditioning_scale: settings.control.scale } : {}),
   };
   return settings.model ? { model: settings.model, input } : { input };
 }
@@ -130,9 +142,15 @@ const sorted = (weights: Readonly<Record<string, number>>): Record<string, numbe
   Object.fromEntries(Object.entries(weights).sort(([one], [other]) => (one < other ? -1 : 1)));
 
 /** "256x192" as numbers; null for what is no size. */
-export function sizeOf(text: string | null): readonly [number, number] | null {
+export function sizeOf(text: string | null): Size | null {
   const said = /^(\d{1,5})\s*[x×]\s*(\d{1,5})$/i.exec(text ?? "");
   return said ? [Number(said[1]), Number(said[2])] : null;
+}
+
+/** The size at which the grid's pictures are shown: of several the first. */
+export function shownSize(plan: Plan, usual: Size): Size {
+  const varied = axesOf(plan).find((axis) => axis.kind === "size")?.values[0];
+  return sizeOf(varied === undefined ? plan.settings.size : String(varied)) ?? usual;
 }
 
 const NAMES: Readonly<Record<Kind, string>> = {
@@ -141,6 +159,7 @@ const NAMES: Readonly<Record<Kind, string>> = {
   preset: "Preset",
   steps: "Steps",
   guidance: "Guidance",
+  strength: "Strength",
   solver: "Solver",
   seed: "Seed",
   size: "Size",
@@ -181,12 +200,13 @@ export function fixedText(plan: Plan): string {
     ["solver", settings.solver],
     ["size", settings.size && valueText("size", settings.size)],
     ["seed", `seed ${settings.seed}`],
+    ["strength", settings.start && `strength ${settings.start.strength}`],
   ];
   const varied = axesOf(plan);
   const weights = Object.entries(settings.adapters)
     .filter(([name]) => !varied.some((axis) => axis.kind === "adapter" && axis.adapter === name))
     .map(([name, weight]) => `${name} ${weight}`);
-  return [...facts.filter(([kind, text]) => text && !isVaried(plan, kind)).map(([, text]) => text), ...weights].join(
-    " · ",
-  );
+  const from = settings.start && (settings.start.mask ? "a part of a picture painted anew" : "from a picture");
+  const said = facts.filter(([kind, text]) => text && !isVaried(plan, kind)).map(([, text]) => text);
+  return [...said, from, settings.control && "after a control image", ...weights].filter(Boolean).join(" · ");
 }

@@ -31,6 +31,16 @@ test("what goes into a link comes out of it, with the job of each cell that has 
   expect(await gridOf(link)).toEqual({ plan: PLAN, jobs });
 });
 
+test("pictures go in by their names, and links from before there were any open as they did", async () => {
+  const start = { picture: "0123456789abcdef", x: 0.5, y: 0.25, mask: "fedcba9876543210", strength: 0.4 };
+  const plan = { ...PLAN, settings: { ...PLAN.settings, start, control: { picture: "c", x: 0, y: 1, scale: 0.8 } } };
+  expect((await gridOf(await linkOf(plan, {})))?.plan).toEqual(plan);
+  const old = [1, "abc", ["m", "a", "", null, null, null, null, null, 1, {}], 0, 0, []];
+  expect((await gridOf(packed(old)))?.plan.settings).toMatchObject({ prompt: "a", start: null, control: null });
+  const wrong = [1, "abc", ["m", "a", "", null, null, null, null, null, 1, {}, ["<b>", 0, 0, "", 1]], 0, 0, []];
+  expect(await gridOf(packed(wrong))).toBeNull();
+});
+
 test("a grid of 8 by 8 stays below 3,000 characters", async () => {
   const plan = {
     ...PLAN,

@@ -4,6 +4,8 @@
  * The first letter says which: `z` compressed, `p` plain. What comes in a URL may be anybody's: it is checked in full.
  */
 
+import { entryOf } from "./axis";
+import type { Wanted } from "./given";
 import { KINDS, MOST, type Axis, type Kind, type Plan, type Settings, type Value, cellsOf } from "./grid";
 
 export interface Opened {
@@ -25,7 +27,11 @@ type PackedSettings = [
   size: string | null,
   seed: number,
   adapters: Readonly<Record<string, number>>,
+  start: PackedStart | 0,
+  control: PackedControl | 0,
 ];
+type PackedStart = [picture: string, x: number, y: number, mask: string, strength: number];
+type PackedControl = [picture: string, x: number, y: number, scale: number];
 
 const LONGEST = 60_000; // characters of a link
 const LARGEST = 400_000; // bytes of what is in it
@@ -51,11 +57,26 @@ export async function gridOf(link: string): Promise<Opened | null> {
 function packed(plan: Plan, jobs: Readonly<Record<string, string>>): Packed {
   const { settings: s } = plan;
   const axis = (one: Axis | null): PackedAxis | 0 => (one ? [one.kind, one.adapter, one.values] : 0);
+  const start: PackedStart | 0 = s.start ? [s.start.picture, s.start.x, s.start.y, s.start.mask, s.start.strength] : 0;
+  const control: PackedControl | 0 = s.control ? [s.control.picture, s.control.x, s.control.y, s.control.scale] : 0;
   const ids = cellsOf(plan).map(({ key }) => jobs[key] ?? "");
   return [
     1,
     plan.id,
-    [s.model, s.prompt, s.negative, s.preset, s.steps, s.guidance, s.solver, s.size, s.seed, s.adapters],
+    [
+      s.model,
+      s.prompt,
+      s.negative,
+      s.preset,
+      s.steps,
+      s.guidance,
+      s.solver,
+      s.size,
+      s.seed,
+      s.adapters,
+      start,
+      control,
+    ],
     axis(plan.across),
     axis(plan.down),
     ids.some(Boolean) ? ids : [],
@@ -66,8 +87,9 @@ function unpacked(said: unknown): Opened | null {
   if (!Array.isArray(said) || said[0] !== 1) return null;
   const [, id, settings, across, down, ids] = said as unknown[];
   if (!isId(id) || !isSettings(settings) || !isAxis(across) || !isAxis(down) || !Array.isArray(ids)) return null;
-  const [model, prompt, negative, preset, steps, guidance, solver, size, seed, adapters] = settings;
-  const whole: Settings = { model, prompt, negative, preset, steps, guidance, solver, size, seed, adapters };
+  const [model, prompt, negative, preset, steps, guidance, solver, size, seed, adapters, ...pictures] = settings;
+  const wanted = wantedFrom(...pictures);
+  const whole: Settings = { model, prompt, negative, preset, steps, guidance, solver, size, seed, adapters, ...wanted };
   const plan: Plan = { id, settings: whole, across: axisFrom(across), down: axisFrom(down) };
   const jobs: Record<string, string> = {};
   cellsOf(plan).forEach(({ key }, at) => {
@@ -75,6 +97,14 @@ function unpacked(said: unknown): Opened | null {
     if (isId(job)) jobs[key] = job;
   });
   return { plan, jobs };
+}
+
+/** Links of an earlier page say nothing of pictures. */
+function wantedFrom(start: PackedStart | 0 = 0, control: PackedControl | 0 = 0): Wanted {
+  return {
+    start: start === 0 ? null : { picture: start[0], x: start[1], y: start[2], mask: start[3], strength: start[4] },
+    control: control === 0 ? null : { picture: control[0], x: control[1], y: control[2], scale: control[3] },
+  };
 }
 
 const axisFrom = (axis: PackedAxis | 0): Axis | null =>
@@ -105,7 +135,16 @@ const SETTINGS: readonly ((value: unknown) => boolean)[] = [
   orNull(isText),
   (value) => Number.isSafeInteger(value),
   isWeights,
+  isPicture([isId, isNumber, isNumber, isText, isNumber]),
+  isPicture([isId, isNumber, isNumber, isNumber]),
 ];
+
+function isPicture(parts: readonly ((value: unknown) => boolean)[]) {
+  return (value: unknown): boolean =>
+    value === undefined ||
+    value === 0 ||
+    (Array.isArray(value) && value.length === parts.length && parts.every((is, at) => is(value[at])));
+}
 
 const isSettings = (value: unknown): value is PackedSettings =>
   Array.isArray(value) && SETTINGS.every((is, at) => is(value[at]));
@@ -121,7 +160,7 @@ function isAxis(value: unknown): value is PackedAxis | 0 {
 const isValue =
   (kind: unknown) =>
   (value: unknown): boolean =>
-    kind === "steps" || kind === "guidance" || kind === "seed" || kind === "adapter" ? isNumber(value) : isText(value);
+    entryOf(kind as Kind) === "numbers" ? isNumber(value) : isText(value);
 
 async function through(
   bytes: Uint8Array<ArrayBuffer>,

@@ -7,10 +7,12 @@ import { api, dataOf } from "@/lib/api/client";
 import { ApiError } from "@/lib/api/errors";
 import { useModel, useModels } from "@/lib/api/queries";
 import { type Offer, offerOf } from "@/lib/offer";
+import type { Given } from "@/lib/pictures";
 
 import { faultOf } from "./axis";
 import { changeSettings, useDesk } from "./desk";
 import { type Estimate, estimateOf } from "./estimate";
+import { lacking } from "./given";
 import { type Cell, type Plan, axesOf, isVaried, titleOf, valueText } from "./grid";
 
 /** What the model takes by which the form is drawn: the grid's own, or the first of those that vary. */
@@ -55,7 +57,11 @@ export function useEstimate(cells: readonly Cell[]): Estimate | null {
 }
 
 /** What the grid still needs before it can be made; empty where nothing. */
-export function lackOf(plan: Plan, offer: Offer | null): string {
+export function lackOf(plan: Plan, offer: Offer | null, given: Given): string {
+  return planLack(plan, offer) || lacking(plan.settings, given);
+}
+
+function planLack(plan: Plan, offer: Offer | null): string {
   if (!offer) return "Asking what the model takes.";
   for (const axis of axesOf(plan)) {
     if (axis.values.length === 0) return `${titleOf(axis)}: give it some values.`;
@@ -64,7 +70,12 @@ export function lackOf(plan: Plan, offer: Offer | null): string {
       if (fault) return `${titleOf(axis)} ${valueText(axis.kind, value)}: ${fault}`;
     }
   }
-  if (!plan.settings.prompt.trim() && !isVaried(plan, "prompt")) return "Say what all of them shall show.";
-  const size = plan.settings.size;
+  const { prompt, size, start, control } = plan.settings;
+  if (!prompt.trim() && !isVaried(plan, "prompt")) return "Say what all of them shall show.";
+  if (isVaried(plan, "strength") && !start) return "Strength: give a picture to start from.";
+  if (start && !offer.takesImage) return `${offer.model} does not start from a picture: take it away.`;
+  if (start?.mask && !offer.takesMask) return `${offer.model} does not paint parts anew: take the mask away.`;
+  if (control && !offer.controlScale) return `${offer.model} follows no control image: take it away.`;
+  if ((start ?? control) && !size && !isVaried(plan, "size")) return "Say a size: the picture is cut to it.";
   return (size && !isVaried(plan, "size") && faultOf("size", size, offer)) || "";
 }

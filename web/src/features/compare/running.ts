@@ -1,11 +1,13 @@
 /** Cells into jobs, and back out of them. */
 
-import type { ApiError } from "@/lib/api/errors";
-import { cancelJob, submit } from "@/lib/api/jobs";
+import { ApiError } from "@/lib/api/errors";
+import { type Waiting, cancelJob, submit } from "@/lib/api/jobs";
 import type { JobBody } from "@/lib/jobs";
+import { type Pictures, forgetSent, uploaded } from "@/lib/pictures";
 
 import { noteFault, noteJob, noteSending, noteSent, useDesk } from "./desk";
-import type { Cell } from "./grid";
+import { atHand, lacking } from "./given";
+import { type Cell, bodyOf, sizeOf } from "./grid";
 
 const PARALLEL = 6; // what a browser sends to one place at a time
 const LONGEST_WAIT_S = 120;
@@ -42,31 +44,43 @@ async function send(grid: string, cell: Cell, before: string, signal: AbortSigna
     noteJob(grid, cell.key, job.id);
     if (isStopped()) await cancelJob(job.id);
   } catch (error) {
+    forgetSent();
     if (!isStopped()) noteFault(cell.key, error);
   }
 }
 
 /** A request under way is let finish when all is stopped, or nobody would know what became of it; waits are not. */
-function overWaits(grid: string, cell: Cell, before: string, stopped: AbortSignal) {
+async function overWaits(grid: string, cell: Cell, before: string, stopped: AbortSignal) {
   const waits = new AbortController();
   const onWait = (error: ApiError): void => {
     noteSending(cell.key, error);
     if (stopped.aborted) waits.abort();
     else stopped.addEventListener("abort", () => waits.abort(), { once: true });
   };
-  const key = sendKeyOf(grid, cell, before);
-  return submit(postedOf(grid, cell), { key, signal: waits.signal, onWait, isWorthWaiting });
+  const waiting = { signal: waits.signal, onWait, isWorthWaiting };
+  const body = bodyOf(cell.settings, await picturesOf(cell, waiting));
+  return submit(postedOf(grid, cell, body), { key: sendKeyOf(grid, cell, body, before), ...waiting });
+}
+
+/** What the cell is made from, sent up at the cell's own size. */
+async function picturesOf({ settings }: Cell, waiting: Waiting): Promise<Pictures> {
+  if (!settings.start && !settings.control) return {};
+  const { given } = useDesk.getState();
+  const size = sizeOf(settings.size);
+  const lack = lacking(settings, given) || (size ? "" : "Say a size.");
+  if (lack || !size) throw new ApiError({ code: "bad_input", message: lack }, 0);
+  return uploaded(atHand(settings, given), size, waiting);
 }
 
 /** The job as it is posted: with it one finds the grid again. */
-export const postedOf = (grid: string, { x, y, body }: Cell): JobBody => ({
+export const postedOf = (grid: string, { x, y }: Pick<Cell, "x" | "y">, body: JobBody): JobBody => ({
   ...body,
   metadata: { grid, cell: `${x},${y}` },
 });
 
 /** An `Idempotency-Key`: the same cell asked for again is the same job; one after a failed or lost job is another. */
-export const sendKeyOf = (grid: string, { x, y, key }: Cell, before: string): string =>
-  `grid-${grid}-${x}-${y}-${hashOf(key)}${before && `-after-${before}`}`;
+export const sendKeyOf = (grid: string, { x, y }: Pick<Cell, "x" | "y">, body: JobBody, before: string): string =>
+  `grid-${grid}-${x}-${y}-${hashOf(JSON.stringify(body))}${before && `-after-${before}`}`;
 
 /** 64 bits of FNV-1a (Fowler, Noll, Vo), as hex. */
 function hashOf(text: string): string {

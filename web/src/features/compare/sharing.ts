@@ -9,6 +9,7 @@ import { nameOf } from "@/lib/jobs";
 import { saveAs } from "@/lib/save";
 
 import { exported } from "./drawing";
+import type { Wanted } from "./given";
 import { type Plan, cellsOf, titleOf } from "./grid";
 import { titleOfPlan } from "./saved";
 
@@ -25,7 +26,12 @@ export async function exportGrid(plan: Plan, jobs: readonly (Job | null)[]): Pro
 export const copySettings = (plan: Plan, jobs: Readonly<Record<string, string>>): Promise<void> =>
   copied(settingsJson(plan, jobs), "Settings copied");
 
-export const copyAddress = (): Promise<void> => copied(window.location.href, "The grid's address is copied");
+export const copyAddress = (settings: Wanted): Promise<void> =>
+  copied(
+    window.location.href,
+    "The grid's address is copied",
+    settings.start || settings.control ? "What it is made from is not in it: to make more of it, give that again." : "",
+  );
 
 /** Axes, settings and the jobs, for people and programs. */
 export function settingsJson(plan: Plan, jobs: Readonly<Record<string, string>>): string {
@@ -34,7 +40,7 @@ export function settingsJson(plan: Plan, jobs: Readonly<Record<string, string>>)
   return JSON.stringify({ grid: plan.id, across: axis(plan.across), down: axis(plan.down), cells }, null, 2);
 }
 
-async function copied(text: string, said: string): Promise<void> {
-  if (await copy(text)) toast.success(said);
+async function copied(text: string, said: string, note = ""): Promise<void> {
+  if (await copy(text)) toast.success(said, { description: note });
   else toast.error("This browser does not let pages copy.", { description: text });
 }

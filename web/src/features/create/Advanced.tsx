@@ -1,7 +1,7 @@
 import { ChevronRight } from "lucide-react";
 import { useState } from "react";
 
-import { Field } from "@/components/Field";
+import { Field, FieldFault } from "@/components/Field";
 import { Segmented } from "@/components/Segmented";
 import { Slider } from "@/components/Slider";
 import { Select, TextArea } from "@/components/inputs";
@@ -128,11 +128,7 @@ function Output() {
         <span className={styles.label}>Format</span>
         <Segmented label="Format" value={format} options={FORMATS} onChange={(said) => change({ format: said })} />
       </div>
-      {fault ? (
-        <p className={styles.fault} role="alert">
-          {fault}
-        </p>
-      ) : null}
+      <FieldFault>{fault}</FieldFault>
       <label className={styles.check}>
         <input
           type="checkbox"

@@ -10,14 +10,13 @@ import type { Offer } from "@/lib/offer";
 import { Adapters } from "./Adapters";
 import { Advanced } from "./Advanced";
 import styles from "./Composer.module.css";
-import { ControlPicture } from "./ControlPicture";
 import { change, useDesk } from "./desk";
+import { Given } from "./Given";
 import { ImageCount } from "./ImageCount";
 import { make } from "./making";
 import { Presets } from "./Presets";
 import { PromptBox } from "./PromptBox";
 import { SizePicker } from "./SizePicker";
-import { StartPicture } from "./StartPicture";
 
 interface Props {
   offer: Offer;
@@ -49,8 +48,7 @@ export function Composer({ offer, models, box }: Props) {
           <ImageCount range={offer.images} />
         </div>
         <SizePicker offer={offer} />
-        {offer.takesImage ? <StartPicture offer={offer} /> : null}
-        {offer.controlScale ? <ControlPicture offer={offer} range={offer.controlScale} /> : null}
+        <Given offer={offer} />
         <Adapters offer={offer} />
         <Advanced offer={offer} />
       </div>

@@ -1,3 +1,4 @@
+import { FieldFault } from "@/components/Field";
 import { Minus, Plus } from "lucide-react";
 
 import { Button } from "@/components/Button";
@@ -34,11 +35,7 @@ export function ImageCount({ range }: { range: Range }) {
           onClick={() => take(images + 1)}
         />
       </div>
-      {fault ? (
-        <p className={styles.fault} role="alert">
-          {fault}
-        </p>
-      ) : null}
+      <FieldFault>{fault}</FieldFault>
     </div>
   );
 }

@@ -1,3 +1,4 @@
+import { FieldFault } from "@/components/Field";
 import { Ellipsis, RotateCcw } from "lucide-react";
 
 import { Button } from "@/components/Button";
@@ -57,11 +58,7 @@ export function Presets({ offer }: { offer: Offer }) {
           </Tip>
         ) : null}
       </div>
-      {fault ? (
-        <p className={styles.fault} role="alert">
-          {fault}
-        </p>
-      ) : null}
+      <FieldFault>{fault}</FieldFault>
     </div>
   );
 }

@@ -1,7 +1,7 @@
 import { ToggleGroup } from "radix-ui";
 
 import { Input } from "@/components/inputs";
-import { Field } from "@/components/Field";
+import { Field, FieldFault } from "@/components/Field";
 import type { Offer, Size } from "@/lib/offer";
 
 import styles from "./SizePicker.module.css";
@@ -20,11 +20,7 @@ export function SizePicker({ offer }: { offer: Offer }) {
   return (
     <div className={styles.sizes}>
       {isDrawn ? <Drawn sizes={offer.sizes} value={size} /> : <Free offer={offer} value={size} />}
-      {fault ? (
-        <p className={styles.fault} role="alert">
-          {fault}
-        </p>
-      ) : null}
+      <FieldFault>{fault}</FieldFault>
     </div>
   );
 }

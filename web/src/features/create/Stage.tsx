@@ -13,11 +13,13 @@ import { useLive } from "@/lib/live";
 import { BareFrames } from "./JobFrames";
 import { JobCard } from "./JobCard";
 import card from "./JobCard.module.css";
+import { isOfGrid, useStage } from "./grids";
 import { type Send, useSending } from "./sending";
 import styles from "./Stage.module.css";
 
 const PAGE = 24;
 const MOST = 192;
+const FEWEST = 8; // beside grids that are left out; else further ones are asked for
 const GATHER_MS = 1_500; // where an operator hears of everybody's, one look is for all of them
 
 interface Props {
@@ -28,13 +30,19 @@ interface Props {
 /** All that was asked for, the newest first: what is on its way to the gateway, then its jobs. */
 export function Stage({ deeds, onOpen }: Props) {
   const [limit, setLimit] = useState(PAGE);
+  const isWithGrids = useStage((stage) => stage.isWithGrids);
   const me = useMe().data;
   const tenant = me?.roles.includes("operator") ? me.tenant : undefined;
   const recent = useRecent(limit, tenant);
   const sends = useSending((state) => state.sends);
   useNewcomers();
+  const all = recent.data ?? [];
+  const ids = isWithGrids ? all : all.filter((id) => !isOfGrid(id));
+  const left = all.length - ids.length;
+  const hasMore = all.length >= limit && limit < MOST;
+  const isTooFew = hasMore && ids.length < FEWEST && !recent.isFetching;
+  if (isTooFew) setLimit(MOST);
   if (recent.isPending) return <Loading />;
-  const ids = recent.data ?? [];
   const isBare = ids.length === 0 && sends.length === 0;
   return (
     <section aria-label="Results" className={styles.stage}>
@@ -52,7 +60,17 @@ export function Stage({ deeds, onOpen }: Props) {
           <JobCard key={id} id={id} deeds={deeds} onOpen={onOpen} />
         ))}
       </div>
-      {ids.length >= limit && limit < MOST ? (
+      {left > 0 || isWithGrids ? (
+        <p className={styles.grids}>
+          {isWithGrids
+            ? "Pictures of Compare’s grids are among these."
+            : `${left === 1 ? "1 picture" : `${left} pictures`} of Compare’s grids left out.`}
+          <Button look="ghost" size="small" onClick={() => useStage.setState({ isWithGrids: !isWithGrids })}>
+            {isWithGrids ? "Leave them out" : "Show them"}
+          </Button>
+        </p>
+      ) : null}
+      {hasMore ? (
         <Button className={styles.more} disabled={recent.isFetching} onClick={() => setLimit(limit + PAGE)}>
           Show more
         </Button>

@@ -5,6 +5,8 @@ import { keys, queryClient } from "@/lib/api/queries";
 import { dollars, seconds } from "@/lib/format";
 import { inputOf } from "@/lib/jobs";
 
+import { isOfGrid, useStage } from "./grids";
+
 interface Props {
   /** The artifact that is open. */
   open: string;
@@ -65,7 +67,8 @@ function Caption({ job, output }: { job: Job; output: Artifact }) {
 /** Every picture of the jobs on the stage; looked up when it is needed, so that nothing else draws for it. */
 function seen(): Seen[] {
   const lists = queryClient.getQueriesData<string[]>({ queryKey: keys.recent, type: "active" });
-  const ids = lists.flatMap(([, data]) => data ?? []);
+  const isShown = useStage.getState().isWithGrids ? () => true : (id: string) => !isOfGrid(id);
+  const ids = lists.flatMap(([, data]) => data ?? []).filter(isShown);
   return [...new Set(ids)].flatMap((id) => {
     const job = queryClient.getQueryData<Job>(keys.job(id));
     return (job?.outputs ?? []).map((output) => ({

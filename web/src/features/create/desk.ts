@@ -3,31 +3,25 @@
 import { create } from "zustand";
 
 import { ApiError } from "@/lib/api/errors";
+import { fittingSize } from "@/lib/crop";
+import { keepPlaced, restored } from "@/lib/kept";
 import type { Offer } from "@/lib/offer";
+import { type Given, type Placed } from "@/lib/pictures";
 import { store, stored } from "@/lib/stored";
 
-import { CENTRE, type Focus, fittingSize } from "./crop";
 import { type Draft, EMPTY, isDraft } from "./draft";
 import { added, isPrompts } from "./history";
-import { type Mask, NO_MASK } from "./mask";
-import { keepPicture, keptPicture, letGoOf } from "./kept";
-import { type Source, sourceOf } from "./pictures";
 
-interface Desk {
+interface Desk extends Given {
   draft: Draft;
   prompts: string[];
-  image: Source | null;
-  focus: Focus;
-  mask: Mask;
-  control: Source | null;
-  controlFocus: Focus;
   /** By the field that is to blame, as the API names it. */
   faults: Readonly<Record<string, string>>;
   /** What has no field here. */
   fault: unknown;
 }
 
-const MASK = "darkroom.create.mask";
+const PLACES = { start: "create.image", control: "create.control" } as const;
 const DRAFT = "darkroom.create.draft";
 const PROMPTS = "darkroom.create.prompts";
 const KEEP_MS = 300;
@@ -35,27 +29,22 @@ const KEEP_MS = 300;
 export const useDesk = create<Desk>(() => ({
   draft: stored(DRAFT, isDraft) ?? EMPTY,
   prompts: stored(PROMPTS, isPrompts) ?? [],
-  image: null,
-  focus: CENTRE,
-  mask: NO_MASK,
+  start: null,
   control: null,
-  controlFocus: CENTRE,
   faults: {},
   fault: null,
 }));
 
 let keeping: number | undefined;
 useDesk.subscribe((desk, before) => {
-  if (desk.draft === before.draft && desk.mask === before.mask && desk.focus === before.focus) return;
+  if (desk.draft === before.draft) return;
   window.clearTimeout(keeping);
   keeping = window.setTimeout(keep, KEEP_MS);
 });
 window.addEventListener("pagehide", keep);
 
 function keep(): void {
-  const { draft, image, focus, mask } = useDesk.getState();
-  store(DRAFT, draft);
-  if (image) store(MASK, { focus, done: mask.done }); // while nothing lies there, the last page's may still be needed
+  store(DRAFT, useDesk.getState().draft);
 }
 
 /** Change the draft; what was said against the changed fields no longer holds. */
@@ -107,16 +96,17 @@ export function forgetPrompts(): void {
   store(PROMPTS, []);
 }
 
-/** Start from this picture; the size becomes the offered one that fits it best. */
-export function startFrom(image: Source | null, offer: Offer | null): void {
-  useDesk.setState(({ faults }) => ({ image, focus: CENTRE, mask: NO_MASK, faults: without(faults, PICTURE_FIELDS) }));
-  if (image && offer) change({ size: fittingSize(image.size, offer) });
-  void (image ? keepPicture("image", image.blob, image.name) : letGoOf("image"));
+/** Start from this picture; where it is a new one, the size becomes the offered one that fits it best. */
+export function startFrom(start: Placed | null, offer: Offer | null): void {
+  const before = useDesk.getState().start?.source;
+  useDesk.setState(({ faults }) => ({ start, faults: without(faults, PICTURE_FIELDS) }));
+  if (start && offer && start.source !== before) change({ size: fittingSize(start.source.size, offer) });
+  keepPlaced(PLACES.start, start);
 }
 
-export function followPicture(control: Source | null): void {
-  useDesk.setState(({ faults }) => ({ control, controlFocus: CENTRE, faults: without(faults, ["control_image"]) }));
-  void (control ? keepPicture("control", control.blob, control.name) : letGoOf("control"));
+export function followPicture(control: Placed | null): void {
+  useDesk.setState(({ faults }) => ({ control, faults: without(faults, ["control_image"]) }));
+  keepPlaced(PLACES.control, control);
 }
 
 const PICTURE_FIELDS = ["image", "mask_image", "strength"];
@@ -127,28 +117,15 @@ function without(faults: Desk["faults"], fields: readonly string[]): Desk["fault
 
 /** The pictures that lay here before the page was loaded again. */
 export async function restorePictures(): Promise<void> {
-  for (const place of ["image", "control"] as const) {
-    const kept = await keptPicture(place);
-    if (!kept || useDesk.getState()[place]) continue;
-    const source = await sourceOf(kept.blob, kept.name).catch(() => null);
-    if (source) useDesk.setState(place === "image" ? { image: source, ...keptMask() } : { control: source });
+  for (const place of ["start", "control"] as const) {
+    const kept = await restored(PLACES[place]);
+    if (kept && !useDesk.getState()[place]) useDesk.setState({ [place]: kept });
   }
 }
 
-function keptMask(): Partial<Desk> {
-  const kept = stored(MASK, isKeptMask);
-  return kept ? { focus: kept.focus, mask: { done: kept.done, undone: [] } } : {};
-}
-
-function isKeptMask(value: unknown): value is { focus: Focus; done: Mask["done"] } {
-  return (
-    typeof value === "object" && value !== null && "focus" in value && "done" in value && Array.isArray(value.done)
-  );
-}
-
 /** All as it lay before something took its place. */
-export function putBack(before: Pick<Desk, "draft" | "image" | "focus" | "mask" | "control" | "controlFocus">): void {
-  startFrom(before.image, null);
-  followPicture(before.control);
-  useDesk.setState(before);
+export function putBack({ draft, start, control }: Pick<Desk, "draft" | "start" | "control">): void {
+  startFrom(start, null);
+  followPicture(control);
+  useDesk.setState({ draft });
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import type { Offer } from "@/lib/offer";
+import { OFFER as SAMPLE } from "@/lib/offer.sample";
 
 import { EMPTY, adaptersOf, bodyOf, draftFrom, isDraft, seedOf, shownOf, withAdapter, withPreset } from "./draft";
 
@@ -11,32 +11,15 @@ const preset = (steps: number, guidance: number, solver: string, adapters = {}) 
   adapters,
 });
 
-const OFFER: Offer = {
-  model: "landscapes",
+const OFFER = {
+  ...SAMPLE,
   presets: {
     fast: preset(10, 4, "dpm++2m"),
     quality: preset(30, 4, "dpm++2m"),
     turbo: preset(4, 1, "ddim", { turbo: 1 }),
   },
   defaultPreset: "quality",
-  solvers: ["ddim", "dpm++2m"],
   adapters: ["neon", "turbo"],
-  maxAdapters: 8,
-  sizes: [
-    [256, 256],
-    [320, 192],
-  ],
-  defaultSize: [256, 256],
-  sides: { min: 64, max: 2048 },
-  multiple: 16,
-  steps: { min: 1, max: 1000 },
-  guidance: { min: 0, max: 50 },
-  images: { min: 1, max: 16 },
-  strength: { min: 0, max: 1 },
-  promptLength: 2000,
-  takesImage: true,
-  takesMask: true,
-  controlScale: null,
 };
 const FOX = { ...EMPTY, prompt: " a fox " };
 

@@ -2,6 +2,7 @@
 
 import type { Format, JobBody, JobInput } from "@/lib/jobs";
 import { type Offer, type Preset, type Size, isOffered } from "@/lib/offer";
+import type { Pictures } from "@/lib/pictures";
 
 export interface Draft {
   model: string | null;
@@ -44,13 +45,6 @@ export const EMPTY: Draft = {
   strength: 0.7,
   controlScale: 1,
 };
-
-/** Pictures as the gateway knows them: ids of uploads or outputs. */
-export interface Pictures {
-  image?: string;
-  mask_image?: string;
-  control_image?: string;
-}
 
 const NO_PRESET: Preset = { num_inference_steps: null, guidance_scale: null, solver: null, adapters: {} };
 

@@ -4,35 +4,33 @@ import { toast } from "sonner";
 
 import { type Artifact, type Job, api, artifactBytes, bytesOf, dataOf } from "@/lib/api/client";
 import { ApiError, detailOf, sentenceOf } from "@/lib/api/errors";
-import type { Waiting } from "@/lib/api/jobs";
 import { keys, queryClient } from "@/lib/api/queries";
 import { type JobBody, again, hasExactSeed, repeated, varied } from "@/lib/jobs";
 import { type Offer, offerOf } from "@/lib/offer";
+import { type Placed, forgetSent, placedAs, sourceOf, uploaded } from "@/lib/pictures";
 import { madeWith } from "@/lib/png";
 
-import { cropOf } from "./crop";
-import { type Draft, type Pictures, bodyOf, draftFrom, sizeOf } from "./draft";
+import { bodyOf, draftFrom, sizeOf } from "./draft";
 import { absolve, blame, change, followPicture, putBack, rememberPrompt, startFrom, useDesk } from "./desk";
-import { isDrawn } from "./mask";
-import { type Source, artifactOf, cutPicture, forgetSent, maskPicture, sourceOf } from "./pictures";
 import { planOf, send } from "./sending";
 
 /** Make what the table says; refusals are put where they belong. */
 export async function make(offer: Offer): Promise<void> {
-  const { draft } = useDesk.getState();
+  const { draft, start, control } = useDesk.getState();
   absolve();
   if (!draft.prompt.trim()) {
     blame(new ApiError({ code: "bad_input", message: "Say what to draw.", field: "prompt" }, 0));
     return;
   }
   rememberPrompt(draft.prompt);
-  const [width, height] = sizeOf(draft, offer);
-  const pictures = picturesOf(draft, offer);
+  const size = sizeOf(draft, offer);
+  const [width, height] = size;
+  const given = { start: offer.takesImage ? start : null, control: offer.controlScale ? control : null };
   try {
     const job = await send({
       prompt: draft.prompt.trim(),
       frame: { width, height, count: draft.images },
-      body: async (waiting) => bodyOf(draft, offer, await pictures(waiting)),
+      body: async (waiting) => bodyOf(draft, offer, await uploaded(given, size, waiting)),
     });
     const seed = job?.input.seed;
     if (!draft.isSeedLocked && typeof seed === "number") noteSeed(seed);
@@ -45,31 +43,6 @@ export async function make(offer: Offer): Promise<void> {
 /** The seed that was drawn stands in the box, for who wants to lock it. */
 function noteSeed(seed: number): void {
   if (Number.isSafeInteger(seed) && !useDesk.getState().draft.isSeedLocked) change({ seed: String(seed) });
-}
-
-/** The pictures as they lie on the table now, to be sent up when the time comes. */
-function picturesOf(draft: Draft, offer: Offer): (waiting: Waiting) => Promise<Pictures> {
-  const { image, focus, mask, control, controlFocus } = useDesk.getState();
-  const size = sizeOf(draft, offer);
-  return async (waiting) => {
-    const pictures: Pictures = {};
-    if (image && offer.takesImage) {
-      const part = cropOf(image.size, size, focus);
-      const id = await artifactOf([image.id, part, size], () => cutPicture(image, part, size), waiting);
-      if (id) pictures.image = id;
-      if (isDrawn(mask) && offer.takesMask) {
-        const what = [image.id, part, size, mask.done];
-        const drawn = await artifactOf(what, () => maskPicture(mask.done, part, size), waiting);
-        if (drawn) pictures.mask_image = drawn;
-      }
-    }
-    if (control && offer.controlScale) {
-      const part = cropOf(control.size, size, controlFocus);
-      const id = await artifactOf([control.id, part, size], () => cutPicture(control, part, size), waiting);
-      if (id) pictures.control_image = id;
-    }
-    return pictures;
-  };
 }
 
 /** Send a job said again; a refusal is told in a corner. */
@@ -94,7 +67,7 @@ export async function repeat(job: Job, of?: Artifact): Promise<void> {
 
 export async function inputFrom(job: Job, output: Artifact, offer: Offer | null): Promise<void> {
   try {
-    startFrom(await sourceOf(await bytesOf(output), job.input.prompt as string), offer);
+    startFrom(placedAs(await sourceOf(await bytesOf(output), job.input.prompt as string)), offer);
     toast.success("The picture is the one to start from now.");
   } catch (error) {
     toast.error(sentenceOf(error), { description: detailOf(error) });
@@ -113,9 +86,9 @@ export async function takeUp(input: Record<string, unknown>, model: string, curr
 }
 
 /** A picture that a job was made from, while the gateway has it. */
-async function keptSource(artifact: string): Promise<Source | null> {
+async function keptSource(artifact: string): Promise<Placed | null> {
   try {
-    return await sourceOf(await artifactBytes(artifact), "");
+    return placedAs(await sourceOf(await artifactBytes(artifact), ""));
   } catch {
     toast.info("The picture that it was made from is gone from the server.");
     return null;
@@ -137,15 +110,15 @@ async function offerOfModel(id: string): Promise<Offer | null> {
 export async function take(file: Blob, name: string, offer: Offer | null): Promise<void> {
   try {
     const said = offer ? madeWith(new Uint8Array(await file.arrayBuffer())) : null;
-    const source = await sourceOf(file, name);
-    if (!said || !offer) return startFrom(source, offer);
-    const { draft, image, focus, mask, control, controlFocus } = useDesk.getState();
+    const placed = placedAs(await sourceOf(file, name));
+    if (!said || !offer) return startFrom(placed, offer);
+    const { draft, start, control } = useDesk.getState();
     await takeUp(said.input, said.model, offer);
     toast.success("Its settings are back", {
       description: said.isFromPicture ? "It was made from another picture; drop that one too." : undefined,
       duration: 15_000,
-      action: { label: "Use as input", onClick: () => startFrom(source, offer) },
-      cancel: { label: "Undo", onClick: () => putBack({ draft, image, focus, mask, control, controlFocus }) },
+      action: { label: "Use as input", onClick: () => startFrom(placed, offer) },
+      cancel: { label: "Undo", onClick: () => putBack({ draft, start, control }) },
     });
   } catch (error) {
     toast.error(error instanceof Error ? error.message : "That file cannot be read.");

@@ -23,17 +23,23 @@ interface Props {
   /** In the order of the columns; the same list each time. */
   lines: readonly Line[];
   say: (value: number) => string;
+  /** Half of one means nothing. */
+  isWhole?: boolean;
 }
 
+const WHOLE_STEPS = [1, 2, 5]
+  .flatMap((step) => [0, 1, 2, 3, 4, 5].map((power) => step * 10 ** power))
+  .sort((a, b) => a - b);
+
 /** Lines or bars over time; what it shows is said in words beside it. */
-export function Chart({ columns, lines, say }: Props) {
+export function Chart({ columns, lines, say, isWhole = false }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<UPlot>(null);
   const look = useLook();
   useEffect(() => {
     const parent = place.current;
     if (!parent) return undefined;
-    const made = new UPlot(optionsOf(lines, say, look, parent), [[]], parent);
+    const made = new UPlot(optionsOf({ lines, say, isWhole }, look, parent), [[]], parent);
     plot.current = made;
     const sizes = new ResizeObserver(() => made.setSize({ width: parent.clientWidth, height: parent.clientHeight }));
     sizes.observe(parent);
@@ -41,12 +47,12 @@ export function Chart({ columns, lines, say }: Props) {
       sizes.disconnect();
       made.destroy();
     };
-  }, [lines, say, look]);
-  useEffect(() => plot.current?.setData(columns), [columns, lines, say, look]);
+  }, [lines, say, isWhole, look]);
+  useEffect(() => plot.current?.setData(columns), [columns, lines, say, isWhole, look]);
   return <div ref={place} aria-hidden className={styles.plot} />;
 }
 
-function optionsOf(lines: readonly Line[], say: (value: number) => string, look: Look, parent: HTMLElement) {
+function optionsOf({ lines, say, isWhole }: Required<Omit<Props, "columns">>, look: Look, parent: HTMLElement) {
   const font = `11px ${getComputedStyle(document.body).fontFamily}`;
   const axis = { stroke: look.inkSoft, font, ticks: { show: false } };
   const grid = { stroke: look.line, width: 1 };
@@ -61,7 +67,13 @@ function optionsOf(lines: readonly Line[], say: (value: number) => string, look:
     scales: { y: { range: fromZero }, cost: { range: fromZero } },
     axes: [
       { ...axis, grid: { show: false }, size: 26, space: 64, values: (_: UPlot, said: number[]) => said.map(clockOf) },
-      { ...axis, grid, size: 52, values: (_: UPlot, said: number[]) => each(said, say) },
+      {
+        ...axis,
+        grid,
+        size: 52,
+        ...(isWhole ? { incrs: WHOLE_STEPS } : {}),
+        values: (_: UPlot, said: number[]) => each(said, say),
+      },
       ...(hasCost
         ? [
             {

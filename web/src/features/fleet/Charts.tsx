@@ -51,7 +51,7 @@ export function Charts({ fleet }: { fleet: Fleet }) {
         series={series}
         cells={COUNT_CELLS}
       >
-        <Chart columns={throughputOf(series)} lines={THROUGHPUT} say={whole} />
+        <Chart columns={throughputOf(series)} lines={THROUGHPUT} say={whole} isWhole />
       </One>
       <One
         title={isCostly ? "Device time and cost" : "Device time"}

@@ -10,11 +10,12 @@ import { Failures } from "./Failures";
 import styles from "./FleetRoom.module.css";
 import { Jobs } from "./Jobs";
 import { Overview } from "./Overview";
+import { Pools } from "./Pools";
 import { Tenants } from "./Tenants";
 import { TickView } from "./TickView";
 import { Workers } from "./Workers";
 import { WINDOWS } from "./series";
-import { useFigures, useWorkers } from "./watch";
+import { useEverybodysSteps, useFigures, useWorkers } from "./watch";
 
 /** The room Fleet: for those who run the service. */
 export function FleetRoom() {
@@ -38,6 +39,7 @@ function NotYours() {
 }
 
 function Fleet() {
+  useEverybodysSteps();
   const [window_s, setWindow] = useState<string>("3600");
   const figures = useFigures(window_s);
   const workers = useWorkers();
@@ -56,6 +58,7 @@ function Fleet() {
         <>
           {data ? <Overview fleet={data} /> : null}
           <TickView />
+          {data ? <Pools pools={data.pools} scaler={data.scaler} /> : null}
           <Workers />
           {data ? <Charts fleet={data} /> : null}
           <Jobs />

@@ -29,9 +29,14 @@ function look(): Look {
 }
 
 function read(): Look {
-  const style = getComputedStyle(document.documentElement);
-  const of = (name: string): string => style.getPropertyValue(name).trim();
-  return {
+  const probe = document.body.appendChild(document.createElement("i"));
+  const style = getComputedStyle(probe);
+  const of = (name: string): string => {
+    probe.style.color = `var(${name})`; // a canvas knows no light-dark()
+    return hexOf(style.color);
+  };
+  const number = (name: string): number => Number(style.getPropertyValue(name));
+  const found: Look = {
     paper: of("--paper"),
     surface: of("--surface"),
     sunken: of("--sunken"),
@@ -43,9 +48,17 @@ function read(): Look {
     good: of("--good"),
     warn: of("--warn"),
     bad: of("--bad"),
-    jobLightness: Number(of("--job-lightness")) || 0.65,
-    jobChroma: Number(of("--job-chroma")) || 0.15,
+    jobLightness: number("--job-lightness") || 0.7,
+    jobChroma: number("--job-chroma") || 0.15,
   };
+  probe.remove();
+  return found;
+}
+
+/** "rgb(1, 2, 3)" as "#010203", to which an opacity can be added. */
+function hexOf(color: string): string {
+  const parts = color.match(/[\d.]+/g)?.slice(0, 3) ?? [];
+  return `#${parts.map((part) => Math.round(Number(part)).toString(16).padStart(2, "0")).join("")}`;
 }
 
 function follow(onChange: () => void): () => void {

@@ -36,6 +36,8 @@ const fleet = (totals: Partial<Fleet["totals"]>): Fleet => ({
   totals: { ...bucket(0), jobs: 0, cost_per_hour: 0, cost_per_image: null, ...totals },
   tenants: [],
   errors: [],
+  scaler: null,
+  pools: [],
 });
 
 it("a part without jobs is a gap in the latency, and nought elsewhere", () => {

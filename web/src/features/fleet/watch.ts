@@ -1,10 +1,13 @@
 /** What the room sees of the fleet: figures every few seconds, workers each second, both only while it is looked at. */
 
 import { useQuery } from "@tanstack/react-query";
+import { useEffect } from "react";
 import { create } from "zustand";
 
 import { type JobState, type Worker, api, dataOf } from "@/lib/api/client";
-import { keys, remember } from "@/lib/api/queries";
+import { keys, queryClient, remember } from "@/lib/api/queries";
+import { EverybodysFollower } from "@/lib/live";
+import { useSession } from "@/lib/session";
 
 import { Colours } from "./colours";
 import { type Heard, listened } from "./heard";
@@ -85,3 +88,13 @@ export const useJobPage = (state: JobState, cursor: string | null) =>
     refetchInterval: JOBS_MS,
     placeholderData: (before) => before,
   });
+
+/** While the room is looked at, everybody's jobs are heard live, step by step. */
+export function useEverybodysSteps(): void {
+  const key = useSession((session) => session.key);
+  useEffect(() => {
+    const follower = new EverybodysFollower(() => queryClient.invalidateQueries({ queryKey: fleetKeys.allJobs }));
+    follower.start();
+    return () => follower.stop();
+  }, [key]);
+}

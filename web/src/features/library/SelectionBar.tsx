@@ -1,6 +1,7 @@
 import { CheckCheck, Download, Trash2, X } from "lucide-react";
 
 import { Button } from "@/components/Button";
+import { FloatingBar } from "@/components/FloatingBar";
 import { Progress } from "@/components/Progress";
 import { Tip } from "@/components/Tip";
 import { bytes } from "@/lib/format";
@@ -23,9 +24,9 @@ export function SelectionBar({ selected, isSelecting, ...acts }: Props) {
   const work = useWork((state) => state.work);
   if (!work && !isSelecting && selected.length === 0) return null;
   return (
-    <section className={styles.bar} aria-label="Selection">
+    <FloatingBar label="Selection" className={styles.bar}>
       {work ? <UnderWay work={work} /> : <Chosen selected={selected} {...acts} />}
-    </section>
+    </FloatingBar>
   );
 }
 

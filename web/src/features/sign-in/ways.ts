@@ -12,16 +12,17 @@ export type Usage = Awaited<ReturnType<typeof usageNow>>;
 export interface Ways {
   /** Who one is without a key: a guest, or a person whose sign-in this browser remembers. */
   withoutKey: Me | null;
-  /** Whether people sign in with an issuer here, and where that begins. */
-  login: string | null;
+  /** What people know the issuer by that they sign in with here; null where they do not. */
+  issuer: string | null;
 }
 
-const BACK = new URL(import.meta.env.BASE_URL, window.location.href).pathname;
+const FIRST_PAGE = new URL(import.meta.env.BASE_URL, window.location.href).pathname;
+const LONGEST = 512; // of a page to come back to, as the gateway takes it
 
 /** What the gateway offers to whoever has no key; what it does not tell counts as not there. */
 export async function waysIn(): Promise<Ways> {
-  const [withoutKey, login] = await Promise.all([meWithout(), loginHere()]);
-  return { withoutKey, login };
+  const [withoutKey, issuer] = await Promise.all([meWithout(), issuerHere()]);
+  return { withoutKey, issuer };
 }
 
 async function meWithout(): Promise<Me | null> {
@@ -29,13 +30,31 @@ async function meWithout(): Promise<Me | null> {
   return answer?.ok ? ((await answer.json()) as Me) : null;
 }
 
-/** Only pages of the gateway's own origin get its cookies. It sends on to the issuer, or says 404 where it has none. */
-async function loginHere(): Promise<string | null> {
+/** Only pages of the gateway's own origin get its cookies. */
+async function issuerHere(): Promise<string | null> {
   if (new URL(GATEWAY).origin !== window.location.origin) return null;
-  const url = `${GATEWAY}/auth/login?next=${encodeURIComponent(BACK)}`;
-  const answer = await fetch(url, { redirect: "manual" }).catch(() => null);
-  return answer?.type === "opaqueredirect" ? url : null;
+  const answer = await fetch(`${GATEWAY}/auth/ways`).catch(() => null);
+  return answer?.ok ? ((await answer.json()) as Schemas["Ways"]).issuer : null;
 }
+
+/** Where signing in begins; it ends at the page that is open now. */
+export function loginFrom({ pathname, search, hash }: Pick<Location, "pathname" | "search" | "hash">): string {
+  const page = pathname + search + hash;
+  return `${GATEWAY}/auth/login?next=${encodeURIComponent(page.length > LONGEST ? FIRST_PAGE : page)}`;
+}
+
+/** What went wrong, by the name that the gateway gave it; empty where that says nothing to anybody. */
+export const refusedFor = (name: string | null): string => REFUSALS.get(name ?? "") ?? "";
+
+const REFUSALS = new Map([
+  ["email", "That address may not sign in here. Whoever runs this Darkroom can let it in."],
+  ["hd", "That account is not one that your organisation manages. Choose another one."],
+  ["code", "The sign-in was broken off. Try again."],
+  ["state", "That sign-in took too long, or was begun somewhere else. Try again."],
+  ["id_token", "What came back cannot be trusted. Try again, and tell whoever runs this Darkroom if it stays so."],
+  ["iss", "What came back cannot be trusted. Try again, and tell whoever runs this Darkroom if it stays so."],
+  ["unavailable", "The sign-in does not answer just now. Try again in a moment, or use a key."],
+]);
 
 export const usageNow = () => dataOf(api.GET("/v1/usage"));
 
