@@ -82,7 +82,7 @@ class OidcSettings(Frozen):
     allowed_domains: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     session_h: float = Field(default=12.0, gt=0, le=24 * 90)
-    name: str = Field(default="", max_length=40)  # what people know the issuer by; "": its host
+    name: str | None = Field(default=None, min_length=1, max_length=40)  # what people call the issuer; None: its host
     limits: PersonLimits = Field(default_factory=PersonLimits)
 
     @model_validator(mode="after")

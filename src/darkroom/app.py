@@ -134,18 +134,19 @@ def run_fleet(settings: Settings, arguments: Sequence[str] = ()) -> None:
         raise InvalidConfig("there is no fleet to run: name a pool in [fleet.pools.NAME]", field="fleet")
     from .fleet.autoscaler import open_policy
     from .fleet.drivers import open_driver
+    from .fleet.observing import Observer
     from .fleet.prices import pools_of
     from .fleet.scaler import Loop, Scaler
 
     configure_logs(settings.serve.log_format, process="fleet", log_prompts=settings.serve.log_prompts)
     who, said = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}", settings.fleet
-    policy, pools = open_policy(said), pools_of(said)
+    policy, pools = open_policy(said), pools_of(said, settings.serve.price_per_hour_usd)
+    remote = frozenset(name for name, entry in catalogue(settings).entries.items() if entry.is_remote)
     with contextlib.closing(store_of(settings)) as store:
         log_risks(store)
         with contextlib.closing(open_driver(settings, store, arguments)) as driver:
-            heard_s = settings.serve.lease_s
-            scaler = Scaler(said, pools, store, driver, policy, who=who, heard_within_s=heard_s)
-            loop = Loop(scaler, store, said.look_s)
+            observer = Observer(store, driver, pools, settings.serve.lease_s, remote=remote)
+            loop = Loop(Scaler(said, observer, policy, who=who), store, said.look_s)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: loop.ask_stop())
             loop.run()

@@ -73,6 +73,17 @@ def test_a_drain_outlives_the_next_report(store: Store) -> None:
     assert store.is_asked_to_drain("w")
 
 
+def test_a_worker_that_stopped_and_starts_again_under_its_id_need_not_drain(store: Store) -> None:
+    store.heartbeat(report("w"), [], NOW)
+    store.heartbeat(report("w2"), [], NOW)
+    store.ask_drain("w")
+    store.ask_drain("w2")
+    store.heartbeat(WorkerReport("w", "stopped", NOW + 1), [], NOW + 1)
+    store.heartbeat(report("w", NOW + 2), [], NOW + 2)
+    assert not store.is_asked_to_drain("w")
+    assert store.is_asked_to_drain("w2")
+
+
 def test_an_unknown_worker_cannot_be_asked_to_drain(store: Store) -> None:
     assert not store.ask_drain("nobody")
     assert not store.is_asked_to_drain("nobody")

@@ -15,7 +15,7 @@ from darkroom.core import WorkerReport
 from darkroom.fleet.told import FleetNote
 from darkroom.jobs.opening import open_store
 from darkroom.telemetry.metrics import GatewayMetrics
-from darkroom.telemetry.pools import pool_gauges
+from darkroom.telemetry.pools import fleet_gauges
 from darkroom.telemetry.worker import WorkerMetrics
 
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
@@ -33,7 +33,7 @@ def exported() -> frozenset[str]:
             metrics = [
                 *registry.collect(),
                 *WorkerMetrics().registry.collect(),
-                *pool_gauges(FleetNote(0.0, "local", "fixed", 5.0)),
+                *fleet_gauges(FleetNote(0.0, "local", "fixed", 5.0), 0.0),
             ]
         finally:
             store.close()

@@ -237,6 +237,13 @@ def test_no_pod_is_reached_or_reaches_out_unless_it_is_said() -> None:
         [worker] = policies["darkroom-to-worker-metrics"]["spec"]["ingress"]
         [source] = worker["from"]
         assert source["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "prometheus"}
+        [gateway] = policies["darkroom-to-gateway"]["spec"]["ingress"]
+        ingress, watcher, workers = gateway["from"]
+        assert ingress["namespaceSelector"]["matchLabels"]
+        assert watcher == source
+        assert workers["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "worker"
+    [figures] = of_kind("monitoring", "NetworkPolicy")["prometheus"]["spec"]["ingress"]
+    assert all(source.get("podSelector") or source["namespaceSelector"] for source in figures["from"])
 
 
 def test_a_budget_and_a_service_choose_the_pods_that_they_mean() -> None:

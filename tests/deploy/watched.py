@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 import httpx
 import yaml
 
+from darkroom.fleet.told import FleetNote, PoolNote, write_note
+from darkroom.jobs.opening import open_store
 from tests.integration.service import FINAL, IS_TLS, PATIENCE_S, QUICK, Service, free_port, served, wait_until
 from tests.missing import need
 
@@ -24,6 +26,7 @@ from .cluster import DEPLOY
 CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
 EVERY = "1s"  # in place of a quarter of a minute: two looks make a rate
 PRICE = "1.5"
+LOOK_S = 120.0  # so seldom that the note is fresh as long as the tests run
 TARGETS = 5  # each has its rule
 
 
@@ -69,6 +72,15 @@ class Watched:
         path = self._folder / "prometheus.yml"
         path.write_text(json.dumps(config))
         return path
+
+    def scale(self) -> None:
+        """Tell of a fleet, as who scales one does."""
+        store = open_store(f"sqlite:///{self.service.home / 'jobs.sqlite3'}")
+        try:
+            pool = PoolNote("warm", wanted=1, ready_s=9.0)
+            store.note_fleet(write_note(FleetNote(time.time(), "local", "fixed", LOOK_S, (pool,))))
+        finally:
+            store.close()
 
     def work(self) -> None:
         """Jobs that succeed, fail and are cancelled, each kind also after a first look has seen it."""
@@ -136,5 +148,6 @@ def watched_run(folder: Path) -> Iterator[Watched]:
     with served(home, DARKROOM_PRICE_PER_HOUR_USD=PRICE) as service:
         watched = Watched(service, key, folder)
         with prometheus(watched, folder):
+            watched.scale()
             watched.work()
             yield watched

@@ -105,6 +105,8 @@ def main(folder: str, cpus: int) -> None:
     """The program; Ray's own words go to the log."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    os.environ["RAY_TMPDIR"] = folder  # where it writes which cluster is the current one; it does not make the folder
+    (Path(folder) / "ray").mkdir()
     from ray.cluster_utils import Cluster
 
     common = {"include_dashboard": False, "object_store_memory": STORE_BYTES, "temp_dir": folder}

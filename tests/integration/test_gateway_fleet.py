@@ -166,7 +166,8 @@ def test_with_no_worker_and_a_fleet_jobs_are_accepted_held_and_foretold(tmp_path
         assert (told["name"], told["wanted"], told["running"], told["reasons"]) == ("warm", 0, 0, ["no work"])
         site.store.note_fleet(write_note(replace(note, fault="driver_unavailable: no cluster")))
         status, error = site.refused("GET", "/readyz")
-        assert (status, "no cluster" in error["message"]) == (503, True)
+        assert (status, error["message"]) == (503, "no worker is ready: none is there; the fleet cannot start one")
+        assert "no cluster" in site.http.get("/v1/fleet?window_s=62").json()["scaler"]["fault"]
         site.store.note_fleet(write_note(replace(note, at=time.time() - 60)))
         assert site.refused("GET", "/readyz")[0] == 503  # nobody scales it any more
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -30,6 +31,7 @@ from darkroom.integrations.slack.messages import AGAIN, CANCEL, VARY
 from darkroom.integrations.slack.running import http_app, run_bot
 from darkroom.slack_settings import SlackSecrets, SlackSettings
 from tests.integration import slack_api
+from tests.integration.cutting_proxy import CuttingProxy
 from tests.integration.service import Service, free_port, served, wait_until
 from tests.integration.slack_api import ANN, APP_TOKEN, BEN, BOT_TOKEN, ELSEWHERE, SIGNING_SECRET, SlackApi, Use
 
@@ -353,6 +355,33 @@ def test_a_service_that_is_down_is_told_in_words(slack: SlackApi, tmp_path: Path
     asyncio.run(asyncio.wait_for(ask(), PATIENCE_S))
     assert use.told == ["Darkroom does not answer just now. Try again in a minute."]
     assert not [each for each in slack.threads() if "a lost hill" in each.text]
+
+
+def test_an_answer_that_was_lost_is_asked_for_again_and_the_job_has_its_thread(
+    service: Service, slack: SlackApi, tmp_path: Path
+) -> None:
+    proxy = CuttingProxy(("127.0.0.1", urlsplit(service.url).port or 80))
+    proxy.rule = lambda line, before, now: 0 if line.startswith("POST /v1/jobs") and not proxy.cuts else None
+    secrets = SlackSecrets(SecretStr(BOT_TOKEN), None, SecretStr(SIGNING_SECRET))
+    use = slack.command(f"a found hill {QUICK}")
+
+    async def ask() -> None:
+        async with AsyncClient(proxy.url, "", retries=0) as client:
+            bot = SlackBot(settings_of(slack), secrets, client, tmp_path / "open.json")
+            await bot.start()
+            http = httpx.AsyncClient(transport=httpx.ASGITransport(http_app(bot)), base_url="http://bot")
+            async with http:
+                await http.post("/slack/events", **slack.signed(use))
+            while not posts_of(slack, "a found hill"):
+                await asyncio.sleep(0.05)
+            await bot.stop()
+
+    try:
+        asyncio.run(asyncio.wait_for(ask(), PATIENCE_S))
+    finally:
+        proxy.close()
+    assert (proxy.cuts, use.told) == (1, [])
+    assert [job["input"]["prompt"] for job in jobs_of(service)].count("a found hill") == 1
 
 
 @pytest.mark.parametrize(("bot_token", "app_token"), [("xoxb-wrong", APP_TOKEN), (BOT_TOKEN, "xapp-wrong")])

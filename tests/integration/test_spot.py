@@ -19,7 +19,7 @@ from .service import Service, check_each_ended_once, served, wait_until
 
 pytestmark = [pytest.mark.slow]
 
-JOBS, STEPS = 8, 30
+JOBS, STEPS = 6, 20
 SERVE = """[serve]
 lease_s = 3.0
 heartbeat_s = 0.5

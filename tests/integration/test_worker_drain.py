@@ -77,6 +77,21 @@ def test_asked_twice_a_worker_hands_back_at_once(tmp_path: Path) -> None:
         assert (job.state, job.attempt) == (JobState.QUEUED, 0)
 
 
+def test_only_a_second_signal_hurries_a_notice_never_does(tmp_path: Path) -> None:
+    with place(tmp_path, "drain_s = 3000") as at, working(at) as running:
+        job_id = started(at, running, num_inference_steps=LONG)
+        running.worker.ask_drain("taken away", hurries=False)
+        at.until(lambda: "draining" in states(running))
+        for asked in (running.worker.ask_drain, lambda: running.worker.ask_drain("again", hurries=False)):
+            asked()
+            came = at.job(job_id).step
+            at.until(lambda came=came: at.job(job_id).step > came + 1)  # it goes on
+        running.worker.ask_drain()
+        running.join()
+        assert at.job(job_id).state == JobState.QUEUED
+        assert "taken away" in [event.data.get("reason") for event in at.store.events(job_id, 0)]
+
+
 def test_an_operator_can_have_a_worker_drain(tmp_path: Path) -> None:
     with place(tmp_path, "heartbeat_s = 0.1\ndrain_s = 300") as at, working(at) as running:
         job_id = started(at, running, num_inference_steps=30)

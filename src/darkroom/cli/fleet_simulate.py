@@ -46,8 +46,10 @@ def run(
 ) -> None:
     """Replay requests against the fleet of the settings, policy by policy, and compare waits, cost and use."""
     _check_plot(plot)
-    settings = load(config).fleet or STANDS_IN
-    pools, model = pools_of(settings), Model(_parse_speeds(speeds), _checked("losses", losses), settings.look_s, seed)
+    loaded = load(config)
+    settings = loaded.fleet or STANDS_IN
+    pools = pools_of(settings, loaded.serve.price_per_hour_usd)
+    model = Model(_parse_speeds(speeds), _checked("losses", losses), settings.look_s, seed)
     policies = {name: _open(name, settings) for name in policy or POLICIES}
     requests = _requests(trace, days, seed, compress)
     if deadlines:

@@ -137,10 +137,13 @@ class Darkroom:
             yield Wish(rule.workers, rule.reason)
 
     def _foreseen(self, seen: Observation) -> Iterable[tuple[Pool, Wish]]:
-        """What is to come when a worker asked for now serves, on the cheapest pools that serve the most; only where
-        one that is asked for when a job comes would be too late for it."""
-        met, pools = 0.0, [pool for pool in seen.pools if pool.ready_s > self._wait_s]
-        for pool in sorted(pools, key=lambda pool: (bool(pool.models), cost_of_work(pool, seen))):
+        """What is to come when a worker asked for now serves, on the cheapest pools; only where one that is asked for
+        when a job comes would be too late for it. Arrivals do not say of which model they are: where pools differ,
+        those that serve all models meet them."""
+        is_one_set = len({frozenset(pool.models) for pool in seen.pools}) == 1
+        fits = [pool for pool in seen.pools if is_one_set or not pool.models]
+        met, pools = 0.0, [pool for pool in fits if pool.ready_s > self._wait_s]
+        for pool in sorted(pools, key=lambda pool: cost_of_work(pool, seen)):
             speed = seen.speeds.get(pool.name, 1.0)
             load = self._seasons_now(seen).erlangs(seen.now + pool.ready_s) / speed - met
             workers = min(pool.max_workers, math.floor(load + SPARE * math.sqrt(load))) if load > 0 else 0

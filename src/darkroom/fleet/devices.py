@@ -6,18 +6,25 @@ import os
 import shutil
 import subprocess
 
+from ..errors import DriverUnavailable
+
 CUDA_DEVICES = "CUDA_VISIBLE_DEVICES"
+ANSWER_S = 10.0  # a driver that hangs must not hold up who asks
 
 
 def accelerators(visible: str | None = None) -> list[str]:
     """The NVIDIA devices that workers may use, as CUDA_VISIBLE_DEVICES names them.
 
-    `visible` stands above what this process finds in that variable.
+    `visible` stands above what this process finds in that variable. Raises `DriverUnavailable` where nvidia-smi hangs.
     """
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
+    try:
+        listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False, timeout=ANSWER_S)
+    except subprocess.TimeoutExpired as error:
+        hangs = f"nvidia-smi does not say within {ANSWER_S:g} s which accelerators there are"
+        raise DriverUnavailable(hangs) from error
     there = [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.stdout.splitlines()))]
     said = os.environ.get(CUDA_DEVICES) if visible is None else visible
     return there if said is None else [name.strip() for name in said.split(",") if name.strip() not in ("", "-1")]

@@ -70,7 +70,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Seen:
-    """A member and what the store knows of it: models loaded, jobs and predicted seconds in flight, its busy share."""
+    """A member and what the store knows of it: models loaded, jobs in flight, its busy share.
+
+    `ahead_s`: work left of what is in flight, in device seconds as `Waiting.work_s` has them.
+    """
 
     member: Member
     loaded: tuple[str, ...] = ()
@@ -83,6 +86,7 @@ class Seen:
 class Observation:
     """All that a policy may look at. `arrivals`: device seconds of work accepted, by start of hour (unix time).
 
+    Every amount of work is in device seconds as predicted when its job was accepted, never in a worker's own seconds.
     `speeds`: device seconds of work that a worker of a pool does in a second, by the pool's name, learned; 1 where
     nothing is said, above it where jobs share steps.
     """

@@ -23,57 +23,76 @@ LEARN = 0.5  # how much the latest counts
 MOST_ENDED = 200  # jobs that ended since the last look, of which speeds are learned
 LEAST_SPEED, MOST_SPEED = 0.1, 10.0
 MOST_KNOWN = 1000  # workers whose pool is remembered
+LEAST_READY_S, MOST_READY_S = 0.1, 7200.0  # as the settings allow
 
 
 @dataclass
 class Observer:
-    """Looks for one fleet. `heard_within_s`: a worker that was silent for longer is not counted on."""
+    """Looks for one fleet. `heard_within_s`: a worker that was silent for longer is not counted on.
+
+    `remote`: models that another Darkroom runs, whose jobs no worker of a pool can claim.
+    """
 
     store: Store
     driver: Driver
     pools: Sequence[Pool]
     heard_within_s: float
     learned: Learned = field(default_factory=Learned)
-    _recent: dict[str, float] | None = None  # jobs that were counted lately, and when they came; None: not by us
-    _pool_of: dict[str, str] = field(default_factory=dict)  # by worker, also those that are gone
-    _starting: set[str] = field(default_factory=set)  # workers whose start is under our eyes
-    _ended_at: float = math.inf  # of the job that ended last, of those that were learned from
+    remote: frozenset[str] = frozenset()
+    # Jobs that were counted lately, and when they came; None: not by us.
+    _recent: dict[str, float] | None = field(default=None, init=False)
+    _pool_of: dict[str, str] = field(default_factory=dict, init=False)  # by worker, also those that are gone
+    _starting: set[str] = field(default_factory=set, init=False)  # workers whose start is under our eyes
+    _were_ready: dict[str, None] = field(default_factory=dict, init=False)  # once, also those that are gone
+    _began_at: float = field(default=math.inf, init=False)  # of the first look
+    _ended_at: float = field(default=math.inf, init=False)  # of the job that ended last, of those learned from
 
     def look(self, now: float) -> Observation:
         """All that a policy may look at; raises `StoreUnavailable` or `DriverUnavailable`."""
         reports = {report.id: report for report in self.store.workers(now - self.heard_within_s)}
         workers = [seen_of(member, reports.get(member.name)) for member in self.driver.members()]
+        self._began_at = min(self._began_at, now)
         self._learn_starts(workers, reports)
         self._learn_paces(reports.values())
         self._learn_speeds(now)
         self._count(now)
-        ready_s = self.learned.ready_s
+        ready_s, speeds = self.learned.ready_s, self.learned.speeds
         return Observation(
             now=now,
             pools=tuple(replace(pool, ready_s=ready_s.get(pool.name, pool.ready_s)) for pool in self.pools),
             waiting=tuple(self._waiting()),
-            workers=tuple(workers),
+            workers=tuple(replace(w, ahead_s=w.ahead_s * speeds.get(w.member.pool, 1.0)) for w in workers),
             arrivals=self.learned.arrivals,
-            speeds=self.learned.speeds,
+            speeds=speeds,
         )
 
     def _waiting(self) -> Iterator[Waiting]:
         for line in self.store.lines():
-            yield Waiting(line.model, line.level, line.jobs, line.cost_s, line.oldest_at, line.deadlines)
+            if line.model not in self.remote:
+                yield Waiting(line.model, line.level, line.jobs, line.cost_s, line.oldest_at, line.deadlines)
 
     def _learn_starts(self, workers: Iterable[Seen], reports: Mapping[str, WorkerReport]) -> None:
-        """Of those that were seen to start, and are ready now."""
+        """Of those that were seen to start, and are ready now for the first time.
+
+        One that is older than the first look, or that only fell silent or began again, says nothing of a start.
+        """
         known = dict(self.learned.ready_s)
         for member in (worker.member for worker in workers):
             self._pool_of[member.name] = member.pool
-            if member.phase is Phase.STARTING:
+            if member.phase is Phase.STARTING and self._is_seen_to_start(member):
                 self._starting.add(member.name)
             elif member.phase is Phase.READY and member.name in self._starting:
-                took_s = max(0.1, reports[member.name].at - member.since)
+                took_s = min(MOST_READY_S, max(LEAST_READY_S, reports[member.name].at - member.since))
                 known[member.pool] = took_s if member.pool not in known else _mixed(known[member.pool], took_s)
+            if member.phase is Phase.READY:
+                self._were_ready[member.name] = None
         self._starting &= {worker.member.name for worker in workers if worker.member.phase is Phase.STARTING}
         self._pool_of = dict([*self._pool_of.items()][-MOST_KNOWN:])
+        self._were_ready = dict.fromkeys([*self._were_ready][-MOST_KNOWN:])
         self.learned = replace(self.learned, ready_s=known)
+
+    def _is_seen_to_start(self, member: Member) -> bool:
+        return member.since >= self._began_at and member.name not in self._were_ready
 
     def _learn_paces(self, reports: Iterable[WorkerReport]) -> None:
         self.learned = replace(self.learned, paces={**self.learned.paces, **paces_of(reports)})
@@ -97,7 +116,7 @@ class Observer:
         hours = {hour: work_s for hour, work_s in self.learned.arrivals.items() if hour >= began}
         for job in newest(self.store, since, MOST_COUNTED):
             created = job.times["created"]
-            if job.id not in counted:
+            if job.id not in counted and job.model not in self.remote:
                 hour = created // HOUR_S * HOUR_S
                 hours[hour] = hours.get(hour, 0.0) + job.cost_s
                 counted[job.id] = created

@@ -48,13 +48,18 @@ def price_of(device: str, is_spot: bool, field: str = "device") -> float:
     return price.spot if is_spot else price.on_demand
 
 
-def pools_of(settings: FleetSettings) -> tuple[Pool, ...]:
-    """The pools in the order of the settings, each with its price; raises `InvalidConfig`."""
-    return tuple(_pool_of(name, said) for name, said in settings.pools.items())
+def pools_of(settings: FleetSettings, workers_usd: float = 0.0) -> tuple[Pool, ...]:
+    """The pools in the order of the settings, each with its price; raises `InvalidConfig`.
+
+    `workers_usd`: the `[serve] price_per_hour_usd`, for pools that name neither a price nor a device; 0: not set.
+    """
+    return tuple(_pool_of(name, said, workers_usd) for name, said in settings.pools.items())
 
 
-def _pool_of(name: str, said: PoolSettings) -> Pool:
+def _pool_of(name: str, said: PoolSettings, workers_usd: float) -> Pool:
     price = said.price_per_hour_usd
+    if price is None and workers_usd and "device" not in said.model_fields_set:
+        price = workers_usd
     if price is None:
         price = price_of(said.device, said.is_spot, f"fleet.pools.{name}.device")
     return Pool(

@@ -1,7 +1,7 @@
 """The loop that scales: look, decide, carry out, tell; one of several processes leads, the others wait for its end.
 
     lead --yes--> observe --> policy --> plan --> driver.scale, pool by pool --> note for gateways
-      '---no---> nothing
+      '---no---> nothing                             '--- before each: does it lead still? ---'
 
 What fails is logged by its name and told in the note; the loop goes on. A policy that raises, or whose answer is no
 plan, changes nothing: what it last decided holds, and workers that died are replaced.
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from ..errors import DarkroomError, DriverUnavailable, Unavailable
 from ..fleet_settings import FleetSettings
 from ..jobs.store import Store
-from .nouns import Driver, Observation, Phase, Plan, Policy, Pool, Target
+from .nouns import Observation, Phase, Plan, Policy, Pool, Target
 from .observing import Observer
 from .told import FleetNote, Learned, PoolNote, read_note, write_note
 
@@ -31,23 +31,27 @@ SLICE_S = 0.5  # how late an end is noticed while it waits for work
 LEAD_LOOKS, LEAST_LEAD_S = 3, 15.0  # how long it leads with one look
 FAILED_PAUSE_S = 1.0  # at least, after a turn that failed
 MOST_BACKOFF_S = 300.0
-HASTY_ENDS = 3  # workers of a pool in a row that ended before they were ready: then the next ones wait
+HASTY_ENDS = 3  # looks in a row that saw workers of a pool end before they were ready: then the next ones wait
 
 
 class NoPlan(ValueError):
     """A policy failed, or its answer is no plan."""
 
 
+class Deposed(Exception):
+    """Another may lead by now."""
+
+
 @dataclass
 class Hold:
-    """Workers of a pool that end before they are ready: how many in a row, and until when none is started."""
+    """Workers of a pool that end before they are ready: seen by how many looks, and until when none is started."""
 
     ends: int = 0
     until: float = 0.0
 
     def add(self, ends: int, now: float, pause_s: float) -> None:
-        """So many more."""
-        self.ends += ends
+        """So many more; those that end together have one cause and count once."""
+        self.ends += min(1, ends)
         if ends and self.ends >= HASTY_ENDS:
             self.until = now + min(MOST_BACKOFF_S, pause_s * 2 ** min(20, self.ends - HASTY_ENDS))
 
@@ -58,22 +62,18 @@ class Scaler:
     def __init__(
         self,
         settings: FleetSettings,
-        pools: Sequence[Pool],
-        store: Store,
-        driver: Driver,
+        observer: Observer,
         policy: Policy,
         *,
         who: str,
-        heard_within_s: float,
     ) -> None:
-        self._settings, self._pools, self._store, self._driver = settings, tuple(pools), store, driver
-        self._policy, self._who = policy, who
-        self._observer = Observer(store, driver, self._pools, heard_within_s)
-        self._notes = {pool.name: _note_of(pool) for pool in self._pools}
+        self._settings, self._policy, self._who, self._observer = settings, policy, who, observer
+        self._store, self._driver = observer.store, observer.driver
+        self._notes = {pool.name: _note_of(pool) for pool in observer.pools}
         self._targets: dict[str, Target] = {}
-        self._holds = {pool.name: Hold() for pool in self._pools}
+        self._holds: dict[str, Hold] = {}
         self._unready: dict[str, str] = {}  # the pools of members that were starting at the last look, by name
-        self._fault = ""
+        self._fault, self._strays, self._ahead_s = "", frozenset[str](), 0.0
         self.is_leader = False
 
     @property
@@ -88,8 +88,12 @@ class Scaler:
 
     def turn(self, now: float) -> None:
         """Look once and do what follows, if this one leads; raises what keeps it from looking."""
-        if not self._lead(now):
-            return
+        self._ahead_s = now - time.monotonic()
+        if self._lead(now):
+            with contextlib.suppress(Deposed):
+                self._scale(now)
+
+    def _scale(self, now: float) -> None:
         fault = ""
         try:
             seen = self._observer.look(now)
@@ -112,21 +116,34 @@ class Scaler:
             self._store.lead_fleet(self._who, now, 0.0)
 
     def _lead(self, now: float) -> bool:
-        ttl_s = max(LEAST_LEAD_S, LEAD_LOOKS * self._settings.look_s)
-        was_leader, self.is_leader = self.is_leader, self._store.lead_fleet(self._who, now, ttl_s)
-        if self.is_leader and not was_leader:
-            self._observer.learned = _known(self._store)
-            log.info("fleet_led", extra={"who": self._who, "pools": list(self._notes)})
+        """Lead from now on, or go on; who begins to lead begins with what the one before has learned."""
+        was_leader, self.is_leader = self.is_leader, False
+        if self._may_lead(now):
+            if not was_leader:
+                self._observer = replace(self._observer, learned=_known(self._store))
+                self._targets, self._unready = {}, {}
+                self._holds = {name: Hold() for name in self._notes}
+                log.info("fleet_led", extra={"who": self._who, "pools": list(self._notes)})
+            self.is_leader = True
         return self.is_leader
 
+    def _may_lead(self, now: float) -> bool:
+        return self._store.lead_fleet(self._who, now, max(LEAST_LEAD_S, LEAD_LOOKS * self._settings.look_s))
+
+    def _still_lead(self) -> None:
+        """Raise `Deposed` where another took over: a slow driver may outlast this one's time."""
+        if not self._lead(self._ahead_s + time.monotonic()):
+            log.warning("another leads the fleet: this turn ends", extra={"who": self._who})
+            raise Deposed
+
     def _heed_ends(self, seen: Observation) -> None:
-        """Notice workers that ended before they were ready; one that became ready ends the row."""
+        """Notice workers that ended before they were ready; one that became ready since the last look ends the row."""
         there = {worker.member.name: worker.member for worker in seen.workers}
         for name, hold in self._holds.items():
-            gone = sum(pool == name and member not in there for member, pool in self._unready.items())
-            hold.add(gone, seen.now, self._settings.look_s)
-            if any(member.pool == name and member.phase is Phase.READY for member in there.values()):
-                hold.ends = 0
+            mine = [member for member, pool in self._unready.items() if pool == name]
+            hold.add(sum(member not in there for member in mine), seen.now, self._settings.look_s)
+            if any(member in there and there[member].phase is Phase.READY for member in mine):
+                hold.ends, hold.until = 0, 0.0
 
     def _planned(self, seen: Observation) -> dict[str, Target]:
         """The policy's plan within the pools' bounds; raises `NoPlan`."""
@@ -139,7 +156,7 @@ class Scaler:
 
     def _carry_out(self, seen: Observation) -> str:
         """Have the driver do it, pool by pool; what went wrong, "" where nothing did."""
-        faults = []
+        faults = self._dismiss_strays(seen)
         for pool in seen.pools:
             target = self._targets.get(pool.name)
             if target is None:
@@ -147,11 +164,28 @@ class Scaler:
             target, fault = self._held_back(pool, target, seen)
             faults += [fault] if fault else []
             self._log_change(pool, target, seen)
-            try:
-                self._driver.scale(pool, target.workers, target.leaving)
-            except DriverUnavailable as error:
-                faults.append(_said(error))
+            faults += self._have(pool, target)
         return "; ".join(dict.fromkeys(faults))
+
+    def _have(self, pool: Pool, target: Target) -> list[str]:
+        """What went wrong."""
+        self._still_lead()
+        try:
+            self._driver.scale(pool, target.workers, target.leaving)
+        except DriverUnavailable as error:
+            return [_said(error)]
+        return []
+
+    def _dismiss_strays(self, seen: Observation) -> list[str]:
+        """Workers of pools that the settings no longer name leave; a Deployment is somebody's own to scale down."""
+        staying = [worker.member for worker in seen.workers if worker.member.phase is not Phase.LEAVING]
+        strays = frozenset(member.pool for member in staying) - set(self._notes)
+        if strays - self._strays:
+            log.warning("fleet_strays", extra={"pools": sorted(strays), "driver": self._settings.driver})
+        self._strays = strays
+        if self._settings.driver == "kubernetes":
+            return []
+        return [fault for name in sorted(strays) for fault in self._have(Pool(name, max_workers=0), Target(0))]
 
     def _held_back(self, pool: Pool, target: Target, seen: Observation) -> tuple[Target, str]:
         """No more than there are while the pool's workers end before they are ready."""
@@ -194,13 +228,16 @@ class Scaler:
 
     def _tell(self, now: float, fault: str) -> None:
         """Publish."""
+        self._still_lead()
         if fault != self._fault:
             log.warning("fleet_fault", extra={"fault": fault or "over"})
             self._fault = fault
         said = self._settings
         notes = tuple(self._notes.values())
         learned = self._observer.learned
-        self._store.note_fleet(write_note(FleetNote(now, said.driver, said.policy, said.look_s, notes, fault, learned)))
+        remote = tuple(sorted(self._observer.remote))
+        note = FleetNote(now, said.driver, said.policy, said.look_s, notes, fault, learned, remote)
+        self._store.note_fleet(write_note(note))
 
 
 class Loop:
@@ -271,6 +308,9 @@ def check_plan(plan: Plan, pools: Sequence[Pool]) -> dict[str, Target]:
             raise NoPlan(f"the policy speaks of the pool {name!r}, which is not one of {', '.join(known)}")
         if not isinstance(target, Target) or type(target.workers) is not int or target.workers < 0:
             raise NoPlan(f"the policy's answer for the pool {name!r} is no Target with a number of workers")
+        for field in ("leaving", "reasons"):
+            if not _is_strings(getattr(target, field)):
+                raise NoPlan(f"the policy's answer for the pool {name!r}: {field} is no tuple of strings")
     return {name: _bounded(target, known[name]) for name, target in plan.items()}
 
 
@@ -283,7 +323,12 @@ def _said(error: DarkroomError) -> str:
     return f"{error.code}: {error.message}"
 
 
+def _is_strings(said: object) -> bool:
+    return isinstance(said, tuple | list) and all(isinstance(each, str) for each in said)
+
+
 def _bounded(target: Target, pool: Pool) -> Target:
+    target = replace(target, leaving=tuple(target.leaving), reasons=tuple(target.reasons))
     workers = min(pool.max_workers, max(pool.min_workers, target.workers))
     if workers == target.workers:
         return target

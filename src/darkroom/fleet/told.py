@@ -79,7 +79,10 @@ class PoolNote:
 
 @dataclass(frozen=True)
 class FleetNote:
-    """What was told at `at`; `fault` says what keeps the plan from being made or carried out ("": nothing)."""
+    """What was told at `at`; `fault` says what keeps the plan from being made or carried out ("": nothing).
+
+    `remote`: models that another Darkroom runs, and no pool.
+    """
 
     at: float
     driver: str
@@ -88,6 +91,7 @@ class FleetNote:
     pools: tuple[PoolNote, ...] = ()
     fault: str = ""
     learned: Learned = field(default_factory=Learned)
+    remote: tuple[str, ...] = ()
 
     def is_fresh(self, now: float) -> bool:
         """Whether somebody still scales the fleet."""
@@ -100,11 +104,14 @@ class FleetNote:
 
     def cold_s(self, model: str, now: float) -> float | None:
         """Seconds until a worker that is not ready yet could serve that model; None where no pool does."""
-        return min((pool.cold_s(now) for pool in self.pools if pool.serves(model)), default=None)
+        return min((pool.cold_s(now) for pool in self.pools if self._may_run(pool, model)), default=None)
 
     def hands(self, model: str) -> int:
         """How many workers are wanted that serve it, one at the least."""
-        return max(1, sum(pool.wanted or 0 for pool in self.pools if pool.serves(model)))
+        return max(1, sum(pool.wanted or 0 for pool in self.pools if self._may_run(pool, model)))
+
+    def _may_run(self, pool: PoolNote, model: str) -> bool:
+        return model not in self.remote and pool.serves(model)
 
 
 _NOTE = TypeAdapter(FleetNote)

@@ -308,7 +308,7 @@ class Store(Ledger, Protocol):
         """The last report of each worker heard of since then."""
 
     def ask_drain(self, worker: str) -> bool:
-        """Ask a worker to drain; False where it is unknown. Told to it by `is_asked_to_drain`."""
+        """Ask a worker to drain; False where it is unknown. Told to it by `is_asked_to_drain`, until it has stopped."""
 
     def is_asked_to_drain(self, worker: str) -> bool:
         """Whether somebody asked it to."""

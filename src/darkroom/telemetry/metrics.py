@@ -17,10 +17,10 @@ from prometheus_client.registry import Collector
 
 from ..core import Delivery, Event, Job, WorkerReport, WorkerTime
 from ..errors import InvariantBroken, StoreUnavailable, WorkerDied
-from ..fleet.told import fresh_note
+from ..fleet.told import read_note
 from ..jobs.allowances import day_of
 from .paid import Paid
-from .pools import pool_gauges
+from .pools import fleet_gauges
 
 DURATION_EDGES_S = (1, 2, 5, 10, 20, 30, 60, 120)
 BATCH_EDGES = (1, 2, 4, 8, 16)
@@ -140,7 +140,7 @@ class GatewayMetrics(Collector):
                 missed = sum(report.state != "stopped" for report in reports if report.at < now - HEARD_WITHIN_S)
                 yield _gauge("darkroom_missed_workers", "Workers that fell silent and did not stop.", missed)
                 yield from _queue_gauges(self._store.queue(), now)
-                yield from pool_gauges(fresh_note(self._store.fleet_note(), now))
+                yield from fleet_gauges(read_note(self._store.fleet_note()), now)
         except StoreUnavailable:
             is_up = 0.0
         yield self._batches.histogram()

@@ -95,7 +95,7 @@ def notices_for(worker: Worker, settings: Settings) -> Iterator[None]:
     if said.spot_notices == "none":
         yield
         return
-    notices = Notices(said.spot_notices, lambda: worker.ask_drain(TAKEN), said.spot_notice_url)
+    notices = Notices(said.spot_notices, lambda: worker.ask_drain(TAKEN, hurries=False), said.spot_notice_url)
     notices.start()
     try:
         yield

@@ -72,6 +72,7 @@ class Command(StrEnum):
     """What the conductor is told; a queue of these may be written to in a signal handler."""
 
     DRAIN = "drain"
+    LEAVE = "leave"  # as `DRAIN`, but never hurries
     STOP = "stop"
     EMPTIED = "emptied"
 
@@ -99,7 +100,7 @@ class Worker:
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._giving_up = threading.Event()
         self._failure: BaseException | None = None
-        self._is_over, self._reason = False, DRAINS
+        self._is_over, self._is_signalled, self._reason = False, False, ""
         self._threads: list[threading.Thread] = []
         self._in_flight = InFlight(lambda: self._commands.put(Command.EMPTIED))
         self._ticks = Ticks(self._in_flight.all)
@@ -134,7 +135,7 @@ class Worker:
             self._report,
             lambda: [attempt.lease for attempt in self._in_flight.all()],
             lost=self._lose,
-            asked_to_drain=self.ask_drain,
+            asked_to_drain=lambda: self.ask_drain(hurries=False),
             tell=self._tell,
             every_s=said.heartbeat_s,
         )
@@ -226,10 +227,10 @@ class Worker:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._engine.close(cancel=True)
 
-    def ask_drain(self, reason: str = DRAINS) -> None:
-        """Have it drain and stop; asked a second time, it hands back what it has at once. Jobs go back for `reason`."""
-        self._reason = reason
-        self._commands.put(Command.DRAIN)
+    def ask_drain(self, reason: str = DRAINS, *, hurries: bool = True) -> None:
+        """Have it drain and stop; the second that `hurries` has it hand back at once. The first `reason` is told."""
+        self._reason = self._reason or reason
+        self._commands.put(Command.DRAIN if hurries else Command.LEAVE)
 
     def ask_stop(self) -> None:
         """Have it hand back what it has and stop."""
@@ -244,7 +245,8 @@ class Worker:
         while (command := self._commands.get()) is Command.EMPTIED:
             pass
         try:
-            if command is Command.DRAIN and self._failure is None:
+            self._is_signalled = command is Command.DRAIN
+            if command is not Command.STOP and self._failure is None:
                 self.drain()
             if self._failure is None:
                 self.stop()
@@ -273,8 +275,9 @@ class Worker:
                 command = self._commands.get(timeout=left_s)
             except Empty:
                 return
-            if command is not Command.EMPTIED:
+            if command is Command.STOP or (command is Command.DRAIN and self._is_signalled):
                 return
+            self._is_signalled |= command is Command.DRAIN
 
     def _hand_back(self, attempts: Sequence[Attempt]) -> None:
         self._tapes.store_all(attempts)  # first: a request that was stopped has no tape
@@ -284,7 +287,7 @@ class Worker:
         # What has not come as far as the engine tells nothing: an earlier attempt's figures stay.
         took = {attempt.lease: metrics_of(attempt, price) for attempt in stopped if attempt.handles}
         try:
-            self._store.release([attempt.lease for attempt in stopped], self._reason, time.time(), took)
+            self._store.release([attempt.lease for attempt in stopped], self._reason or DRAINS, time.time(), took)
         except StoreUnavailable as error:
             log.warning("%d jobs come back when their leases run out: %s", len(stopped), error)
 

@@ -18,7 +18,7 @@ from darkroom.cli.serve import GATEWAY_STOP_S, House, pools_said
 from darkroom.cli.start import with_host
 from darkroom.config import ServeSettings, Settings
 from darkroom.core import JobState, NewJob
-from darkroom.errors import StoreUnavailable
+from darkroom.errors import DriverUnavailable, StoreUnavailable
 from darkroom.fleet.devices import CUDA_DEVICES, accelerators
 from darkroom.fleet.told import FleetNote, PoolNote, write_note
 from darkroom.fleet_settings import FleetSettings, PoolSettings
@@ -171,6 +171,16 @@ def test_a_fleet_of_none_is_said_to_be_ready_when_it_can_start_somebody(
 def test_there_is_a_worker_for_each_device_that_may_be_used(machine: Machine) -> None:
     machine(8, "2,5,6")
     assert accelerators() == ["2", "5", "6"]
+
+
+def test_an_nvidia_smi_that_hangs_is_a_fault_and_not_a_machine_without_devices(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(1)
+    (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexec sleep 30\n")
+    monkeypatch.setattr("darkroom.fleet.devices.ANSWER_S", 0.1)
+    with pytest.raises(DriverUnavailable, match="nvidia-smi"):
+        accelerators()
 
 
 def test_the_gateway_is_given_longer_to_stop_than_it_takes() -> None:

@@ -268,6 +268,19 @@ def test_what_past_days_foresee_is_there_before_the_first_job_where_a_start_take
     assert policy_of()(replace(early, pools=(gpu(ready_s=10),)))["gpu"].workers == 0  # the first job itself is in time
 
 
+def test_what_is_foreseen_is_met_by_pools_that_serve_all_models_where_pools_differ() -> None:
+    arrivals = {NOW - day * 24 * HOUR_S: 3.0 * HOUR_S for day in range(1, 15)}
+    every, one = gpu(ready_s=180), replace(gpu(ready_s=180), name="one", models=("m",), price_per_hour_usd=0.1)
+    other = replace(one, name="other", models=("n",))
+
+    def foreseen(*pools: Pool) -> dict[str, int]:
+        return workers_of(policy_of()(Observation(NOW - 100, pools, arrivals=arrivals)))
+
+    assert foreseen(one, other) == {"one": 0, "other": 0}
+    assert foreseen(every, one)["one"] == 0 < foreseen(every, one)["gpu"]
+    assert foreseen(one)["one"] >= 3
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [

@@ -90,6 +90,45 @@ def test_one_that_was_ready_when_it_was_first_seen_teaches_nothing(
     assert observer.look(NOW + 500).pools[0].ready_s == 12.0
 
 
+def test_one_that_fell_silent_for_a_while_teaches_nothing(store: Store, driver: ListDriver, observer: Observer) -> None:
+    observer.look(NOW)
+    driver.scale(Pool("a"), 1)
+    [name] = driver.there
+    beat(store, name, now=NOW + 4)
+    for now in (NOW + 5, NOW + 500):  # ready, then silent
+        observer.look(now)
+    beat(store, name, now=NOW + 600)
+    assert observer.look(NOW + 600).pools[0].ready_s == 12.0
+
+
+def test_one_from_before_the_first_look_teaches_nothing(store: Store, driver: ListDriver, observer: Observer) -> None:
+    driver.now = NOW - 200_000
+    driver.scale(Pool("a"), 1)
+    observer.look(NOW)  # its container is starting again
+    beat(store, *driver.there, now=NOW + 5)
+    assert observer.look(NOW + 5).pools[0].ready_s == 12.0
+
+
+def test_jobs_of_remote_models_are_no_work_for_the_fleet(store: Store, driver: ListDriver) -> None:
+    observer = Observer(store, driver, (Pool("a"),), 30.0, remote=frozenset({"far"}))
+    insert(store, cost_s=2.0)
+    insert(store, cost_s=3.0, model="far")
+    seen = observer.look(NOW + 1)
+    assert ([group.model for group in seen.waiting], sum(seen.arrivals.values())) == (["m"], 2.0)
+    note = FleetNote(NOW, "local", "fixed", 5.0, (PoolNote("a", wanted=2),), remote=("far",))
+    assert (note.cold_s("far", NOW), note.hands("far"), note.hands("m")) == (None, 1, 2)
+
+
+def test_work_in_flight_is_told_in_the_seconds_of_what_waits(
+    store: Store, driver: ListDriver, observer: Observer
+) -> None:
+    driver.scale(Pool("a"), 1)
+    [name] = driver.there
+    observer.learned = Learned(speeds={"a": 2.0})
+    beat(store, name, in_flight=1, facts={"ahead_s": 3.0})
+    assert observer.look(NOW).workers[0].ahead_s == 6.0
+
+
 def test_paces_outlive_the_workers_that_measured_them(store: Store, observer: Observer) -> None:
     for name, step_s in (("x", 0.2), ("y", 0.4)):
         beat(store, name, step_seconds={"m": step_s}, facts={"rest_s": {"m": 1.0}, "rows": {"m": 4}})

@@ -41,6 +41,12 @@ def test_pools_have_what_the_settings_say_and_the_tables_price() -> None:
     assert own.price_per_hour_usd == 0.0
 
 
+def test_a_pool_that_names_neither_price_nor_device_has_the_workers_price() -> None:
+    said = pools(plain=PoolSettings(), card=PoolSettings(device="L4"), own=PoolSettings(price_per_hour_usd=0.5))
+    assert [pool.price_per_hour_usd for pool in pools_of(said, 4.2)] == [4.2, PRICES["L4"].on_demand, 0.5]
+    assert pools_of(said)[0].price_per_hour_usd == PRICES["cpu"].on_demand
+
+
 def test_the_guide_has_this_table() -> None:
     guide = (Path(__file__).parents[3] / "docs" / "guides" / "cost.md").read_text(encoding="utf-8")
     said = re.findall(r"^\| `([\w-]+)` \| ([0-9.]+) \| ([0-9.]+) \|$", guide, re.MULTILINE)

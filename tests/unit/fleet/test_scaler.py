@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from darkroom.errors import DriverUnavailable
-from darkroom.fleet.nouns import Phase, Pool, Target
+from darkroom.errors import DriverUnavailable, StoreUnavailable
+from darkroom.fleet.nouns import Member, Phase, Pool, Target
+from darkroom.fleet.observing import Observer
 from darkroom.fleet.scaler import HASTY_ENDS, LEAST_LEAD_S, Loop, Scaler
 from darkroom.fleet.told import FleetNote, read_note
 from darkroom.fleet_settings import FleetSettings, PoolSettings
@@ -42,7 +43,7 @@ def policy() -> Asking:
 
 
 def scaler_of(store: Store, driver: ListDriver, policy: Any, who: str = "one") -> Scaler:
-    return Scaler(SETTINGS, POOLS, store, driver, policy, who=who, heard_within_s=30.0)
+    return Scaler(SETTINGS, Observer(store, driver, POOLS, 30.0), policy, who=who)
 
 
 @pytest.fixture
@@ -144,6 +145,8 @@ def test_a_new_leader_knows_what_the_one_before_learned(store: Store, driver: Li
         ({"a": Target(-1)}, "'a' is no Target"),
         ({"a": Target(1.5)}, "'a' is no Target"),  # type: ignore[arg-type]
         ({"b": Target(1), "a": Target(True)}, "'a' is no Target"),
+        ({"a": Target(2, leaving="a-1")}, "'a': leaving is no tuple"),  # type: ignore[arg-type]
+        ({"a": Target(2, reasons=(7,))}, "'a': reasons is no tuple"),  # type: ignore[arg-type]
     ],
 )
 def test_a_policy_that_fails_changes_nothing(
@@ -163,7 +166,7 @@ def test_a_policy_that_fails_changes_nothing(
 
 def test_a_policy_stays_within_the_pool_s_bounds(store: Store, driver: ListDriver, policy: Asking) -> None:
     pools = (Pool("a", min_workers=1, max_workers=2), Pool("b", max_workers=3))
-    scaler = Scaler(SETTINGS, pools, store, driver, policy, who="one", heard_within_s=30.0)
+    scaler = Scaler(SETTINGS, Observer(store, driver, pools, 30.0), policy, who="one")
     policy.plan = {"a": Target(9, reasons=("greed",))}
     scaler.turn(NOW)
     assert pools_of(driver) == ["a", "a"]
@@ -204,6 +207,83 @@ def test_workers_that_end_before_they_are_ready_are_not_started_for_ever(
     beat(store, *driver.there, now=now)
     scaler.turn(now)
     assert told(store).fault == ""
+
+
+def test_a_healthy_worker_does_not_end_the_pause_of_those_that_crash(
+    store: Store, driver: ListDriver, policy: Asking, scaler: Scaler
+) -> None:
+    scaler.turn(NOW)
+    [healthy] = driver.there
+    policy.plan = {"a": Target(2)}
+    now, started = NOW, set[str]()
+    for _ in range(60):
+        now += 5.0
+        beat(store, healthy, now=now)
+        scaler.turn(now)
+        started |= set(driver.there) - {healthy}
+        driver.there = {healthy: driver.there[healthy]}
+    assert HASTY_ENDS <= len(started) < 15
+
+
+def test_workers_that_end_together_count_once(store: Store, driver: ListDriver, policy: Asking, scaler: Scaler) -> None:
+    policy.plan = {"a": Target(3)}
+    scaler.turn(NOW)
+    driver.there.clear()
+    scaler.turn(NOW + 5)
+    assert (len(driver.there), told(store).fault) == (3, "")
+
+
+def test_a_new_reign_forgets_the_holds_of_the_one_before(store: Store, driver: ListDriver, scaler: Scaler) -> None:
+    for number in range(HASTY_ENDS + 1):
+        scaler.turn(NOW + number)
+        driver.there.clear()
+    assert told(store).fault
+    scaler.resign(NOW + HASTY_ENDS + 1)
+    scaler.turn(NOW + HASTY_ENDS + 1)
+    assert (len(driver.there), told(store).fault) == (1, "")
+
+
+def test_who_is_deposed_in_a_slow_turn_scales_and_tells_no_more(
+    store: Store, driver: ListDriver, policy: Asking, scaler: Scaler
+) -> None:
+    def slow(seen: Any) -> Any:
+        assert store.lead_fleet("another", NOW + LEAST_LEAD_S + 1, 10.0)  # this one's time ran out meanwhile
+        return {"a": Target(1)}
+
+    scaler_of(store, driver, slow).turn(NOW)
+    assert (driver.asked, store.fleet_note()) == ([], {})
+    scaler.turn(NOW + 20)
+    assert not scaler.is_leader
+
+
+def test_whoever_cannot_read_the_note_does_not_lead_yet(
+    store: Store, scaler: Scaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> Any:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(store, "fleet_note", away)
+    with pytest.raises(StoreUnavailable):
+        scaler.turn(NOW)
+    assert not scaler.is_leader
+    monkeypatch.undo()
+    scaler.turn(NOW + 1)
+    assert scaler.is_leader
+    monkeypatch.setattr(store, "lead_fleet", away)
+    with pytest.raises(StoreUnavailable):
+        scaler.turn(NOW + 2)
+    assert not scaler.is_leader
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("ray", [("old", 0, ())]), ("kubernetes", [])])
+def test_workers_of_a_pool_that_is_no_more_leave(
+    store: Store, driver: ListDriver, caplog: pytest.LogCaptureFixture, kind: str, asked: list[Any]
+) -> None:
+    driver.there["old-1"] = Member("old-1", "old", Phase.READY, NOW - 500)
+    settings = SETTINGS.model_copy(update={"driver": kind})
+    Scaler(settings, Observer(store, driver, POOLS, 30.0), Asking(), who="one").turn(NOW)
+    assert driver.asked == asked
+    assert [line.pools for line in caplog.records if line.message == "fleet_strays"] == [["old"]]  # type: ignore[attr-defined]
 
 
 def test_work_wakes_a_fleet_that_sleeps(store: Store, driver: ListDriver) -> None:

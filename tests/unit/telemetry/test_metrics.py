@@ -20,6 +20,7 @@ from darkroom.fleet.told import FleetNote, PoolNote, write_note
 from darkroom.jobs.opening import open_store
 from darkroom.jobs.store import Claimant, Store
 from darkroom.telemetry.metrics import GatewayMetrics
+from darkroom.telemetry.pools import LEFT_BEHIND_S
 from darkroom.telemetry.worker import WorkerMetrics
 from darkroom.worker.events import (
     AttemptEnded,
@@ -259,5 +260,10 @@ def test_pools_are_told_as_long_as_somebody_scales_them(store: Store) -> None:
     assert value(registry, "darkroom_pool_workers", pool="new", state="ready") == 0
     assert value(registry, "darkroom_pool_ready_seconds", pool="spot") == 7.5
     assert value(registry, "darkroom_fleet_fault") == 1
+    store.note_fleet(write_note(FleetNote(now, "local", "darkroom", 5.0, pools)))
+    assert value(registry, "darkroom_fleet_fault") == 0
     store.note_fleet(write_note(FleetNote(now - 100, "local", "darkroom", 5.0, pools)))
     assert value(registry, "darkroom_pool_wanted_workers", pool="spot") is None
+    assert value(registry, "darkroom_fleet_fault") == 1, "nobody scales it any more"
+    store.note_fleet(write_note(FleetNote(now - LEFT_BEHIND_S - 1, "local", "darkroom", 5.0, pools)))
+    assert value(registry, "darkroom_fleet_fault") is None, "it was taken away"

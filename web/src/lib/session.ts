@@ -17,9 +17,12 @@ interface Session {
   refuse: () => void;
 }
 
+const kept = stored();
+
 export const useSession = create<Session>((set) => ({
-  key: stored(),
-  isRefused: new URLSearchParams(window.location.search).has(REFUSED),
+  key: kept,
+  // Anybody can write an address: whether a key that is kept still opens something, the gateway alone says.
+  isRefused: kept === null && new URLSearchParams(window.location.search).has(REFUSED),
   enter(key, isKept) {
     keep(key, isKept);
     set({ key, isRefused: false });

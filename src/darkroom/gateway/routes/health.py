@@ -32,7 +32,8 @@ async def readyz(gateway: At) -> Response:
     said = ", ".join(sorted({worker.state for worker in workers})) or "none is there"
     note = fresh_note(await gateway.threads.store(gateway.store.fleet_note), gateway.clock())
     if note is None or not note.can_start:
-        raise Unavailable(f"no worker is ready: {said}" + (f"; {note.fault}" if note and note.fault else ""))
+        fault = "; the fleet cannot start one" if note and note.fault else ""  # its words are for operators
+        raise Unavailable(f"no worker is ready: {said}{fault}")
     return Answer({"status": "ready", "detail": f"jobs wait until the fleet has a worker ready: {said}"})
 
 

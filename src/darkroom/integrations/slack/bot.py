@@ -25,6 +25,7 @@ from .words import Wanted, read_wanted
 
 REMEMBERED = 10_000  # uses of the command: Slack delivers again within minutes what it thinks was lost
 RESUME_EVERY_S = 10.0
+SUBMIT_PAUSES_S = (1.0, 2.0)  # after all tries of the client
 STOP_S = 10.0  # for what people have just asked for
 OWN_SEED = "seed"
 FAULT = "That is a fault of ours, and it has been logged."
@@ -84,9 +85,9 @@ class SlackBot:
         wish = {**{name: value for name, value in defaults.items() if value is not None}, **wanted.wish}
         thread = await self.web.post(asked.channel, request_message(asked.user, wanted.prompt))
         place = Place(self._team, self._bot, asked.channel, thread, asked.user)
-        self._follower.expect(thread)
         try:
-            job = await self.client.submit(wanted.prompt, **wish, metadata=place.metadata, idempotency_key=asked.key)
+            with self._follower.expecting(thread):
+                job = await self._submit(wanted.prompt, **wish, metadata=place.metadata, idempotency_key=asked.key)
         except IdempotencyConflict:  # an earlier life of ours took it, with a thread of its own
             await self.web.take_back(asked.channel, thread)
             return None
@@ -95,6 +96,15 @@ class SlackBot:
             raise
         self._follower.follow(job.id, place)
         return job
+
+    async def _submit(self, prompt: str, **said: Any) -> Job:
+        """Hand it in; a service that is away for a moment is asked again, under the same key."""
+        for pause_s in SUBMIT_PAUSES_S:
+            try:
+                return await self.client.submit(prompt, **said)
+            except Unavailable:
+                await asyncio.sleep(pause_s)
+        return await self.client.submit(prompt, **said)
 
     async def cancel(self, asked: Asked) -> None:
         """The button Cancel, for the one who asked for the job."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,9 +49,17 @@ class Follower:
         self._pace, self._tasks = Pace(), dict[str, asyncio.Task[None]]()
         self._threads: set[str] = set()  # begun in this life: nothing to resume there
 
-    def expect(self, thread: str) -> None:
-        """A job for this thread is about to be made, and will be followed."""
+    @contextmanager
+    def expecting(self, thread: str) -> Iterator[None]:
+        """Inside, a job for this thread is made, and will be followed; where that fails, the thread is nobody's."""
         self._threads.add(thread)
+        is_made = False
+        try:
+            yield
+            is_made = True
+        finally:
+            if not is_made:
+                self._threads.discard(thread)
 
     def follow(self, job_id: str, place: Place, ts: str | None = None) -> None:
         """From now on; `ts`: the message that an earlier life of ours wrote."""

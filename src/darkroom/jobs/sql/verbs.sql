@@ -138,9 +138,10 @@ RETURNING *;
 UPDATE pulse SET virtual_time = :rank;
 
 -- name: hear
--- What a worker says of itself.
+-- What a worker says of itself; one that has stopped owes no drain.
 INSERT INTO worker (id, heard_at, report) VALUES (:id, :now, :report)
-ON CONFLICT (id) DO UPDATE SET heard_at = excluded.heard_at, report = excluded.report;
+ON CONFLICT (id) DO UPDATE SET heard_at = excluded.heard_at, report = excluded.report,
+    is_asked_to_drain = is_asked_to_drain AND json_extract(excluded.report, '$.state') <> 'stopped';
 
 -- name: extend
 -- Extend a lease that is held, by a worker that lives after all; no row where it is lost.

@@ -74,10 +74,14 @@ export function startFrom(placed: Placed | null, offer: Offer): void {
   keepPlaced(PLACES.start, start);
 }
 
-export function followPicture(control: Placed | null): void {
-  useDesk.setState(({ given }) => ({ given: { ...given, control } }));
-  const scale = useDesk.getState().plan.settings.control?.scale ?? 1;
-  changeSettings({ control: control && controlOf(control, scale) });
+/** All follow this picture's lines; one that was missing comes back as the grid has it. */
+export function followPicture(placed: Placed | null): void {
+  const { plan, given } = useDesk.getState();
+  const before = plan.settings.control;
+  const isBack = placed?.source.id === before?.picture && given.control?.source.id !== before?.picture;
+  const control = placed && before && isBack ? { ...placed, focus: { x: before.x, y: before.y } } : placed;
+  useDesk.setState({ given: { ...given, control } });
+  changeSettings({ control: control && controlOf(control, before?.scale ?? 1) });
   keepPlaced(PLACES.control, control);
 }
 

@@ -34,11 +34,19 @@ test("what is sent has the artifacts in place of names", () => {
 
 test("a grid finds its picture on the table, with the mask that it had", () => {
   const [plain, painted, other] = [placed("one"), placed("one", true), placed("two")];
-  expect(atHand(wanted(painted), { start: painted, control: null }).start).toBe(painted);
+  expect(atHand(wanted(painted), { start: painted, control: null }).start?.source).toBe(painted.source);
   for (const start of [plain, other, null])
     expect(lacking(wanted(painted), { start, control: null })).toMatch(/picture and mask/);
   expect(lacking(wanted(plain), { start: other, control: null })).toMatch(/give it again/);
   expect(lacking({ start: null, control: null }, { start: other, control: other })).toBe("");
+});
+
+test("it takes the part that its own address says, wherever the picture lay last", () => {
+  const moved = { ...placed("one"), focus: { x: 0.9, y: 0.1 } };
+  const settings = { ...wanted(placed("one")), control: controlOf(placed("one"), 1) };
+  const { start, control } = atHand(settings, { start: moved, control: moved });
+  expect(start?.focus).toEqual({ x: 0.5, y: 0.333 });
+  expect(control?.focus).toEqual({ x: 0.5, y: 0.333 });
 });
 
 test("a digest tells pictures apart that differ in one bit anywhere", () => {

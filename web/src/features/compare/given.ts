@@ -43,11 +43,16 @@ export const startOf = (placed: Placed, strength: number): Start => ({
 
 export const controlOf = (placed: Placed, scale: number): Control => ({ ...named(placed), scale });
 
-/** Of the pictures on the table those that the grid is made from. */
+const cut = (placed: Placed, { x, y }: Named): Placed => ({ ...placed, focus: { x, y } });
+
+/** Of the pictures on the table those that the grid is made from, cut as the grid says. */
 export function atHand({ start, control }: Wanted, given: Given): Given {
-  const isStart = start !== null && given.start?.source.id === start.picture && maskOf(given.start) === start.mask;
-  const isControl = control !== null && given.control?.source.id === control.picture;
-  return { start: isStart ? given.start : null, control: isControl ? given.control : null };
+  const isStart = start && given.start?.source.id === start.picture && maskOf(given.start) === start.mask;
+  const isControl = control && given.control?.source.id === control.picture;
+  return {
+    start: isStart && given.start ? cut(given.start, start) : null,
+    control: isControl && given.control ? cut(given.control, control) : null,
+  };
 }
 
 /** What the grid is made from and is not here, in words; empty where nothing. */

@@ -1,0 +1,33 @@
+import { expect, test } from "vitest";
+
+import { NO_MASK } from "@/lib/mask";
+import { type Placed, placedAs } from "@/lib/pictures";
+
+import { changeSettings, followPicture, useDesk } from "./desk";
+import { controlOf } from "./given";
+
+const SOURCE = {
+  id: "one",
+  name: "",
+  size: [200, 100] as [number, number],
+  bitmap: {} as ImageBitmap,
+  blob: new Blob(),
+};
+const moved: Placed = { source: SOURCE, focus: { x: 0.9, y: 0.25 }, mask: NO_MASK };
+const control = () => useDesk.getState().plan.settings.control;
+
+test("a control image that was missing comes back where the grid has it", () => {
+  changeSettings({ control: controlOf(moved, 0.5) });
+  followPicture(placedAs(SOURCE));
+  expect(control()).toEqual({ picture: "one", x: 0.9, y: 0.25, scale: 0.5 });
+  expect(useDesk.getState().given.control?.focus).toEqual({ x: 0.9, y: 0.25 });
+});
+
+test("one that is there is moved by hand, and another one begins in its middle", () => {
+  followPicture({ ...moved, focus: { x: 0.1, y: 0.1 } });
+  expect(control()).toMatchObject({ x: 0.1, y: 0.1 });
+  followPicture(placedAs({ ...SOURCE, id: "two" }));
+  expect(control()).toMatchObject({ picture: "two", x: 0.5, y: 0.5 });
+  followPicture(null);
+  expect(control()).toBeNull();
+});
