@@ -66,6 +66,14 @@ class Visit:
         return [f"{one['id']}: {[node['target'] for node in one['nodes']][:5]}" for one in grave]
 
 
+def settle(page: Page) -> Page:
+    """The room once its figures and pictures are there; the network may stay busy with a stream."""
+    expect(page.get_by_role("main").get_by_role("heading").first).to_be_attached()
+    expect(page.get_by_role("status", name="Loading")).to_have_count(0)
+    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    return page
+
+
 @contextmanager
 def visit(browser: Browser, url: str, *, theme: str = "light", size: dict[str, int] | None = None) -> Iterator[Visit]:
     """A fresh visitor; raises where its scripts had faults."""

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Response
 from tests.integration.service import Service, served
 from tests.missing import need, need_file
 
-from .browser import visit
+from .browser import settle, visit
 from .filling import fill
 
 WEB = Path(__file__).parents[2] / "web"
@@ -48,7 +48,7 @@ def first_visit(browser: Browser, url: str, room: str) -> list[Sent]:
     answers: list[Response] = []
     with visit(browser, url) as visitor:
         visitor.page.on("response", lambda answer: answers.append(answer))
-        visitor.go(room).wait_for_load_state("networkidle")
+        settle(visitor.go(room))
         return [sent_by(answer) for answer in answers if answer.url.startswith(f"{url}/ui/")]
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.service import Service, served
 
-from .browser import DESK, PHONE, Visit, visit
+from .browser import DESK, PHONE, Visit, settle, visit
 from .composing import cards, compose, finished, make
 from .filling import fill
 
@@ -52,11 +52,7 @@ def visitor(browser: Browser, service: Service) -> Iterator[Visit]:
 
 def enter(visitor: Visit, room: str) -> Page:
     """The room once its pictures and figures are there."""
-    page = visitor.go(ROOMS[room])
-    expect(page.get_by_role("main").get_by_role("heading").first).to_be_attached()
-    expect(page.get_by_role("status", name="Loading")).to_have_count(0)
-    page.wait_for_load_state("networkidle")
-    return page
+    return settle(visitor.go(ROOMS[room]))
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])

@@ -369,7 +369,7 @@ def test_the_description_has_every_route_and_no_422(house: Site) -> None:
         ("/auth/logout", "post"), ("/auth/me", "get"), ("/auth/ways", "get"),
         ("/v1/jobs/{job_id}/webhooks", "get"), ("/v1/jobs/{job_id}/webhooks/{delivery_id}/retry", "post"),
         ("/v1/webhooks/default/secret", "get"), ("/v1/webhooks/default/secret/rotate", "post"),
-        ("/v1/events", "get"), ("/v1/fleet", "get"),
+        ("/v1/events", "get"), ("/v1/fleet", "get"), ("/v1/fleet/cost", "get"),
         ("/v1/images/generations", "post"), ("/v1/images/edits", "post"), ("/v1/images/variations", "post"),
     }  # fmt: skip
     text = json.dumps(schema)

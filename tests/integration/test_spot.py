@@ -86,7 +86,7 @@ def lost_steps(events: list[dict[str, Any]]) -> dict[str, list[int]]:
     return lost
 
 
-def test_a_notice_and_a_death_lose_no_job_and_at_most_a_step(tmp_path: Path) -> None:
+def test_a_notice_and_a_death_lose_no_job_and_the_notice_at_most_a_step(tmp_path: Path) -> None:
     (tmp_path / "darkroom.toml").write_text(SERVE)
     with served(tmp_path) as service, metadata_server() as metadata:
         calm = submit_all(service, "calm")
@@ -106,7 +106,8 @@ def test_a_notice_and_a_death_lose_no_job_and_at_most_a_step(tmp_path: Path) -> 
     reasons = {reason for each in lost for reason in each}
     assert "the machine is taken away" in reasons
     assert len(reasons) == 2, reasons
-    assert max(count for each in lost for counts in each.values() for count in counts) <= 1, lost
+    noticed = [count for each in lost for count in each.get("the machine is taken away", [])]
+    assert max(noticed) <= 1, lost  # what a kill takes hangs on how fast tapes are stored: test_tape_kills.py
 
 
 def ready(service: Service) -> list[dict[str, Any]]:

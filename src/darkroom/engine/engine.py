@@ -255,6 +255,7 @@ class Engine:
             "modules": {name: asdict(module) for name, module in list(self._runner.modules.items())},
             "busy_s": self._busy_s,
             "outside_s": max(0.0, self._busy_s - self._runner.seconds),
+            "checking_s": self._runner.checking_s,
             "ticks": self._ticks,
             "waiting": max(0, len(attempts.open) - len(attempts.running)),
             "running": len(attempts.running),

@@ -71,7 +71,7 @@ class Runner:
     def __init__(self, profile: Profile, *, check: bool = True) -> None:
         self.profile = profile
         self.modules: dict[str, ModuleStats] = {}
-        self.seconds = 0.0
+        self.seconds = self.checking_s = 0.0
         self._check = check
         self._is_counting = True
         self._known: weakref.WeakKeyDictionary[HookedMethod, _Known] = weakref.WeakKeyDictionary()
@@ -242,6 +242,7 @@ class Runner:
     def _count(self, shares: Sequence[tuple[Call, int]], padded: int, seconds: float) -> None:
         self.seconds += seconds
         if not self._is_counting:
+            self.checking_s += seconds
             return
         call, used = shares[0][0], sum(count for _, count in shares)
         self.profile.record(call.shape_key, used + padded, seconds)

@@ -3,9 +3,10 @@
     paid (alive) = start + load + between + jobs + uncharged + idle
 
 - `jobs`: device seconds that jobs were charged with; in a shared batch each has its share of the rows.
-- `uncharged`: inside forwards, and charged to no job: of attempts that still run, attempts whose worker died, checks.
+- `uncharged`: inside forwards, and charged to no job: of attempts that still run, attempts whose worker died.
 - `between`: the engine's turns outside of forwards: solvers, and the Python of pipelines.
-- `start`: from the process's begin until it was ready, with the first picture that each model is tried on.
+- `start`: from the process's begin until it was ready, with the first picture that each model is tried on, and the
+  first batch of each shape, which runs against single calls.
 - `load`: loading models while nothing ran. `idle`: the rest.
 """
 

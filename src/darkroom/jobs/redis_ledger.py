@@ -166,7 +166,7 @@ class RedisLedger:
 
     def lead_fleet(self, who: str, now: float, ttl_s: float) -> bool:
         """See `Ledger`."""
-        return bool(self._link.run("lead", who, now, ttl_s, "fleet_leader"))
+        return bool(self._link.run("lead", who, now, ttl_s, "fleet"))
 
     def note_fleet(self, note: Mapping[str, Any]) -> None:
         """See `Ledger`."""

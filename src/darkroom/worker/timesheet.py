@@ -2,6 +2,8 @@
 
     process begins --start_s, load_s--> ready --load_s, busy_s of which forward_s, and the rest idle--> its end
 
+What the engine tries of a model later, the first batch of each shape against single calls, belongs to `start_s` too.
+
 Each of its heartbeats tells the sums of today and of the day before, so that one that is lost costs nothing. What lies
 between two heartbeats counts for the day of the later one.
 """
@@ -30,7 +32,8 @@ def process_began_at() -> float:
 class Timesheet:
     """Adds up a process that began at `began_at` (seconds since the epoch).
 
-    `stats` are the engine's: `busy_s`, of which `outside_s` outside of forwards. `clock` counts seconds.
+    `stats` are the engine's: `busy_s`, of which `outside_s` outside of forwards and `checking_s` in forwards that only
+    try a model. `clock` counts seconds.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Timesheet:
         self._since = clock() - max(0.0, (time.time() if now is None else now) - began_at)
         self._loaded_s = 0.0
         self._load: tuple[float, float] | None = None  # that is under way: when it began, and what was busy by then
-        self._ready: tuple[float, float, float] | None = None  # start_s, and what the engine had worked by then
+        self._ready: tuple[float, ...] | None = None  # start_s, and what the engine had worked by then
         self._told = self._begun = dict.fromkeys(SUMS, 0.0)  # at the latest report, and at the begin of its day
         self._days: deque[dict[str, Any]] = deque(maxlen=DAYS_TOLD)
 
@@ -74,9 +77,10 @@ class Timesheet:
         self._told = sums
         return tuple(self._days)
 
-    def _engine_s(self) -> tuple[float, float]:
+    def _engine_s(self) -> tuple[float, float, float]:
+        """Busy; of that in forwards; of that in those that try a model."""
         stats = self._stats()
-        return float(stats["busy_s"]), float(stats["busy_s"] - stats["outside_s"])
+        return float(stats["busy_s"]), float(stats["busy_s"] - stats["outside_s"]), float(stats["checking_s"])
 
     def _load_s(self) -> float:
         if self._load is None:
@@ -90,6 +94,6 @@ class Timesheet:
             work = (max(0.0, alive_s - load_s), load_s, 0.0, 0.0)
         else:
             start_s, *before = self._ready
-            busy_s, forward_s = (seconds - earlier for seconds, earlier in zip(self._engine_s(), before, strict=True))
-            work = (start_s, load_s, busy_s, forward_s)
+            busy_s, forward_s, tried_s = (now - then for now, then in zip(self._engine_s(), before, strict=True))
+            work = (start_s + tried_s, load_s, busy_s - tried_s, forward_s - tried_s)
         return dict(zip(SUMS, (alive_s, *work), strict=True))

@@ -18,11 +18,11 @@ class Process:
     """A worker's process whose clock and engine the test moves."""
 
     def __init__(self) -> None:
-        self.at, self.busy_s, self.outside_s = 1000.0, 0.0, 0.0
+        self.at, self.busy_s, self.outside_s, self.checking_s = 1000.0, 0.0, 0.0, 0.0
         self.sheet = Timesheet(BEGAN, 0.8, self.stats, lambda: self.at, now=BEGAN + 2.0)
 
     def stats(self) -> Mapping[str, Any]:
-        return {"busy_s": self.busy_s, "outside_s": self.outside_s}
+        return {"busy_s": self.busy_s, "outside_s": self.outside_s, "checking_s": self.checking_s}
 
     def spend(self, seconds: float, busy_s: float = 0.0, outside_s: float = 0.0) -> None:
         self.at += seconds
@@ -55,6 +55,14 @@ def test_afterwards_its_engines_turns_count_and_the_rest_is_idle(process: Proces
     process.sheet.ready()
     process.spend(10.0, busy_s=4.0, outside_s=1.0)
     assert process.days() == [(10, 17.0, 7.0, 0.0, 4.0, 3.0)]
+
+
+def test_trying_the_first_batch_of_a_shape_belongs_to_the_start(process: Process) -> None:
+    process.spend(5.0, busy_s=2.0, outside_s=0.5)
+    process.sheet.ready()
+    process.checking_s = 1.5
+    process.spend(10.0, busy_s=4.0, outside_s=1.0)
+    assert process.days() == [(10, 17.0, 8.5, 0.0, 2.5, 1.5)]
 
 
 def test_loading_beside_work_is_the_works_time(process: Process) -> None:

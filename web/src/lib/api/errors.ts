@@ -62,6 +62,7 @@ export const SENTENCES: Record<string, string> = {
   limit_exceeded: "You have used what your key allows for now.",
   unavailable: "That is not available just now. Try again in a moment.",
   store_unavailable: "The job store cannot be reached. Nothing is lost; try again in a moment.",
+  driver_unavailable: "What starts workers does not answer just now. Those that run go on; try again in a moment.",
   storage_unavailable: "Pictures cannot be read or written just now. Nothing is lost; try again in a moment.",
   out_of_memory: "It does not fit into the device's memory. Try a smaller size or fewer images.",
   store_corrupt: "The job database is damaged; the operator must look.",
