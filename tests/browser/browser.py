@@ -15,6 +15,8 @@ SHOTS = Path("out/browser")  # screenshots, to be looked at
 AXE = Path("web/node_modules/axe-core/axe.min.js")
 PHONE, DESK = {"width": 375, "height": 812}, {"width": 1280, "height": 832}
 PATIENCE_MS = 120_000
+# Pictures below the fold are fetched when one gets there.
+DRAWN = "[...document.images].every((one) => one.complete || one.getBoundingClientRect().top > window.innerHeight)"
 # What a browser says when a server is away, which tests arrange.
 EXPECTED = ("Failed to load resource", "WebSocket connection to", "net::ERR_")
 
@@ -67,10 +69,10 @@ class Visit:
 
 
 def settle(page: Page) -> Page:
-    """The room once its figures and pictures are there; the network may stay busy with a stream."""
+    """The room once its figures and the pictures in view are there; the network may stay busy with a stream."""
     expect(page.get_by_role("main").get_by_role("heading").first).to_be_attached()
     expect(page.get_by_role("status", name="Loading")).to_have_count(0)
-    page.wait_for_function("[...document.images].every((image) => image.complete)")
+    page.wait_for_function(DRAWN)
     return page
 
 

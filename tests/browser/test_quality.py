@@ -87,6 +87,7 @@ def test_the_keyboard_alone_reaches_rooms_and_makes_a_picture(visitor: Visit, se
     assert places == sorted(places)
     assert {*ROOMS, "Prompt"} <= set(names)
     page.reload()
+    settle(page)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # skips to the room
     tabbed(page, until="Prompt")
