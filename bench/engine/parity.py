@@ -19,6 +19,7 @@ from .size import Size
 from .workload import Request, mixed
 
 FLOOR, AIM, NOISE_FACTOR = 5e-6, 2e-6, 3.0
+LISTS = (2, 4)  # prompts of a call whose first is compared with the same prompt alone
 
 
 def measure(model: Model, served: Model, size: Size) -> tuple[list[Figure], dict[str, Any]]:
@@ -41,7 +42,7 @@ def figures(differences: list[float], noise: list[float], same: list[bool]) -> l
     return [
         Figure("parity", "difference to plain diffusers, of what that request may", max(parts), "x", 1.0, None, False),
         Figure("parity", "largest difference to plain diffusers", max(differences), "", None, AIM, False),
-        Figure("parity", "plain diffusers against itself (in a list, other thread count)", max(noise)),
+        Figure("parity", "plain diffusers against itself (in lists of 2 and 4, other thread count)", max(noise)),
         Figure("parity", "reproducible: bytes equal alone and together", sum(same) / len(same), "%", 1.0, 1.0),
     ]
 
@@ -61,12 +62,16 @@ def _same_bytes(engine: Engine, requests: list[Request], company: list[Request])
 
 
 def _own_noise(model: Model, request: Request, image: np.ndarray) -> float:
-    """The same picture from plain diffusers as the first of two, and at another thread count."""
-    second = replace(request, prompt=request.prompt + " again", seed=request.seed + 1)
-    in_a_list = model.run_together([request, second])[0]
+    """The same picture from plain diffusers as the first of several, and at another thread count."""
+    others = [model.run_together(_list(request, count))[0] for count in LISTS]
     with _other_threads():
-        elsewhere = model.run(request)
-    return max(_difference(in_a_list, image), _difference(elsewhere, image))
+        others += [model.run(request), model.run_together(_list(request, LISTS[0]))[0]]
+    return max(_difference(other, image) for other in others)
+
+
+def _list(request: Request, count: int) -> list[Request]:
+    more = (replace(request, prompt=f"{request.prompt} {k}", seed=request.seed + k) for k in range(1, count))
+    return [request, *more]
 
 
 @contextmanager

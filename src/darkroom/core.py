@@ -223,7 +223,7 @@ class WorkerReport:
     `state`: starting, ready, draining, stopped. `models` it can serve, `loaded` those resident. `step_seconds`: per
     model, seconds of one denoising step in its present company, `facts["rows"]` the rows such a step holds. `facts`:
     device, memory, busy share and what else people look at; `facts["times"]` the fields of a `WorkerTime` for each of
-    its latest days, which the store keeps.
+    its latest days, which the store keeps; `facts["adapters"]` by model those in memory, as jobs/routing.py marks them.
     """
 
     id: str

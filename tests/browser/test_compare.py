@@ -13,6 +13,10 @@ from tests.integration.service import Service
 
 PROMPT = "A lighthouse on the left under a starry night sky"
 NUMBERS = re.compile(r"Largest \d+ of 255, mean [\d.]+, .+ of the pixels differ")
+LAPTOP = {"width": 1360, "height": 768}
+# How far the grid goes beyond its frame, to the right and below.
+BEYOND = """({parentElement: frame}) =>
+    [frame.scrollWidth - frame.clientWidth, frame.scrollHeight - frame.clientHeight]"""
 # 3 x 3 of 192 pixels with gaps of 8, beside labels of 140 and inside margins of 24 (web/src/features/compare/sheet.ts).
 SHEET_WIDTH, SHEET_BODY = 24 + 140 + 8 + 3 * 192 + 2 * 8 + 24, 3 * 192 + 2 * 8
 
@@ -188,6 +192,25 @@ def started_from(service: Service) -> set[tuple[object, int]]:
     inputs = [job["input"] for job in jobs(service) if job["task"] == "image-to-image"]
     pictures = {one["image"] for one in inputs}  # type: ignore[index]
     return {(one["strength"], len(pictures)) for one in inputs}  # type: ignore[index]
+
+
+def test_a_grid_begins_with_what_create_composes_fits_its_room_and_names_one_axis(
+    browser: Browser, service: Service
+) -> None:
+    with visit(browser, service.url, size=LAPTOP) as visitor:
+        page = visitor.go()
+        page.get_by_label("Prompt", exact=True).fill(PROMPT)
+        page.get_by_role("link", name="Compare", exact=True).click()
+        expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_have_value(PROMPT)
+        expect(page.get_by_role("button", name="Make 9 pictures")).to_be_enabled()
+        assert page.get_by_role("grid").evaluate(BEYOND) == [0, 0]
+        visitor.shoot("compare-empty", is_whole=False)
+        page.get_by_role("group", name="Down").get_by_role("combobox").select_option("")
+        expect(page.get_by_role("grid").get_by_text("Steps →")).to_be_visible()
+        visitor.shoot("compare-across", is_whole=False)
+        page.get_by_role("button", name="Swap").click()
+        expect(page.get_by_role("grid").get_by_text("Steps ↓")).to_be_visible()
+        visitor.shoot("compare-down", is_whole=False)
 
 
 def test_a_grid_is_cancelled_as_one_and_made_again(browser: Browser, service: Service) -> None:

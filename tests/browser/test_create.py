@@ -64,7 +64,7 @@ def test_a_prompt_develops_into_a_picture_with_its_settings_in_small_print(visit
     expect(card.get_by_role("img", name=prompt)).to_be_visible()
     expect(card).to_contain_text("192 × 192")
     expect(card).to_contain_text(f"seed {job['input']['seed']}")
-    expect(card).to_contain_text("of the device · $")
+    expect(card).to_contain_text("device seconds · $")
     assert job["input"]["num_inference_steps"] == 60
     assert [job["outputs"][0][side] for side in ("width", "height")] == [192, 192]
     visitor.shoot("create-done")

@@ -22,6 +22,7 @@ from .browser import PHONE, Visit, visit
 
 WORKERS = 2
 MANY_STEPS = 60
+LEFT = re.compile(r"^left \d+\ss ago$")
 # How many pixels of a small copy of a canvas have a colour that is no grey. A large one takes seconds to read, in which
 # the page could not ask for batches.
 COLOURED = """canvas => {
@@ -211,6 +212,10 @@ def test_a_worker_is_drained_once_that_is_confirmed(visitor: Visit, guarded: Gua
     expect(page.get_by_text("takes no more jobs, and ends")).to_be_visible()
     wait_until(lambda: chosen not in guarded.workers())
     expect(page.get_by_role("button", name=f"Drain {chosen}")).to_be_disabled()
+    expect(page.get_by_text(LEFT).first).to_be_visible()
+    expect(page.get_by_text("lost, heard")).to_have_count(0)
+    visitor.shoot("fleet-left")
+    expect(page.get_by_role("button", name=f"Drain {chosen}")).to_have_count(0, timeout=60_000)
 
 
 def test_a_worker_that_dies_is_shown_as_lost(browser: Browser, guarded: Guarded) -> None:

@@ -70,7 +70,7 @@ def lease(job: Job) -> Lease:
 
 def report(worker: str = "w", at: float = NOW, **fields: Any) -> WorkerReport:
     """What a worker says with its heartbeat."""
-    return WorkerReport(worker, "ready", at, **fields)
+    return WorkerReport(worker, at=at, **({"state": "ready"} | fields))
 
 
 def artifact(job: Job | None = None, at: float = NOW, **fields: Any) -> Artifact:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from darkroom.core import Job, Lease, NewJob, class_step
+from darkroom.core import Job, Lease, NewJob, WorkerReport, class_step
 from darkroom.errors import IdempotencyConflict, JobNotFinal, LeaseLost, LimitExceeded
-from darkroom.jobs.store import PATIENCE_S, Claimant, Limits
+from darkroom.jobs.store import HOLD_S, PATIENCE_S, Claimant, Limits
 
 DAY_S = 24 * 3600.0
 PAID = ("device_s", "cost_usd")
@@ -88,6 +88,8 @@ class Model:
     virtual_time: float = 0.0
     keys: dict[tuple[str, str], tuple[str, str, float]] = field(default_factory=dict)
     spent: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)
+    heard: dict[str, tuple[float, WorkerReport]] = field(default_factory=dict)
+    draining: set[str] = field(default_factory=set)
     accepted: int = 0
 
     # Coming in
@@ -199,6 +201,7 @@ class Model:
         if any(job.is_suspect for job in self.of_worker(who.worker)):
             return []
         fit = [job for job in self.in_line() if job.new.model in who.models and not self.is_expired(job, now)]
+        fit = [job for job in fit if not self.is_left(job, who, now)]
         fit.sort(key=lambda job: (-job.level, not self.is_near(job, who, now), job.rank, job.number))
         chosen: list[ModelJob] = []
         for job in fit[:limit]:
@@ -219,6 +222,24 @@ class Model:
         """Whether it goes by rank for that claimant."""
         return job.new.model in who.loaded or job.times["queued"] <= now - PATIENCE_S
 
+    def is_left(self, job: ModelJob, who: Claimant, now: float) -> bool:
+        """Whether a worker that is better placed is to have it."""
+        if job.level > 0 or abs(now - job.times["queued"]) >= HOLD_S:
+            return False
+        others = {worker: self.fitness(job, worker, now) for worker in self.heard if worker != who.worker}
+        own = 0 if job.new.model not in who.loaded else max(1, self.fitness(job, who.worker, now))
+        is_whole = own == 1 and not job.new.input.get("adapter_digests")
+        return not is_whole and any(fitness > own for fitness in others.values())
+
+    def fitness(self, job: ModelJob, worker: str, now: float) -> int:
+        """What it has in memory by what it said last: 1 the model, 2 all its adapters too."""
+        at, said = self.heard.get(worker, (-1e9, WorkerReport(worker, "unknown", 0.0)))
+        is_there = at > now - self.limits.lease_s and worker not in self.draining
+        if not is_there or said.state != "ready" or job.new.model not in said.loaded:
+            return 0
+        needs = {digest[:16] for digest in job.new.input.get("adapter_digests", {}).values()}
+        return 2 if needs <= set(said.facts.get("adapters", {}).get(job.new.model, ())) else 1
+
     def is_expired(self, job: ModelJob, now: float) -> bool:
         """Whether its deadline has passed."""
         return job.new.deadline_at is not None and job.new.deadline_at <= now
@@ -237,8 +258,9 @@ class Model:
         except LeaseLost:
             return False
 
-    def heartbeat(self, leases: Sequence[Lease], now: float) -> list[Lease]:
+    def heartbeat(self, said: WorkerReport, leases: Sequence[Lease], now: float) -> list[Lease]:
         """The leases that are lost."""
+        self.heard[said.id] = now, said
         for lease in filter(self.holds, leases):
             self.held(lease).lease_until = now + self.limits.lease_s
             self.held(lease).had_company = False  # its worker lives after all
@@ -398,10 +420,16 @@ class Model:
         return [job.new.id for job in lost]
 
     def release_worker(self, worker: str, now: float) -> list[str]:
-        """Return all it had."""
+        """Return all it had, and forget what it said."""
+        self.forget_worker(worker)
         lost = self.of_worker(worker)
         self.give_up(lost, len(lost) == 1, now)
         return [job.new.id for job in lost]
+
+    def forget_worker(self, worker: str) -> None:
+        """Nothing is known of it."""
+        self.heard.pop(worker, None)
+        self.draining.discard(worker)
 
     def expire(self, now: float) -> list[str]:
         """Fail what is late."""
@@ -413,5 +441,7 @@ class Model:
     def prune(self, before: float, now: float) -> None:
         """Forget what ended before, and keys that count no longer."""
         self.keys = {key: made for key, made in self.keys.items() if now - made[2] < self.limits.idempotency_s}
+        for worker in [worker for worker, (at, _) in self.heard.items() if at < now - DAY_S]:
+            self.forget_worker(worker)
         for job in [job for job in self.jobs.values() if job.state not in LIVE and job.times[job.state] < before]:
             self.forget(job.new.id)

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable
 from itertools import chain
 from multiprocessing.queues import SimpleQueue
+from typing import Any
 
 import pytest
 
-from darkroom.core import JobState
+from darkroom.core import Job, JobState
 from darkroom.jobs.opening import open_store
-from darkroom.jobs.store import PATIENCE_S, Claimant, Store
+from darkroom.jobs.store import HOLD_S, PATIENCE_S, Claimant, Store
 from tests.contract.making import (
     ERROR,
     HIGH,
@@ -28,6 +29,7 @@ from tests.contract.making import (
     insert_one,
     lease,
     new_job,
+    report,
 )
 
 
@@ -125,6 +127,125 @@ def test_the_fence_rises_with_every_claim(store: Store) -> None:
         fences.append(job.fence)
         store.release([lease(job)], "drain", NOW)
     assert fences == sorted(set(fences))
+
+
+# Who a young job is left to
+
+
+A, B = ("a" * 64, "a" * 16), ("b" * 64, "b" * 16)  # files of adapters: their digests, and what workers call them
+YOUNG, OLD = NOW + HOLD_S - 0.125, NOW + HOLD_S
+
+
+def hold(store: Store, worker: str, *adapters: str, model: str = "m", at: float = NOW, **fields: Any) -> None:
+    """A worker says that it has a model and these adapters in memory."""
+    facts = {"adapters": {model: adapters}}
+    store.heartbeat(report(worker, at, **({"models": (model,), "loaded": (model,), "facts": facts} | fields)), [], at)
+
+
+def insert_with(store: Store, *adapters: tuple[str, str], **fields: Any) -> Job:
+    """Insert a job with these adapters."""
+    names = [f"style-{number}" for number in range(len(adapters))]
+    digests = dict(zip(names, [digest for digest, _ in adapters], strict=True))
+    given = {"prompt": "x", "adapters": dict.fromkeys(names, 1.0), "adapter_digests": digests}
+    return insert_one(store, input=given, **fields)
+
+
+def test_a_young_job_is_left_to_the_worker_that_has_its_model(store: Store) -> None:
+    hold(store, "holder")
+    job = insert_one(store)
+    assert claim(store, 5, YOUNG, loaded=()) == []
+    assert ids(claim(store, 5, YOUNG, worker="holder")) == [job.id]
+
+
+def test_a_job_is_held_no_longer_than_its_time_though_nobody_takes_it(store: Store) -> None:
+    hold(store, "holder")
+    job = insert_one(store)
+    assert ids(claim(store, 5, OLD, loaded=())) == [job.id]
+
+
+def test_a_job_that_came_back_to_the_queue_is_young_once_more(store: Store) -> None:
+    hold(store, "holder")
+    insert_one(store)
+    store.release([lease(claim_one(store, OLD))], "drain", OLD)
+    assert claim(store, 5, OLD, loaded=()) == []
+    assert len(claim(store, 5, OLD + HOLD_S, loaded=())) == 1
+
+
+def test_a_job_of_a_clock_that_has_gone_back_is_not_held(store: Store) -> None:
+    hold(store, "holder")
+    job = insert_one(store)
+    assert ids(claim(store, 5, NOW - 3600, loaded=())) == [job.id]
+
+
+def test_a_young_job_that_nobody_has_the_model_of_goes_to_whoever_asks(store: Store) -> None:
+    hold(store, "holder", model="m2")
+    hold(store, "w")  # it said so, and has had to make room since
+    job = insert_one(store)
+    assert ids(claim(store, 5, loaded=())) == [job.id]
+
+
+def test_jobs_are_left_to_live_workers_that_are_ready(store: Store) -> None:
+    hold(store, "silent", at=NOW - LEASE_S)
+    hold(store, "starting", state="starting")
+    hold(store, "draining", state="draining")
+    hold(store, "asked")
+    store.ask_drain("asked")
+    hold(store, "dead")
+    store.release_worker("dead", "killed", NOW)
+    hold(store, "roomy")
+    hold(store, "roomy", loaded=())
+    job = insert_one(store)
+    assert ids(claim(store, 5, loaded=())) == [job.id]
+
+
+def test_what_is_urgent_is_left_to_nobody(store: Store) -> None:
+    hold(store, "holder")
+    insert_one(store)
+    urgent = insert_one(store, priority=HIGH)
+    assert ids(claim(store, 5, loaded=())) == [urgent.id]
+
+
+def test_what_is_left_to_another_is_passed_over_and_no_more(store: Store) -> None:
+    hold(store, "holder", model="m2")
+    _, first, second = insert(store, new_job("a", model="m2", cost_s=0.1), new_job("b"), new_job("c"))
+    assert ids(claim(store, 2, loaded=(), models=("m2", "m"))) == [first.id, second.id]
+
+
+def test_a_young_job_is_left_to_the_worker_that_has_its_adapters_too(store: Store) -> None:
+    hold(store, "w", A[1])
+    hold(store, "holder", A[1], B[1])
+    job = insert_with(store, A, B)
+    assert claim(store, 5, YOUNG) == []
+    assert ids(claim(store, 5, YOUNG, worker="holder")) == [job.id]
+
+
+def test_a_job_is_not_held_for_adapters_that_no_other_worker_has_all_of(store: Store) -> None:
+    hold(store, "other", A[1])
+    hold(store, "another", A[1], B[1], model="m2")
+    job = insert_with(store, A, B)
+    assert ids(claim(store, 5)) == [job.id]
+
+
+def test_who_has_the_adapters_takes_the_job_at_once(store: Store) -> None:
+    hold(store, "w", A[1], B[1])
+    hold(store, "holder", A[1], B[1])
+    job = insert_with(store, B, A)
+    assert ids(claim(store, 5)) == [job.id]
+
+
+def test_a_job_is_held_for_adapters_no_longer_than_its_time(store: Store) -> None:
+    hold(store, "holder", A[1])
+    job = insert_with(store, A)
+    assert claim(store, 5, YOUNG) == []
+    assert ids(claim(store, 5, OLD)) == [job.id]
+
+
+def test_a_scheduled_job_is_young_when_it_is_due(store: Store) -> None:
+    hold(store, "holder", at=NOW + 5)
+    job = insert_one(store, run_at=NOW + 5)
+    store.stage_due(NOW + 5)
+    assert claim(store, 5, NOW + 5, loaded=()) == []
+    assert ids(claim(store, 5, NOW + 5, worker="holder")) == [job.id]
 
 
 # Suspects

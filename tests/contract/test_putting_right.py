@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from darkroom.core import Job, JobState
@@ -170,6 +172,16 @@ def test_a_dead_workers_report_is_forgotten(store: Store) -> None:
     store.heartbeat(report("w2"), [], NOW)
     store.release_worker("w", "killed", NOW)
     assert [one.id for one in store.workers(0)] == ["w2"]
+
+
+def test_of_a_worker_that_stopped_by_plan_the_goodbye_stays(store: Store) -> None:
+    store.heartbeat(report("w"), [], NOW)
+    store.heartbeat(replace(report("w"), state="stopped"), [], NOW + 1)
+    assert store.release_worker("w", "its worker ended", NOW + 1) == []
+    assert [(one.id, one.state) for one in store.workers(NOW)] == [("w", "stopped")]
+    store.heartbeat(report("w"), [], NOW + 2)  # another came under its name, and dies
+    store.release_worker("w", "killed", NOW + 2)
+    assert store.workers(NOW) == []
 
 
 # Deadlines

@@ -20,10 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from darkroom.core import Allowance, Delivery, Lease, NewJob, class_step
+from darkroom.core import Allowance, Delivery, Lease, NewJob, WorkerReport, class_step
 from darkroom.errors import IdempotencyConflict, JobNotFinal, LeaseLost, LimitExceeded
 from darkroom.jobs.opening import open_store
-from darkroom.jobs.store import PATIENCE_S, Claimant, JobFilter, Store
+from darkroom.jobs.store import HOLD_S, PATIENCE_S, Claimant, JobFilter, Store
 from tests.contract.conftest import BACKENDS, LIMITS, empty_redis
 from tests.contract.making import HIGH, NOW, artifact, ids, new_job, report
 from tests.contract.model import Model, differences
@@ -32,7 +32,7 @@ WORKERS = ("w1", "w2", "w3")
 KEYS = ("k", "k2")
 FEW = {"k": Allowance(live_jobs=3)}
 EVENTS = ("started", "succeeded", "failed", "cancelled")
-HOLD_S = 8.0
+SENT_S = 8.0  # how long calls are held for who sends them
 MODELS = ("m", "m2")
 MEMORY = Path("/dev/shm")  # thousands of commits, of which none needs to last
 SIDES = st.integers(0, 1)  # which of two handles on the store is asked
@@ -43,6 +43,16 @@ CLAIMANTS = st.builds(
     st.sampled_from([MODELS, ("m",), ("m2", "m")]),
     st.sampled_from([MODELS, ("m",), ()]),
     st.booleans(),
+)
+BOTH = {"adapter_digests": {"a": "a" * 64, "b": "b" * 64}}
+REPORTS = st.builds(
+    lambda worker, state, loaded, marks: report(
+        worker, state=state, loaded=loaded, facts={"adapters": dict.fromkeys(MODELS, marks)}
+    ),
+    st.sampled_from(WORKERS),
+    st.sampled_from(["ready", "ready", "ready", "draining"]),
+    st.sampled_from([MODELS, ("m",), ("m2",), ()]),
+    st.sampled_from([[], ["a" * 16], ["a" * 16, "b" * 16]]),
 )
 # Powers of two: ranks are sums of these, and then no rounding hides a difference.
 NEW_JOBS = st.fixed_dictionaries(
@@ -57,12 +67,15 @@ NEW_JOBS = st.fixed_dictionaries(
         "digest": st.sampled_from(["d", "d", "e"]),
         "key_id": st.sampled_from(["", *KEYS]),
         "cost_usd": st.sampled_from([0.0, 0.25]),
+        "input": st.sampled_from([{"prompt": "x"}, {"prompt": "x"}, {"adapter_digests": {"a": "a" * 64}}, BOTH]),
         "webhook": st.sampled_from([None, "https://example.org/"]),
         "webhook_events": st.sampled_from([EVENTS, EVENTS[1:], EVENTS[:2], ()]),
     }
 )
 METRICS = st.sampled_from([{}, {"denoise_s": 1.0}, {"device_s": 2.0, "cost_usd": 0.5}])
-JUMPS = st.sampled_from([1.0, 3.0, PATIENCE_S, LIMITS.lease_s, LIMITS.lease_s + 1, 25 * 3600.0, -5.0, -3600.0])
+JUMPS = st.sampled_from(
+    [HOLD_S / 2, HOLD_S, 1.0, 3.0, PATIENCE_S, LIMITS.lease_s, LIMITS.lease_s + 1, 25 * 3600.0, -5.0, -3600.0]
+)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -138,7 +151,8 @@ class StoreMachine(RuleBasedStateMachine):
         some = data.draw(st.lists(st.sampled_from(self.leases[-6:]), unique=True, max_size=4))
         store = self.stores[side]
         if verb == "heartbeat":
-            assert store.heartbeat(report("w1", self.now), some, self.now) == self.model.heartbeat(some, self.now)
+            said = data.draw(REPORTS)
+            assert store.heartbeat(said, some, self.now) == self.model.heartbeat(said, some, self.now)
         else:
             took = {lease: data.draw(METRICS) for lease in some[1:]}
             assert store.release(some, "drain", self.now, took) == self.model.release(some, self.now, took)
@@ -194,8 +208,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(side=SIDES)
     def send(self, side: int) -> None:
-        calls = self.stores[side].due_deliveries(self.now, 1000, HOLD_S)
-        assert {(call.job_id, call.event) for call in calls} == self.model.due(self.now, HOLD_S)
+        calls = self.stores[side].due_deliveries(self.now, 1000, SENT_S)
+        assert {(call.job_id, call.event) for call in calls} == self.model.due(self.now, SENT_S)
         assert len(calls) == len({call.id for call in calls})
         self.sending += calls
 
@@ -208,6 +222,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert (noted is not None) == self.model.note_delivery(call.job_id, call.event, next_at, is_delivered)
 
     # Putting right
+
+    @rule(side=SIDES, said=REPORTS, is_asked=st.booleans())
+    def say(self, side: int, said: WorkerReport, is_asked: bool) -> None:
+        assert self.stores[side].heartbeat(said, [], self.now) == self.model.heartbeat(said, [], self.now)
+        if is_asked:
+            self.stores[side].ask_drain(said.id)
+            self.model.draining.add(said.id)
+
+    say_more = say
 
     @rule(side=SIDES, worker=st.sampled_from(WORKERS))
     def die(self, side: int, worker: str) -> None:

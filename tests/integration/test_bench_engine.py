@@ -16,7 +16,7 @@ PARTS = ("curve", "gain", "overhead", "join", "arrivals", "parity", "adapters", 
 @pytest.mark.slow
 def test_every_part_is_measured_and_written(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
-    small = ["--quick", "--threads", "2", "--requests", "3", "--arrivals", "3", "--out", str(out)]
+    small = ["--quick", "--threads", "1", "--requests", "3", "--arrivals", "3", "--out", str(out)]
     done = subprocess.run(
         [sys.executable, "-m", "bench.engine", *small], cwd=ROOT, capture_output=True, text=True, timeout=900
     )

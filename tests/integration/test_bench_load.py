@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from darkroom import AsyncClient, errors
+from darkroom.bench.dialects import Native
 from darkroom.bench.load import Load, Progress
 from darkroom.bench.plan import Arrivals, Mix, at_once, plan_of
 from darkroom.jobs.store import JobFilter
@@ -22,9 +23,9 @@ MIX = Mix((4,))
 
 
 @asynccontextmanager
-async def loading(site: Site, mix: Mix = MIX) -> AsyncIterator[Load]:
+async def loading(site: Site) -> AsyncIterator[Load]:
     async with AsyncClient(site.url, retries=0) as submitting, AsyncClient(site.url) as following:
-        yield Load(submitting, following, mix)
+        yield Load(Native(submitting, following))
 
 
 def states(site: Site) -> list[str]:
@@ -57,7 +58,7 @@ def test_arrivals_wait_for_nobody_and_an_interrupt_leaves_no_work(tmp_path: Path
 def test_an_interrupt_leaves_no_work_of_a_submission_that_is_under_way(tmp_path: Path) -> None:
     async def play(site: Site, proxy: CuttingProxy) -> None:
         async with AsyncClient(proxy.url, retries=0) as submitting, AsyncClient(site.url) as following:
-            load = Load(submitting, following, MIX)
+            load = Load(Native(submitting, following))
             running = asyncio.create_task(load.run(at_once(3, MIX, seed=1), lambda _: None))
             while len(states(site)) < 3:
                 await asyncio.sleep(0.02)
@@ -113,9 +114,9 @@ def test_what_is_refused_is_a_figure_and_is_not_sent_again(tmp_path: Path) -> No
 
 def test_without_anybody_to_tell_the_first_failure_is_raised(tmp_path: Path) -> None:
     async def play(site: Site) -> None:
-        async with loading(site, Mix((4,), model="nobody")) as load:
+        async with loading(site) as load:
             with pytest.raises(errors.UnknownModel):
-                await load.capacity()
+                await load.capacity(Mix((4,), model="nobody"))
 
     with open_site(tmp_path) as site:
         asyncio.run(play(site))

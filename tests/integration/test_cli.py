@@ -403,7 +403,7 @@ def test_a_broken_model_is_refused_listed_and_diagnosed(wrong: str, darkroom: Ca
     assert why in darkroom("models").out
     doctor = darkroom("doctor")
     assert doctor.code == 1
-    assert why in next(line for line in doctor.out.splitlines() if "model broken" in line)
+    assert why in next(line for line in doctor.out.splitlines() if line.split()[1:3] == ["model", "broken:"])
     assert "wrong" in doctor.out
 
 
@@ -441,13 +441,14 @@ def test_doctor_is_content_where_all_is_well(darkroom: Call, folder: Path) -> No
         "diffusers",
         str(folder / ".darkroom"),
         "float32",
-        "model landscapes",
-        "adapter neon",
+        "model         landscapes: ",
+        "adapter       neon: ",
         "no darkroom.toml here",
         str(folder / ".darkroom" / "jobs.sqlite3"),
         str(folder / ".darkroom" / "artifacts"),
     ):
         assert word in said.out
+    assert {line[7:21].partition("  ")[0] for line in said.out.splitlines()} >= {"torch", "home", "device", "model"}
     assert darkroom("doctor", "--json").json["ok"] is True
     assert not [*(folder / ".darkroom").glob("jobs*"), *(folder / ".darkroom").glob("artifacts*")]  # it only looks
 
@@ -461,7 +462,7 @@ def test_doctor_is_content_where_all_is_well(darkroom: Call, folder: Path) -> No
         ('[serve]\nstore = "sqlite:///darkroom.toml"', "is damaged"),
         ('[serve]\nstore = "redis://127.0.0.1:1/0"', "redis://127.0.0.1:1/0"),
         ('[serve]\nstorage = "f"', "storage"),
-        ('[adapters.ink]\npath = "nowhere.safetensors"', "adapter ink"),
+        ('[adapters.ink]\npath = "nowhere.safetensors"', "adapter       ink: "),
     ],
 )
 def test_doctor_says_what_is_wrong(text: str, said: str, darkroom: Call) -> None:

@@ -151,6 +151,7 @@ def test_a_span_that_is_none_names_the_flag(site: Site, capsys: Said, since: str
 
 def test_one_frame_shows_queue_workers_jobs_cost_and_failures(site: Site, capsys: Said) -> None:
     site.report(in_flight=1, facts=site.store.workers(time.time() - 60)[0].facts)
+    site.store.heartbeat(WorkerReport("left", "stopped", time.time()), [], time.time())  # paid and counted no more
     assert run(["fleet", "top", "--once"]) == 0
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 140

@@ -108,6 +108,36 @@ def test_a_living_keys_name_is_taken(home: Path, capsys: Said) -> None:
     assert run(["keys", "create", "ann"]) == 0
 
 
+def test_a_key_is_revoked_by_its_name_and_of_several_the_living_one(home: Path, capsys: Said) -> None:
+    for _ in range(2):
+        assert run(["keys", "create", "ann"]) == 0
+        assert run(["keys", "revoke", "ann"]) == 0
+    old, new = listed(capsys)
+    assert (old["is_alive"], new["is_alive"]) == (False, False)
+    assert run(["keys", "revoke", "ann"]) == 2
+    said = capsys.readouterr().err
+    assert old["id"] in said
+    assert new["id"] in said
+    assert run(["keys", "revoke", "bob"]) == 2
+    assert "there is no key 'bob'" in capsys.readouterr().err
+
+
+def test_the_first_key_says_that_it_closes_the_door_and_how_to_go_on(home: Path, capsys: Said) -> None:
+    assert run(["keys", "create", "ann"]) == 0
+    first = capsys.readouterr()
+    assert "from now on nobody is served without one" in first.err
+    assert "DARKROOM_API_KEY" in first.err
+    assert len(first.out.split()) == 1
+    assert run(["keys", "create", "bob"]) == 0
+    assert "from now on" not in capsys.readouterr().err
+
+
+def test_a_first_key_closes_nothing_where_nobody_is_asked_for_one(home: Path, capsys: Said) -> None:
+    (home / "darkroom.toml").write_text('[serve]\nauth = "open"\n', encoding="utf-8")
+    assert run(["keys", "create", "ann"]) == 0
+    assert "from now on" not in capsys.readouterr().err
+
+
 def test_without_a_word_there_is_help(capsys: Said) -> None:
     assert run(["keys"]) == 2
     assert capsys.readouterr().err.startswith("Usage: darkroom keys")

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -108,10 +109,11 @@ def test_a_bench_says_what_the_service_bore(here: Path, capsys: pytest.CaptureFi
     assert "goodput" in said.out
     assert "alone: 2 steps take" in said.err
     found = json.loads((here / "bench.json").read_text())
-    summary, outcomes = found["summary"], found["outcomes"]
+    [ran] = found["runs"]
+    summary, outcomes = ran["summary"], ran["outcomes"]
     assert (summary["requests"], summary["succeeded"], summary["errors"]) == (6, 6, {})
-    assert set(found["solo_s"]) == {"2", "3"}
-    assert found["asked"]["arrivals"]["rate"] == found["rate_per_s"] == 4
+    assert set(found["solo_s"]) == {"2 steps", "3 steps"}
+    assert ran["rate_per_s"] == 4
     assert [outcome["number"] for outcome in outcomes] == list(range(6))
     assert outcomes[-1]["at_s"] > 0
     for outcome in outcomes:
@@ -131,9 +133,68 @@ def test_a_bench_measures_the_capacity_and_counts_what_is_refused(
     assert "capacity" in said.out
     assert "burst arrivals" in said.out
     found = json.loads((here / "burst.json").read_text())
-    assert found["asked"]["arrivals"]["rate"] == found["rate_per_s"] == 0.5 * found["capacity_per_s"]
+    assert found["runs"][0]["rate_per_s"] == 0.5 * found["capacity_per_s"]
     assert run(["bench", "--rate", "1", "--requests", "1", "--model", "nobody"]) == 2
     assert "[--model]" in capsys.readouterr().err
+
+
+def benched(here: Path, *words: str) -> dict[str, Any]:
+    """What a benchmark of which nothing failed has written."""
+    assert run(["bench", *words, "--json", "run.json", "--html", "run.html"]) == 0
+    assert "</html>" in (here / "run.html").read_text()
+    found: dict[str, Any] = json.loads((here / "run.json").read_text())
+    [ran] = found["runs"]
+    assert [outcome["code"] for outcome in ran["outcomes"]] == [None] * len(ran["outcomes"])
+    return found
+
+
+@pytest.mark.slow
+def test_a_bench_with_a_crowd_says_how_full_the_batches_were(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.bench.load.SOLO_TIMES", 1)
+    found = benched(here, "--users", "2", "--duration", "2", "--steps", "1,2", "--size", "192x192")
+    [ran] = found["runs"]
+    assert found["dialect"] == "native"
+    assert set(found["solo_s"]) == {"1 steps, 192x192", "2 steps, 192x192"}
+    assert ran["batches"]["mean_rows"] >= 1
+    assert ran["summary"]["first_step_s"]["count"] > 0
+    first_end = min(outcome["ended_s"] for outcome in ran["outcomes"])
+    assert sum(outcome["at_s"] < first_end for outcome in ran["outcomes"]) == 2
+    assert run(["bench", "--compare", "run.json", "run.json", "--html", "both.html"]) == 0
+
+
+@pytest.mark.slow
+def test_a_bench_speaks_openai_s_dialect_and_what_a_template_says(
+    here: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darkroom.bench.load.SOLO_TIMES", 1)
+    words = ("--rate", "4", "--requests", "2", "--steps", "1", "--size", "192x192")
+    found = benched(here, *words, "--api", "openai", "--images", "2")
+    assert found["dialect"] == "openai"
+    assert [outcome["images"] for outcome in found["runs"][0]["outcomes"]] == [2, 2]
+    assert found["runs"][0]["summary"]["device_s"] > 0  # its answers name jobs of ours
+    (here / "there.toml").write_text(
+        f'url = "{service.url}/v1/images/generations"\nimage = "data.*.b64_json"\n[body]\nprompt = "{{prompt}}"\n'
+        'size = "{width}x{height}"\nnum_inference_steps = "{steps}"\nseed = "{seed}"\n'
+    )
+    found = benched(here, *words, "--template", "there.toml")
+    assert [outcome["images"] for outcome in found["runs"][0]["outcomes"]] == [1, 1]
+    assert found["runs"][0]["batches"] is None
+    assert "how full batches were is not known" in (here / "run.html").read_text().lower()
+
+
+@pytest.mark.slow
+def test_a_bench_replays_every_task_of_a_trace(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.bench.load.SOLO_TIMES", 1)
+    rows = ["0,txt_2_img,1,9,26,m0", "4,img_2_img,2,40,,m1", "8,inpainting,2,40,,m1"]
+    (here / "trace.csv").write_text("\n".join(["arrival_s,task,steps,prompt_chars,negative_chars,model", *rows]))
+    words = ("--trace", "trace.csv", "--compress", "8", "--map", "*=landscapes", "--size", "192x192")
+    outcomes = benched(here, *words)["runs"][0]["outcomes"]
+    assert [outcome["kind"] for outcome in outcomes] == [
+        "1 steps, 192x192, landscapes",
+        "2 steps, 192x192, image-to-image, landscapes",
+        "2 steps, 192x192, inpaint, landscapes",
+    ]
+    assert [outcome["at_s"] for outcome in outcomes] == [0.0, 0.5, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +209,8 @@ def test_a_bench_measures_the_capacity_and_counts_what_is_refused(
         (["--steps", ""], "--steps"),
         (["--prompts", "missing.txt"], "--prompts"),
         (["--json", "missing/x.json"], "--json"),
-        (["--images", "17"], "--images"),
+        (["--images", "17", "--rate", "1"], "--images"),
+        (["--size", "7x7", "--rate", "1"], "--size"),
         (["--url", "there"], "--url"),
     ],
 )

@@ -269,6 +269,19 @@ def test_what_says_not_now_is_asked_again(opened: Open, status: int) -> None:
         assert len(script.heard) == 2
 
 
+def test_who_waits_is_told_why_and_for_how_long(caplog: pytest.LogCaptureFixture) -> None:
+    said = {"error": {"code": "limit_exceeded", "message": "you may send 1 job a minute", "field": "jobs_per_minute"}}
+    busy = Line(429, json.dumps(said).encode(), {"Retry-After": "0"})
+    with caplog.at_level("WARNING", logger="darkroom.client"):
+        for line, told in ((busy, 1), (not_now(503), 0), (not_now(503, Retry_After="1"), 1)):
+            caplog.clear()
+            with spoken(line) as script, Client(script.url, retries=1) as client:
+                client.models()
+            assert len(caplog.records) == told
+            if line is busy:
+                assert "you may send 1 job a minute: asking again in 0." in caplog.text
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 418, 500, 501])
 def test_all_else_is_not(opened: Open, status: int) -> None:
     with spoken(Line(status)) as script:

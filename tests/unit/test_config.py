@@ -65,6 +65,7 @@ def test_a_pool_tells_its_worker_its_name_and_price(write: Write, monkeypatch: p
 def test_the_environment_may_name_the_file(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write("threads = 2").rename(tmp_path / "other.toml")
     monkeypatch.setenv("DARKROOM_CONFIG", str(tmp_path / "other.toml"))
+    monkeypatch.delenv("DARKROOM_THREADS")
     assert config.load().threads == 2
 
 

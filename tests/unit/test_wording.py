@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from darkroom.wording import did_you_mean, plain, problem_said
+from darkroom.wording import counted, did_you_mean, plain, problem_said
 
 
 class Body(BaseModel):
@@ -51,3 +51,15 @@ def test_the_nearest_name_is_meant() -> None:
     assert did_you_mean("prot", ["host", "port", "store"]) == " (did you mean port?)"
     assert did_you_mean("colour", ["host", "port", "store"]) == ""
     assert did_you_mean("port" * 10**6, ["port"]) == ""
+
+
+def test_a_part_of_one_name_alone_is_that_name() -> None:
+    names = ["num_inference_steps", "guidance_scale", "controlnet_conditioning_scale"]
+    assert did_you_mean("steps", names) == " (did you mean num_inference_steps?)"
+    assert did_you_mean("stepz", names) == " (did you mean num_inference_steps?)"
+    assert did_you_mean("guidance", names) == " (did you mean guidance_scale?)"
+    assert did_you_mean("scale", names) == did_you_mean("_", names) == did_you_mean("", names) == ""
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(number, "job") for number in (0, 1, 2000)] == ["0 jobs", "1 job", "2,000 jobs"]

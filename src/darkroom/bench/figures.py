@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 FACTORS = (1.2, 1.5, 2.0, 3.0)
-GOOD_FACTOR = 2.0  # goodput counts what ended within so many times its latency alone
+GOOD_FACTOR = 2.0  # what ended within so many times its latency alone was in time
+GOOD_SHARES = (0.9, 0.99)
 BEHIND_S = 0.1
 BEHIND_SHARE = 0.1  # of the quickest latency alone
 
@@ -22,12 +23,13 @@ BEHIND_SHARE = 0.1  # of the quickest latency alone
 class Outcome:
     """What became of one request; moments are seconds from the plan's start, None where it did not come to that.
 
-    `at_s` is when it was to arrive, `sent_s` when it was really sent. `first_step_s` is its first `progress` event,
-    of a step that is done; `ended_s` its last event. `code` is None where it succeeded.
+    `kind` is what requests with the same latency alone have in common. `at_s` is when it was to arrive, `sent_s` when
+    it was really sent. `first_step_s` is its first `progress` event, of a step that is done; `ended_s` its last event.
+    `code` is None where it succeeded.
     """
 
     number: int
-    steps: int
+    kind: str
     at_s: float
     sent_s: float
     first_step_s: float | None = None
@@ -36,6 +38,7 @@ class Outcome:
     images: int = 0
     device_s: float | None = None
     cost_usd: float | None = None
+    tenant: str = ""
 
     @property
     def has_succeeded(self) -> bool:
@@ -62,18 +65,31 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class KindSummary:
+    """The requests of one kind: how many, their latency alone in seconds, and the shares that kept each target."""
+
+    requests: int
+    solo_s: float
+    latency_s: Spread
+    slo: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Summary:
-    """A run in figures. `slo` has, for each factor, the share of requests that ended within so many times solo."""
+    """A run in figures. `slo` has, for each factor, the share of requests that ended within so many times solo.
+
+    `machine_usd_per_image` is what a machine of a given price an hour cost while the run went on, idle or not.
+    """
 
     requests: int
     succeeded: int
     images: int
     elapsed_s: float
     latency_s: Spread
-    latency_s_by_steps: Mapping[int, Spread]
+    kinds: Mapping[str, KindSummary]
     first_step_s: Spread
     slo: Mapping[str, float]
-    goodput_per_s: float
+    in_time_per_s: float
     throughput_per_s: float
     images_per_s: float
     errors: Mapping[str, int]
@@ -81,8 +97,21 @@ class Summary:
     device_s_per_image: float | None
     cost_usd: float | None
     cost_usd_per_image: float | None
+    machine_usd_per_image: float | None
     lag_s: Spread
     is_behind: bool
+
+
+@dataclass(frozen=True)
+class Goodput:
+    """The highest rate tried at which at least `share` of the requests ended in time, as at every lower rate tried.
+
+    `rate` is in requests a second, None where not even the lowest did. `is_bound`: all rates did, so it may be higher.
+    """
+
+    share: float
+    rate: float | None
+    is_bound: bool
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -103,13 +132,31 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(len(found), statistics.fmean(found), p50, p90, p99, max(found))
 
 
-def within(outcomes: Sequence[Outcome], solo: Mapping[int, float], factor: float) -> int:
-    """How many succeeded within `factor` times the latency of their step count alone."""
-    return sum(each.has_succeeded and each.latency_s <= factor * solo[each.steps] for each in outcomes)
+def within(outcomes: Sequence[Outcome], solo: Mapping[str, float], factor: float) -> int:
+    """How many succeeded within `factor` times the latency of their kind alone."""
+    return sum(each.has_succeeded and each.latency_s <= factor * solo[each.kind] for each in outcomes)
 
 
-def summary_of(outcomes: Sequence[Outcome], solo: Mapping[int, float]) -> Summary:
-    """The run's figures; `solo` is the latency in seconds, alone, of each step count. There must be outcomes.
+def attained(outcomes: Sequence[Outcome], solo: Mapping[str, float]) -> dict[str, float]:
+    """For each factor the share of the outcomes, of which there must be some, that kept to it."""
+    return {f"{factor:g}": within(outcomes, solo, factor) / len(outcomes) for factor in FACTORS}
+
+
+def goodput_of(tried: Iterable[tuple[float, float]], share: float) -> Goodput:
+    """Of pairs of a rate and the share of its requests that ended in time."""
+    good, is_bound = None, True
+    for rate, kept in sorted(tried):
+        if kept < share:
+            is_bound = False
+            break
+        good = rate
+    return Goodput(share, good, is_bound)
+
+
+def summary_of(
+    outcomes: Sequence[Outcome], solo: Mapping[str, float], price_per_hour_usd: float | None = None
+) -> Summary:
+    """The run's figures; `solo` is the latency in seconds, alone, of each kind. There must be outcomes.
 
     Rates are over the time from the plan's start to the last end.
     """
@@ -118,6 +165,7 @@ def summary_of(outcomes: Sequence[Outcome], solo: Mapping[int, float]) -> Summar
     over_s = max(elapsed_s, 1e-9)
     images = sum(each.images for each in done)
     device_s, cost_usd = _sum(each.device_s for each in outcomes), _sum(each.cost_usd for each in outcomes)
+    paid_usd = None if price_per_hour_usd is None else price_per_hour_usd * elapsed_s / 3600
     lag_s = spread(each.sent_s - each.at_s for each in outcomes)
     return Summary(
         requests=len(outcomes),
@@ -125,10 +173,10 @@ def summary_of(outcomes: Sequence[Outcome], solo: Mapping[int, float]) -> Summar
         images=images,
         elapsed_s=elapsed_s,
         latency_s=spread(each.latency_s for each in done),
-        latency_s_by_steps={n: spread(each.latency_s for each in done if each.steps == n) for n in sorted(solo)},
+        kinds=_by_kind(outcomes, solo),
         first_step_s=spread(each.first_step_s - each.at_s for each in outcomes if each.first_step_s is not None),
-        slo={f"{factor:g}": within(outcomes, solo, factor) / len(outcomes) for factor in FACTORS},
-        goodput_per_s=within(outcomes, solo, GOOD_FACTOR) / over_s,
+        slo=attained(outcomes, solo),
+        in_time_per_s=within(outcomes, solo, GOOD_FACTOR) / over_s,
         throughput_per_s=len(done) / over_s,
         images_per_s=images / over_s,
         errors=dict(Counter(each.code for each in outcomes if each.code is not None).most_common()),
@@ -136,15 +184,25 @@ def summary_of(outcomes: Sequence[Outcome], solo: Mapping[int, float]) -> Summar
         device_s_per_image=_each(device_s, sum(each.images for each in done if each.device_s is not None)),
         cost_usd=cost_usd,
         cost_usd_per_image=_each(cost_usd, sum(each.images for each in done if each.cost_usd is not None)),
+        machine_usd_per_image=_each(paid_usd, images),
         lag_s=lag_s,
         is_behind=(lag_s.p99 or 0.0) > min(BEHIND_S, BEHIND_SHARE * min(solo.values())),
     )
 
 
 def as_json(summary: Summary) -> dict[str, object]:
-    """For a file; step counts become texts there."""
-    said = asdict(summary)
-    return {**said, "latency_s_by_steps": {str(n): each for n, each in said["latency_s_by_steps"].items()}}
+    """For a file."""
+    return asdict(summary)
+
+
+def _by_kind(outcomes: Sequence[Outcome], solo: Mapping[str, float]) -> dict[str, KindSummary]:
+    found = {}
+    for kind in solo:
+        here = [each for each in outcomes if each.kind == kind]
+        if here:
+            latency_s = spread(each.latency_s for each in here if each.has_succeeded)
+            found[kind] = KindSummary(len(here), solo[kind], latency_s, attained(here, solo))
+    return found
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -1,63 +1,63 @@
-"""Sends a plan's requests at their moments, whatever became of those before, and notes what becomes of each."""
+"""Sends a plan's requests at their moments, whatever became of those before, and notes what becomes of each. Or plays a
+crowd, in which each waits for an answer."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import statistics
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from ..client.asynchronous import AsyncClient
-from ..client.nouns import Job
 from ..errors import DarkroomError
+from .dialects import Dialect
 from .figures import Outcome
-from .plan import Mix, Wanted, at_once
+from .plan import Crowd, Mix, Wanted, at_once
 
 TELL_S = 0.5
 SOLO_TIMES = 3
 CAPACITY_REQUESTS = 24
+REFUSED_S = 0.5  # a user who was refused does not ask again at once
 
 
 @dataclass
 class Progress:
-    """How far a run is."""
+    """How far a run is; `planned` is None where only the time ends it, `latencies` are of what succeeded."""
 
-    planned: int
+    planned: int | None
     sent: int = 0
     ended: int = 0
     failed: int = 0
     elapsed_s: float = 0.0
+    latencies: list[float] = field(default_factory=list)
 
 
 Tell = Callable[[Progress], None]
 
 
 class Load:
-    """Requests to one service. `submitting` asks once: a refusal under load is a figure. `following` asks again: a
-    stream that breaks is no end of its job."""
+    """Requests to one service."""
 
-    def __init__(self, submitting: AsyncClient, following: AsyncClient, mix: Mix) -> None:
-        self._submitting, self._following, self._mix = submitting, following, mix
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
 
-    async def solo_s(self, steps: int) -> list[float]:
-        """Latencies of requests of that step count with nobody beside them. Raises what ended one."""
+    async def solo_s(self, wanted: Wanted) -> list[float]:
+        """Latencies of such requests with nobody beside them. Raises what ended one."""
         found = []
-        for wanted in at_once(SOLO_TIMES, replace(self._mix, steps=(steps,)), seed=steps):
-            [outcome] = await self.run([wanted])
+        for number in range(SOLO_TIMES):
+            [outcome] = await self.run([replace(wanted, number=number, at_s=0.0, seed=number)])
             found.append(outcome.latency_s)
         return found
 
-    async def capacity(self) -> float:
+    async def capacity(self, mix: Mix) -> float:
         """Requests a second where all of them are there from the start, ends included. Raises what ended one."""
-        outcomes = await self.run(at_once(CAPACITY_REQUESTS, self._mix, seed=0))
+        outcomes = await self.run(at_once(CAPACITY_REQUESTS, mix, seed=0))
         return len(outcomes) / max(outcome.latency_s for outcome in outcomes)
 
-    async def warm(self) -> None:
-        """One request of each step count, so that nobody's first measures a model being loaded."""
-        await self.run(at_once(len(self._mix.steps), self._mix, seed=1))
+    async def warm(self, kinds: Sequence[Wanted]) -> None:
+        """One request of each kind, so that nobody's first measures a model being loaded."""
+        await self.run([replace(wanted, at_s=0.0) for wanted in kinds])
 
     async def run(self, plan: Sequence[Wanted], tell: Tell | None = None) -> list[Outcome]:
         """Every request of the plan to its end; without `tell` the first failure is raised."""
@@ -71,62 +71,42 @@ class Load:
             raise run.error
         return [task.result() for task in tasks]
 
+    async def play(self, crowd: Crowd, asked: Iterator[Wanted], tell: Tell) -> list[Outcome]:
+        """The requests that a crowd makes of those that are asked for, in the order in which they were sent."""
+        run = _Run(time.monotonic(), Progress(crowd.requests))
+        found: list[Outcome] = []
+        async with _telling(run, tell), asyncio.TaskGroup() as group:
+            for _ in range(crowd.users):
+                group.create_task(self._user(crowd, asked, run, found))
+        return sorted(found, key=lambda outcome: outcome.number)
+
+    async def _user(self, crowd: Crowd, asked: Iterator[Wanted], run: _Run, found: list[Outcome]) -> None:
+        while run.progress.sent < (crowd.requests or float("inf")) and run.now_s() < (crowd.duration_s or float("inf")):
+            outcome = await self._one(replace(next(asked), at_s=run.now_s()), run)
+            found.append(outcome)
+            await asyncio.sleep(max(crowd.think_s, 0.0 if outcome.has_succeeded else REFUSED_S))
+
     async def _one(self, wanted: Wanted, run: _Run) -> Outcome:
-        outcome = Outcome(wanted.number, wanted.steps, wanted.at_s, run.now_s())
+        outcome = Outcome(wanted.number, wanted.kind, wanted.at_s, run.now_s(), tenant=wanted.tenant)
         run.progress.sent += 1
         try:
-            outcome = await self._follow(wanted, outcome, run)
+            answered = await self._dialect.ask(wanted, run.now_s)
         except DarkroomError as error:
             run.error = run.error or error
             outcome = replace(outcome, ended_s=run.now_s(), code=error.code)
-        run.progress.ended += 1
-        run.progress.failed += not outcome.has_succeeded
+        else:
+            run.error = run.error or answered.error
+            outcome = replace(
+                outcome,
+                first_step_s=answered.first_step_s,
+                ended_s=answered.ended_s,
+                code=None if answered.error is None else answered.error.code,
+                images=answered.images,
+                device_s=answered.device_s,
+                cost_usd=answered.cost_usd,
+            )
+        run.note(outcome)
         return outcome
-
-    async def _follow(self, wanted: Wanted, outcome: Outcome, run: _Run) -> Outcome:
-        job = await self._submit(wanted)
-        first_s = ended_s = None
-        try:
-            async for event in self._following.events(job):
-                if first_s is None and event.type == "progress":
-                    first_s = run.now_s()
-                ended_s = run.now_s()
-        except asyncio.CancelledError:
-            await self._leave(job)
-            raise
-        ended = await self._following.get(job)
-        return replace(
-            outcome,
-            first_step_s=first_s,
-            ended_s=ended_s,
-            code=run.code_of(ended),
-            images=len(ended.outputs),
-            device_s=ended.metrics.get("device_s"),
-            cost_usd=ended.metrics.get("cost_usd"),
-        )
-
-    async def _submit(self, wanted: Wanted) -> Job:
-        submitting = asyncio.ensure_future(self._ask_for(wanted))
-        try:
-            return await asyncio.shield(submitting)
-        except asyncio.CancelledError:
-            with contextlib.suppress(DarkroomError):
-                await self._leave(await submitting)  # the service may have it by now, and only the answer says its id
-            raise
-
-    async def _ask_for(self, wanted: Wanted) -> Job:
-        return await self._submitting.submit(
-            wanted.prompt,
-            model=self._mix.model,
-            num_inference_steps=wanted.steps,
-            num_images_per_prompt=self._mix.images,
-            seed=wanted.seed,
-        )
-
-    async def _leave(self, job: Job) -> None:
-        """Somebody pressed Ctrl-C: leave the service nothing to do for nobody."""
-        with contextlib.suppress(DarkroomError):
-            await self._following.cancel(job)
 
 
 @dataclass
@@ -138,14 +118,12 @@ class _Run:
     def now_s(self) -> float:
         return time.monotonic() - self.began
 
-    def code_of(self, job: Job) -> str | None:
-        """Why a job did not succeed; None where it did."""
-        try:
-            job.raise_for_state()
-        except DarkroomError as error:
-            self.error = self.error or error
-            return error.code
-        return None
+    def note(self, outcome: Outcome) -> None:
+        self.progress.ended += 1
+        if outcome.has_succeeded:
+            self.progress.latencies.append(outcome.latency_s)
+        else:
+            self.progress.failed += 1
 
 
 def typical(latencies: Sequence[float]) -> float:

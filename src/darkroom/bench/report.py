@@ -1,62 +1,147 @@
-"""A report as a table for people; pure."""
+"""A report as tables for people; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-from .bench import Report
-from .figures import GOOD_FACTOR, Spread
+from .figures import GOOD_FACTOR, Goodput, Spread, Summary, percentile
 from .load import Progress
+from .record import Report, Run
 
 BEHIND = (
     "the generator fell behind its plan, by {lag:.3f} s at p99: the latencies hold its own delay; give it a free core"
 )
+KINDS_TOLD = 12
 
 
 def table(report: Report) -> str:
-    """Every figure, one line each."""
-    return "\n".join(_lines(report))
+    """Every figure of one run, a line each; of several a line for each run."""
+    lines = list(_lines(report))
+    width = max(len(line.label) for line in lines) + 2
+    return "\n".join(f"{line.label:{width}}{line.said}" if line.label else line.said for line in lines)
 
 
 def progress_line(progress: Progress) -> str:
     """How far the load is, in one line."""
     live = progress.sent - progress.ended
-    said = f"{progress.sent} of {progress.planned} sent, {progress.ended} ended, {live} in flight"
+    of = "" if progress.planned is None else f" of {progress.planned}"
+    said = f"{progress.sent}{of} sent, {progress.ended} ended, {live} in flight"
     failed = f", {progress.failed} failed" if progress.failed else ""
     return f"{progress.elapsed_s:6.1f} s  {said}{failed}"
 
 
+def progress_cells(progress: Progress) -> dict[str, str]:
+    """The same for a table with a head, and the latencies so far."""
+    latencies, elapsed_s = progress.latencies, progress.elapsed_s
+    spread = {f"p{round(share * 100)}": percentile(latencies, share) for share in (0.5, 0.9, 0.99)} if latencies else {}
+    return {
+        "time": f"{elapsed_s:.1f} s",
+        "sent": f"{progress.sent}" + ("" if progress.planned is None else f" of {progress.planned}"),
+        "in flight": str(progress.sent - progress.ended),
+        "ended": str(progress.ended),
+        "failed": str(progress.failed),
+        "a second": f"{progress.ended / elapsed_s:.2f}" if elapsed_s else "-",
+        **{name: f"{spread[name]:.2f} s" if spread else "-" for name in ("p50", "p90", "p99")},
+    }
+
+
 def behind(report: Report) -> str | None:
     """A warning, where the generator was too slow for its plan."""
-    summary = report.summary
-    return BEHIND.format(lag=summary.lag_s.p99) if summary.is_behind else None
+    late = [run.summary.lag_s.p99 or 0.0 for run in report.runs if run.summary.is_behind]
+    return BEHIND.format(lag=max(late)) if late else None
 
 
-def _lines(report: Report) -> Iterator[str]:
-    summary, arrivals = report.summary, report.asked.arrivals
-    yield f"{arrivals.pattern} arrivals at {report.rate:.3f} a second, {summary.requests} requests over " + (
-        f"{summary.elapsed_s:.1f} s at {report.url}"
-    )
+def name_of(report: Report, run: Run) -> str:
+    """What kind of load a run was, in a few words."""
+    if report.pattern == "crowd":
+        return f"{report.asked.get('users')} users"
+    if run.rate is None:
+        return report.pattern
+    loads = report.asked.get("loads") or []
+    share = f", {run.rate / report.capacity:.2f} of the capacity" if report.capacity and loads else ""
+    to = "rising to" if report.pattern == "ramp" else "at"
+    return f"{report.pattern} arrivals {to} {run.rate:.3f} a second{share}"
+
+
+def goodput_said(goodput: Goodput) -> str:
+    """A goodput in words."""
+    if goodput.rate is None:
+        return "below the lowest rate that was tried"
+    bound = ", the highest that was tried" if goodput.is_bound else ""
+    return f"{goodput.rate:.3f} requests a second{bound}"
+
+
+class _Line(NamedTuple):
+    """What it is about and its figures; without a label it stands over all columns."""
+
+    label: str
+    said: str
+
+
+def _lines(report: Report) -> Iterator[_Line]:
+    yield _Line("", f"{report.dialect} API at {report.url}")
     if report.capacity is not None:
-        yield f"{'capacity':22}{report.capacity:8.3f} requests a second"
-    yield f"{'seconds':22}{'p50':>8}{'p90':>8}{'p99':>8}{'max':>8}{'alone':>8}"
-    yield _row("latency", summary.latency_s)
-    for steps, spread in summary.latency_s_by_steps.items():
-        yield f"{_row(f'  {steps} steps', spread)}{report.solo[steps]:8.3f}"
-    yield _row("delay to first step", summary.first_step_s)
+        yield _Line("capacity", f"{report.capacity:8.3f} requests a second")
+    if len(report.runs) == 1:
+        yield from _whole(report, report.runs[0])
+    else:
+        yield from _sweep(report)
+    for goodput in report.goodput:
+        yield _Line(f"goodput at {goodput.share:.0%}", f"  {goodput_said(goodput)}, within {GOOD_FACTOR:g}x alone")
+
+
+def _sweep(report: Report) -> Iterator[_Line]:
+    heads = ("p50", "p90", "p99", *(f"<={factor}x" for factor in report.runs[0].summary.slo), "images/s", "errors")
+    yield _Line(f"{report.pattern}, requests a second", "".join(f"{head:>9}" for head in heads))
+    for run in report.runs:
+        s = run.summary
+        spread = "".join(_figure(value, 3, 9) for value in (s.latency_s.p50, s.latency_s.p90, s.latency_s.p99))
+        share = f" ({run.rate / report.capacity:.2f})" if report.capacity and run.rate else ""
+        slo = "".join(f"{kept:9.1%}" for kept in s.slo.values())
+        last = f"{s.images_per_s:9.3f}{s.requests - s.succeeded:9}"
+        yield _Line(f"{run.rate or 0:.3f}{share}", f"{spread}{slo}{last}")
+
+
+def _whole(report: Report, run: Run) -> Iterator[_Line]:
+    summary = run.summary
+    yield _Line("", f"{name_of(report, run)}: {summary.requests} requests over {summary.elapsed_s:.1f} s")
+    targets = "".join(f"{f'<={factor}x':>8}" for factor in summary.slo)
+    yield _Line("seconds", f"{'p50':>8}{'p90':>8}{'p99':>8}{'max':>8}{'alone':>8}{targets}")
+    yield _Line("latency", f"{_spread(summary.latency_s)}{'':8}{_shares(summary.slo)}")
+    yield from _kinds(summary)
+    yield _Line("delay to first step", _spread(summary.first_step_s))
     for factor, share in summary.slo.items():
-        yield f"{f'within {factor}x alone':22}{share:8.1%}"
-    yield f"{'goodput':22}{summary.goodput_per_s:8.3f} requests a second within {GOOD_FACTOR:g}x alone"
-    yield f"{'throughput':22}{summary.throughput_per_s:8.3f} requests, {summary.images_per_s:.3f} images a second"
+        yield _Line(f"within {factor}x alone", f"{share:8.1%}")
+    yield _Line("in time", f"{summary.in_time_per_s:8.3f} requests a second within {GOOD_FACTOR:g}x alone")
+    yield _Line("throughput", f"{summary.throughput_per_s:8.3f} requests, {summary.images_per_s:.3f} images a second")
     errors = ", ".join(f"{count} {code}" for code, count in summary.errors.items())
-    yield f"{'errors':22}{summary.requests - summary.succeeded:8}{f' ({errors})' if errors else ''}"
-    yield f"{'device':22}{_figure(summary.device_s_per_image)} s an image, {_figure(summary.device_s).strip()} s in all"
-    yield f"{'cost':22}{_figure(summary.cost_usd_per_image, 6)} USD an image"
+    yield _Line("errors", f"{summary.requests - summary.succeeded:8}{f' ({errors})' if errors else ''}")
+    if run.batches is not None:
+        yield _Line("rows of a batch", f"{run.batches.mean_rows:8.2f} on average")
+    device_s = _figure(summary.device_s).strip()
+    yield _Line("device", f"{_figure(summary.device_s_per_image)} s an image, {device_s} s in all")
+    yield _Line("cost", f"{_figure(summary.cost_usd_per_image, 6)} USD an image")
+    if summary.machine_usd_per_image is not None:
+        yield _Line("machine", f"{_figure(summary.machine_usd_per_image, 6)} USD an image, idle or not")
 
 
-def _row(name: str, spread: Spread) -> str:
-    return f"{name:22}" + "".join(_figure(value) for value in (spread.p50, spread.p90, spread.p99, spread.max))
+def _kinds(summary: Summary) -> Iterator[_Line]:
+    told = sorted(summary.kinds, key=lambda kind: -summary.kinds[kind].requests)[:KINDS_TOLD]
+    for kind, found in summary.kinds.items():
+        if kind in told:
+            yield _Line(f"  {kind}", f"{_spread(found.latency_s)}{found.solo_s:8.3f}{_shares(found.slo)}")
+    if len(summary.kinds) > KINDS_TOLD:
+        yield _Line("", f"  and {len(summary.kinds) - KINDS_TOLD} kinds that came less often")
 
 
-def _figure(value: float | None, places: int = 3) -> str:
-    return f"{'-':>8}" if value is None else f"{value:8.{places}f}"
+def _spread(spread: Spread) -> str:
+    return "".join(_figure(value) for value in (spread.p50, spread.p90, spread.p99, spread.max))
+
+
+def _shares(slo: Mapping[str, float]) -> str:
+    return "".join(f"{share:8.1%}" for share in slo.values())
+
+
+def _figure(value: float | None, places: int = 3, width: int = 8) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:{width}.{places}f}"

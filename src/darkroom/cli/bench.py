@@ -4,106 +4,183 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
+from ..bench import compare as comparing
 from ..bench import report
-from ..bench.bench import Asked, measure
+from ..bench.bench import Asked, Listening, measure
+from ..bench.dialects import Dialect
 from ..bench.load import Progress
-from ..bench.plan import PROMPTS, Arrivals, Mix
-from ..errors import BadInput, OutputNotWritable
+from ..bench.page import page, page_of_two
+from ..bench.record import Report, as_json, read_report
 from ..storage import files
+from ..traces import write_trace
 from . import say
+from .bench_flags import (
+    DEFAULT_LOAD,
+    DEFAULT_REQUESTS,
+    Said,
+    asked_of,
+    check_alone,
+    check_outputs,
+    dialect_of,
+    trace_of,
+)
 
-DEFAULT_LOAD = 0.7
-DEFAULT_REQUESTS = 50
 
-
-def bench(
-    arrivals: Annotated[Literal["poisson", "burst"], typer.Option(help="How requests arrive.")] = "poisson",
-    rate: Annotated[float | None, typer.Option(help="Requests a second.", show_default=False)] = None,
+def bench(  # budget: a line for each flag
+    arrivals: Annotated[
+        Literal["poisson", "burst", "ramp"] | None, typer.Option(help="How requests arrive.", show_default="poisson")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="Requests a second; several with commas are tried in turn.", show_default=False)
+    ] = None,
     load: Annotated[
-        float | None, typer.Option(help="The share of the measured capacity to send.", show_default=str(DEFAULT_LOAD))
+        str | None,
+        typer.Option(help="The share of the measured capacity to send; or several.", show_default=str(DEFAULT_LOAD)),
     ] = None,
     requests: Annotated[int | None, typer.Option(help="So many.", show_default=str(DEFAULT_REQUESTS))] = None,
     duration: Annotated[float | None, typer.Option(help="Or for so many seconds.", show_default=False)] = None,
+    burst_size: Annotated[int, typer.Option(help="Requests of a burst.")] = 8,
+    ramp_from: Annotated[float, typer.Option(help="The share of the rate that a ramp begins at.")] = 0.0,
+    users: Annotated[
+        int | None, typer.Option(help="Instead: so many users, each waiting for its answer.", show_default=False)
+    ] = None,
+    think: Annotated[float, typer.Option(help="Seconds between a user's answer and next request.")] = 0.0,
+    trace: Annotated[
+        str | None, typer.Option(help="Instead: replay a CSV file, or synthetic[:DAYS].", show_default=False)
+    ] = None,
+    compress: Annotated[float, typer.Option(help="Replay so many times as fast.")] = 1.0,
+    map_models: Annotated[
+        list[str] | None, typer.Option("--map", help="NAME=MODEL of a trace; * is the others.", show_default=False)
+    ] = None,
+    save_trace: Annotated[
+        Path | None, typer.Option(help="Write the trace as CSV, and stop.", show_default=False)
+    ] = None,
     steps: Annotated[str, typer.Option(help="Step counts to draw from.")] = "4,8,20",
+    guidance: Annotated[str | None, typer.Option(help="Guidance scales to draw from.", show_default=False)] = None,
+    size: Annotated[str | None, typer.Option(help="Sizes to draw from, as 512x512.", show_default=False)] = None,
+    adapters: Annotated[str | None, typer.Option(help="LoRAs to draw from.", show_default=False)] = None,
     model: Annotated[str | None, typer.Option(help="A model's name.", show_default=False)] = None,
     images: Annotated[int, typer.Option(help="Images of each request, 1 to 16.")] = 1,
     prompts: Annotated[Path | None, typer.Option(help="A text file, one prompt a line.", show_default=False)] = None,
     seed: Annotated[
         int, typer.Option(help="The same seed sends the same requests; with --rate, at the same moments.")
     ] = 0,
-    burst_size: Annotated[int, typer.Option(help="Requests of a burst.")] = 8,
+    api: Annotated[
+        Literal["native", "openai"] | None, typer.Option(help="What the service speaks.", show_default="native")
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="Instead: a TOML file that says what to send.", show_default=False)
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="The service.", show_default="DARKROOM_URL")] = None,
+    price_per_hour: Annotated[
+        float | None, typer.Option(help="US dollars of the machine, for its cost an image.", show_default=False)
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write it all there, too.", show_default=False)
     ] = None,
-    url: Annotated[str | None, typer.Option(help="The service.", show_default="DARKROOM_URL")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots.", show_default=False)] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="Two files that --json wrote, instead of measuring.", show_default=False),
+    ] = None,
 ) -> None:
-    """Send load to a running service, never waiting for answers, and say how it bore it."""
-    for name, value in (("rate", rate), ("load", load), ("requests", requests), ("duration", duration)):
-        _check_positive(name, value)
-    _check_positive("burst-size", burst_size)
-    _check_one("rate", rate, "load", load)
-    _check_one("requests", requests, "duration", duration)
-    _check_writable(json_file)
-    count = DEFAULT_REQUESTS if requests is None and duration is None else requests
-    share = DEFAULT_LOAD if rate is None and load is None else load
-    mix = Mix(_parse_steps(steps), _read_prompts(prompts), images, model)
-    plan = Arrivals(arrivals, rate or 1.0, count, duration, burst_size)
-    found = asyncio.run(measure(Asked(plan, mix, share, seed, url), say.note, _tell))
-    if sys.stderr.isatty():
-        say.note("")
+    """Send load to a running service, and say how it bore it."""
+    said = Said(**locals())
+    check_outputs(said)
+    if said.compare is not None:
+        check_alone(said)
+        _compare(said.compare, html)
+        return
+    if save_trace is not None:
+        files.write_whole(save_trace, write_trace(trace_of(said)).encode())
+        return
+    asked = asked_of(said)
+    found = _measured(asked, dialect_of(said))
     typer.echo(report.table(found))
     warning = report.behind(found)
     if warning is not None:
         say.warning(warning)
     if json_file is not None:
-        files.write_whole(json_file, json.dumps(found.as_json(), indent=1).encode())
+        files.write_whole(json_file, json.dumps(as_json(found), indent=1).encode())
+    if html is not None:
+        files.write_whole(html, page(found).encode())
 
 
-def _tell(progress: Progress) -> None:
-    if sys.stderr.isatty():
-        typer.echo(f"\r{report.progress_line(progress)} ", nl=False, err=True)
+class _Screen:
+    """What is told meanwhile, on stderr: notes, and on a terminal a table that lives while a load goes on."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self.close()
+        say.note(text)
+
+    def tell(self, progress: Progress) -> None:
+        """How far the load is."""
+        if not self._console.is_terminal:
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(_live_table(progress), refresh=True)
+
+    def close(self) -> None:
+        """Take the table away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
 
-def _check_writable(path: Path | None) -> None:
+def _live_table(progress: Progress) -> Table:
+    cells = report.progress_cells(progress)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for name in cells:
+        table.add_column(
+            name, justify="right", no_wrap=True, style="red" if name == "failed" and progress.failed else ""
+        )
+    table.add_row(*cells.values())
+    return table
+
+
+def _measured(asked: Asked, dialect: Dialect) -> Report:
+    screen = _Screen()
+
+    async def run() -> Report:
+        try:
+            return await measure(asked, dialect, Listening(screen.note, screen.tell))
+        finally:
+            await dialect.close()
+
     try:
-        if path is not None:
-            files.check_writable(path)
-    except OutputNotWritable as error:
-        error.field = "--json"
-        raise
+        return asyncio.run(run())
+    finally:
+        screen.close()
 
 
-def _check_positive(name: str, value: float | None) -> None:
-    if value is not None and not 0 < value < float("inf"):
-        raise BadInput(f"--{name} must be above 0, not {value:g}", field=f"--{name}")
+def _compare(paths: tuple[Path, Path], html: Path | None) -> None:
+    first, second = (read_report(path, "--compare") for path in paths)
+    names = _names(paths)
+    typer.echo(comparing.table(names, first, second))
+    for each in comparing.differences(first, second):
+        say.warning(each)
+    if html is not None:
+        files.write_whole(html, page_of_two(names, first, second).encode())
 
 
-def _check_one(first: str, one: float | None, second: str, other: float | None) -> None:
-    if one is not None and other is not None:
-        raise BadInput(f"give --{first} or --{second}, not both", field=f"--{second}")
-
-
-def _parse_steps(said: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in said.split(",")]
-    if not all(part.isascii() and part.isdigit() and 1 <= int(part[:9]) <= 1000 for part in parts):
-        raise BadInput(f"--steps must be step counts from 1 to 1000 with commas between, not {said!r}", field="--steps")
-    return tuple(int(part) for part in parts)
-
-
-def _read_prompts(path: Path | None) -> tuple[str, ...]:
-    if path is None:
-        return PROMPTS
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}", field="--prompts") from error
-    found = tuple(line.strip() for line in lines if line.strip())
-    if not found:
-        raise BadInput(f"{path} has no prompt in it", field="--prompts")
-    return found
+def _names(paths: tuple[Path, Path]) -> tuple[str, str]:
+    """What to call them: the shortest that tells them apart."""
+    first, second = paths
+    if first.stem != second.stem:
+        return first.stem, second.stem
+    return (str(first), str(second)) if first != second else (f"{first} (1)", f"{second} (2)")

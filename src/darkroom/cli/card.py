@@ -8,6 +8,7 @@ from typing import Any
 from ..client.nouns import Job, Output
 
 MOMENTS = ("created", "scheduled", "queued", "started", "succeeded", "failed", "cancelled")
+AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 ASKED = {
     "num_inference_steps": "steps",
     "guidance_scale": "guidance",
@@ -18,10 +19,13 @@ ASKED = {
 }
 
 
-def line(job: Job) -> str:
-    """The job in one line: id, state with what ended it, place, progress, model, prompt."""
-    place = f" place {job.queue_position}" if job.queue_position is not None else ""
-    return f"{job.id}  {_state(job):9}{place}  {job.progress:4.0%}  {job.model}  {_flat(job.input.get('prompt'))[:60]}"
+def line(job: Job, now: float) -> str:
+    """The job in one line: id, state with what ended it, place among those that wait (1 is the next), progress, age at
+    `now` (seconds since the epoch), model, prompt."""
+    before = _before(job)
+    place = "" if before is None else f" place {1 + before}"
+    said = f"{job.progress:4.0%}  {_age(job, now):>7}  {job.model}  {_flat(job.input.get('prompt'))[:60]}"
+    return f"{job.id}  {_state(job):9}{place}  {said}"
 
 
 def card(job: Job) -> str:
@@ -37,7 +41,7 @@ def _facts(job: Job) -> Iterator[tuple[str, str]]:
     yield "negative", _flat(job.input.get("negative_prompt"))
     yield "asked for", _asked(job.input)
     yield "progress", f"step {job.step} of {job.steps}, attempt {job.attempt} of {job.max_attempts}"
-    yield "place", "" if job.queue_position is None else f"{job.queue_position} before it in the queue"
+    yield "place", "" if (before := _before(job)) is None else f"{before} before it in the queue"
     yield "worker", job.worker or ""
     yield "tenant", job.tenant
     for name in MOMENTS:
@@ -53,6 +57,20 @@ def _facts(job: Job) -> Iterator[tuple[str, str]]:
         yield "error", _error(error)
     if job.error and job.error not in job.errors:
         yield "error", _error(job.error)
+
+
+def _age(job: Job, now: float) -> str:
+    """How long ago it was made; this machine's clock may be behind the service's."""
+    if job.created_at is None:
+        return ""
+    seconds = max(0.0, now - job.created_at.timestamp())
+    unit, name = next(((unit, name) for unit, name in AGES if seconds >= 2 * unit), AGES[-1])
+    return f"{seconds // unit:.0f} {name}"
+
+
+def _before(job: Job) -> int | None:
+    """How many go before one that waits."""
+    return job.queue_position if job.state == "queued" else None
 
 
 def _state(job: Job) -> str:

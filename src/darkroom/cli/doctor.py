@@ -27,6 +27,7 @@ from .models import describe
 from .start import ConfigOption, JsonOption, start
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "greenlet", "pillow", "pydantic")
+WIDEST = 12  # characters: transformers
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,18 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     for finding in examine(config):
         findings.append(finding)
         if not as_json:
-            typer.echo(f"{'ok   ' if finding.is_good else 'wrong'}  {finding.what:12}  {finding.said}")
+            typer.echo(line(finding))
     is_good = all(finding.is_good for finding in findings)
     if as_json:
         say.result({"ok": is_good, "findings": [asdict(finding) for finding in findings]})
     raise typer.Exit(0 if is_good else 1)
+
+
+def line(finding: Finding) -> str:
+    """The finding in a line; the name of a model or an adapter stands before what was found, whatever its length."""
+    kind, _, name = finding.what.partition(" ")
+    said = f"{name}: {finding.said}" if name else finding.said
+    return f"{'ok   ' if finding.is_good else 'wrong'}  {kind:{WIDEST}}  {said}"
 
 
 def examine(config_file: Path | None) -> Iterator[Finding]:

@@ -94,14 +94,14 @@ def _cells(row: Mapping[str, Any], *, is_paid: bool) -> Iterator[str]:
     yield from (dollars(row["cost_per_image"]), dollars(row["cost_per_1000_images"]))
     if is_paid:
         yield dollars(row["paid_usd"])
-        yield "–" if row["idle_share"] is None else f"{row['idle_share']:.0%}"
+        yield "–" if row["idle_share"] is None else percent(row["idle_share"], 0)
 
 
 def _parts(total: Mapping[str, Any]) -> Table:
     table = _table(3, "WORKERS' TIME", "", "share", "paid")
     for part in total["parts"]:
-        share = part["seconds"] / total["paid_s"]
-        table.add_row(SAID[part["part"]], duration(part["seconds"]), f"{share:.1%}", dollars(part["usd"]))
+        share = percent(part["seconds"] / total["paid_s"], 1)
+        table.add_row(SAID[part["part"]], duration(part["seconds"]), share, dollars(part["usd"]))
     table.add_row("all", duration(total["paid_s"]), "", dollars(total["paid_usd"]), style="bold")
     return table
 
@@ -114,6 +114,11 @@ def dollars(amount: float | None) -> str:
         return "$0.00" if abs(amount) < LEAST_USD / 100 else f"<${LEAST_USD:.4f}"
     places = 2 if abs(amount) >= 0.1 else 3 if abs(amount) >= 0.01 else 5
     return f"{'-' if amount < 0 else ''}${abs(amount):,.{places}f}"
+
+
+def percent(share: float, places: int) -> str:
+    """`12.5%`; what rounds to nothing has no sign."""
+    return f"{round(share, places + 2) + 0.0:.{places}%}"
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..client.nouns import Job, Worker
+from ..wording import counted
 from .fleet_cost import dollars, duration
 
 GIB = 1024**3
@@ -20,7 +21,7 @@ WIDE = 110  # columns, from which on there is room for all that is known
 BAR = 8  # characters
 FULL, PARTS_OF_FULL = "█", " ▏▎▍▌▋▊▉"
 BUSY, WARM = 0.8, 0.5  # shares: green, yellow
-STATES = {"ready": "green", "starting": "yellow", "draining": "yellow", "stopped": "red"}
+STATES = {"ready": "green", "starting": "yellow", "draining": "yellow", "stopped": "dim"}
 MOST_ERRORS, HIGH = 5, 32  # failures shown, and lines from which on there is room for them
 LATE_S = 15.0  # silence that is worth a look
 HEAD, FEWEST_PARTS = 3, 3  # lines of the head; tables of a fleet without pools
@@ -87,10 +88,11 @@ def _shared(free: int, parts: Sequence[Part]) -> list[int]:
 
 def _head(seen: Seen, room: Room) -> RenderableType:
     queue, totals = seen.fleet["queue"], seen.fleet["totals"]
-    ready = sum(worker.state == "ready" for worker in seen.workers)
+    there = [worker for worker in seen.workers if worker.state != "stopped"]
+    ready = sum(worker.state == "ready" for worker in there)
     ages = f" (oldest {_age(queue['oldest_s'])})" if queue["oldest_s"] is not None else ""
     now = Text.assemble(
-        (f"{ready}/{len(seen.workers)} ready", "" if ready else "bold red"),
+        (f"{ready}/{len(there)} ready", "" if ready else "bold red"),
         f"  {_busy(seen.workers):.0%} busy  {queue['running']} running",
         (f"  {queue['depth']} queued{ages}", "yellow" if queue["depth"] and not ready else ""),
         f"  {queue['scheduled']} scheduled" if queue["scheduled"] else "",
@@ -99,7 +101,7 @@ def _head(seen: Seen, room: Room) -> RenderableType:
         (f"last {_age(seen.fleet['window_s'])}: ", "dim"),
         f"{totals['succeeded']:,} done",
         (f", {totals['failed']:,} failed", "red" if totals["failed"] else ""),
-        f"  {totals['images']:,} images  p50 {_seconds(totals['p50_s'])}  p90 {_seconds(totals['p90_s'])}",
+        f"  {counted(totals['images'], 'image')}  p50 {_seconds(totals['p50_s'])}  p90 {_seconds(totals['p90_s'])}",
     )
     jobs = f"jobs {dollars(totals['cost_per_hour'])}/h"
     grid = Table.grid(expand=True, padding=(0, 1))

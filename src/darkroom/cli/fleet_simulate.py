@@ -16,9 +16,10 @@ from ..fleet.nouns import Policy, Pool
 from ..fleet.picture import draw
 from ..fleet.prices import pools_of
 from ..fleet.simulation import Model, Run, simulate
-from ..fleet.traces import Request, compressed, read_trace, synthetic
 from ..fleet_settings import FleetSettings, PoolSettings
 from ..storage import files
+from ..traces import Request, compressed, read_trace, synthetic
+from ..wording import counted
 from . import say
 from .start import ConfigOption
 
@@ -73,7 +74,7 @@ def _open(name: str, settings: FleetSettings) -> Policy:
 
 
 def _simulate(name: str, policy: Policy, requests: list[Request], pools: tuple[Pool, ...], model: Model) -> Run:
-    say.note(f"{name}: {len(requests)} requests")
+    say.note(f"{name}: {counted(len(requests), 'request')}")
     return simulate(requests, pools, policy, replace(model, look_s=FIXED_LOOK_S) if name == "fixed" else model)
 
 

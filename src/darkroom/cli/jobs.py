@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,7 +96,7 @@ def jobs(
         page = client.page(state=state, model=model, limit=limit)
         served = [] if page.jobs or model is None else [each.id for each in client.models()]
     for job in () if as_json else page.jobs:
-        typer.echo(line(job))
+        typer.echo(_line_now(job))
     if not page.jobs:
         say.note(_none_there(state, model, served))
     if as_json:
@@ -107,7 +108,7 @@ def cancel(job_id: JobId, as_json: JsonOption = False) -> None:
     with connect() as client:
         before = client.get(job_id)
         job = before if before.is_final else client.cancel(job_id)
-    _show(job, line, as_json=as_json)
+    _show(job, _line_now, as_json=as_json)
     if before.is_final:
         verb = "was" if before.state == "cancelled" else "has"
         say.note(f"it {verb} {before.state} already")
@@ -163,8 +164,12 @@ def _show(job: Job, words: Callable[[Job], str], *, as_json: bool) -> None:
         typer.echo(words(job))
 
 
+def _line_now(job: Job) -> str:
+    return line(job, time.time())
+
+
 def _tell(job: Job, paths: list[Path], *, as_json: bool) -> None:
-    _show(job, line, as_json=as_json)
+    _show(job, _line_now, as_json=as_json)
     for path in () if as_json else paths[: len(job.outputs)]:
         typer.echo(str(path.absolute()))
     for text in job.warnings:

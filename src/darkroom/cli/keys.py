@@ -21,6 +21,7 @@ from ..gateway.keys import id_of as id_in
 from ..gateway.moments import rfc3339
 from ..jobs.store import Store
 from . import say
+from .reach import asks_for_keys
 from .serve import make_home
 from .start import ConfigOption, JsonOption
 
@@ -28,6 +29,11 @@ DAY_S = 86400.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,99}")
 NAME_SAID = "1 to 100 letters, digits, '@', '.', '_', '+', '-', the first a letter or a digit"
 MOST = 1e9
+CLOSED = (
+    "this is the first key: from now on nobody is served without one, on this machine either, and revoking it does not "
+    "change that. Send it as `Authorization: Bearer dk_…`, in DARKROOM_API_KEY for the commands and the Python client, "
+    'or in the web page, which asks for it. To go on without keys, set auth = "open" in [serve] and start it again'
+)
 
 StoreOption = Annotated[str | None, typer.Option("--store", help="Where keys are kept.", show_default="as set")]
 
@@ -94,9 +100,13 @@ def create(
         expires_at=None if expires_days is None else now + expires_days * DAY_S,
     )
     with _opened(settings) as opened:
-        _check_new(key, opened.keys(), now)
+        others = opened.keys()
+        _check_new(key, others, now)
+        was_open = not asks_for_keys(settings, opened)
         opened.add_key(key)
     _tell_made(key, drawn.shown, settings, as_json=as_json)
+    if was_open and settings.serve.auth != "open":
+        say.warning(CLOSED)
 
 
 @app.command("list")
@@ -117,17 +127,19 @@ def list_keys(as_json: JsonOption = False, store: StoreOption = None, config: Co
 
 @app.command("revoke")
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="A key's id, as `list` says it, or the key itself.")],
+    key_id: Annotated[
+        str, typer.Argument(metavar="ID", help="A key's id or its name, as `list` says them, or the key itself.")
+    ],
     as_json: JsonOption = False,
     store: StoreOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Take a key back: about a second later it opens nothing any more, and neither do its tokens."""
-    wanted = id_in(key_id) or key_id
+    wanted, now = id_in(key_id) or key_id, time.time()
     with _opened(with_places(load(config), store, None)) as opened:
-        key = opened.revoke_key(wanted, time.time())
+        key = opened.revoke_key(_meant(wanted, opened.keys(), now), now)
     if key is None:
-        raise BadInput(f"there is no key {wanted!r}; `darkroom keys list` says which there are", field="key_id")
+        raise _no_key(wanted)
     if as_json:
         say.result(_told(key, time.time()))
     else:
@@ -144,6 +156,23 @@ def _opened(settings: Settings) -> Iterator[Store]:
 def _check_name(said: str, field: str) -> None:
     if NAME.fullmatch(said) is None:
         raise BadInput(f"{field} must have {NAME_SAID}, not {said[:110]!r}", field=field)
+
+
+def _meant(wanted: str, keys: Iterable[ApiKey], now: float) -> str:
+    """The id of the key with that id, or else with that name: of several the one that is alive. Raises `BadInput`."""
+    known = list(keys)
+    named = [key for key in known if key.name == wanted]
+    found = [key for key in known if key.id == wanted] or [key for key in named if is_alive(key, now)] or named
+    if not found:
+        raise _no_key(wanted)
+    if len(found) > 1:
+        ids = ", ".join(key.id for key in found)
+        raise BadInput(f"{len(found)} keys have the name {wanted!r}: say the id of one, {ids}", field="key_id")
+    return found[0].id
+
+
+def _no_key(wanted: str) -> BadInput:
+    return BadInput(f"there is no key {wanted!r}; `darkroom keys list` says which there are", field="key_id")
 
 
 def _check_new(key: ApiKey, others: Iterable[ApiKey], now: float) -> None:

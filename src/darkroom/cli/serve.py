@@ -190,7 +190,8 @@ class House:
         lines = [f"  {name:9} {value}" for name, value in said.items()]
         risks = [f"  note      {risk}" for risk in self.store.settings_risks()]
         going_on = "starting the fleet..." if self._is_scaled else "loading the models..."
-        return "\n".join([f"Darkroom {__version__}", *lines, *risks, f"  Ctrl-C stops it; {going_on}"])
+        head = [f"Darkroom {__version__}", "", f"  Open {self.url}/ui/ in a browser.", ""]
+        return "\n".join([*head, *lines, *risks, f"  Ctrl-C stops it; {going_on}"])
 
     def _tell_when_ready(self) -> None:
         now = time.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -21,6 +22,9 @@ API = "/v1"
 URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 KEY = re.compile(r"[\x21-\x7e]+")
 AGENT = f"darkroom-python/{__version__}"
+SILENT_S = 1.0  # so long it waits without a word, but where the service itself asks it to
+
+log = logging.getLogger("darkroom.client")
 
 
 class Postponed(Exception):
@@ -108,7 +112,10 @@ class Asking:
         if wait_s is None:
             raise postponed.error
         left_s = self.end.left_s()
-        await self.hands.sleep(wait_s if left_s is None else min(wait_s, left_s))
+        wait_s = wait_s if left_s is None else min(wait_s, left_s)
+        if wait_s >= SILENT_S or isinstance(postponed.error, errors.TooBusy):
+            log.warning("%s: asking again in %.1f s", postponed, wait_s)
+        await self.hands.sleep(wait_s)
 
     @asynccontextmanager
     async def opened(self, request: Request) -> AsyncGenerator[Stream]:

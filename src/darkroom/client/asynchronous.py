@@ -20,6 +20,8 @@ class AsyncClient:
     `url` and `api_key` None: what DARKROOM_URL and DARKROOM_API_KEY say. `timeout_s` bounds connecting and each silence
     of an answer. A request that got no answer, 429, 502, 503 or 504 is sent again up to `retries` times, with a pause
     that grows from 0.25 to 8 s or is what the service asks for, up to a minute; no job is submitted twice by that.
+    Where the service is too busy, and before a pause of a second or more, the logger `darkroom.client` warns why and
+    for how long; where a program sets up no logging, Python writes that to stderr.
 
     Every method raises the class of `darkroom.errors` that has the service's code, with `message`, `field` and
     `request_id`; `Unavailable` where nobody answers; `BadInput` or `InvalidConfig` for arguments that cannot be sent.

@@ -31,7 +31,7 @@ class Output:
         return cls(**_fields(cls, said))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Job:
     """A job as it was when the service was asked; docs/reference/http.md describes each field.
 
@@ -82,6 +82,9 @@ class Job:
         fields = _fields(cls, said, lists=("errors", "warnings"))
         moments = {name: _moment(said.get(name)) for name in fields if name.endswith("_at")}
         return cls(**{**fields, **moments, "outputs": tuple(Output.read(output) for output in said["outputs"])})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(id={self.id!r}, state={self.state!r}, model={self.model!r})"
 
     @property
     def is_final(self) -> bool:

@@ -126,6 +126,12 @@ class AdapterPool:
         with self._lock:
             return sum(entry.adapter.size_bytes for entry in self._known.values() if entry.adapter)
 
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The names of those in memory, the least recently used first."""
+        with self._lock:
+            return tuple(name for name, entry in self._known.items() if entry.adapter)
+
     def add(
         self, name: str, read: Read, modules: Mapping[str, torch.nn.Module], check: Callable[[], None] = lambda: None
     ) -> None:

@@ -81,8 +81,7 @@ class Engine:
         self._encoders = Batcher(self._cap, batching)
         self._models: dict[str, Served] = {}
         self._outlook = Outlook(self._attempts, self._models, self._budget, self.profile)
-        self._settled: dict[int, torch.nn.Module] = {}
-        self._labels: dict[str, int] = {}
+        self._settled, self._labels = dict[int, torch.nn.Module](), dict[str, int]()
         self._lock, self._membership = threading.Lock(), threading.Lock()  # the second is held for no time at all
         self._loop = Loop(self._attempts, self.tick, self._break, self._detach)
         self._is_detached, self._busy_s, self._ticks, self._on_tick = False, 0.0, 0, options.on_tick
@@ -261,6 +260,7 @@ class Engine:
             "running": len(attempts.running),
             "finished": attempts.finished,
             "cache_hits": self._cache.hits,
+            "adapters": self._adapters.held,
         }
 
     def predict_seconds(self) -> float:

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..fleet_settings import FleetSettings
+from ..wording import counted
 from .memory import Load, Memory
-from .nouns import Observation, Plan, Policy, Pool, Target
+from .nouns import Observation, Phase, Plan, Policy, Pool, Target
 from .own_policy import import_policy
-from .placing import Added, Laid, lay_packed, lay_waiting, pieces_of
+from .placing import Added, Laid, Piece, lay_packed, lay_waiting, pieces_of
 from .seasons import Seasons
 from .sorting import leaving_of, staying_in
 from .timetable import Timetable
@@ -106,7 +107,7 @@ class Darkroom:
         """What the work needs, and what was needed within `idle_s`."""
         needed, added = packed.carriers(pool.name), laid.added_to(pool.name)
         if needed:
-            yield Wish(needed, f"{needed} can do the work that is there within its promises")
+            yield Wish(needed, f"{counted(needed, 'worker')} can do the work that is there within its promises")
         if added:
             needed = max(needed, len(staying_in(seen, pool)) + len(added))
             yield Wish(needed, _why_added(seen, pool, added))
@@ -158,10 +159,14 @@ class Darkroom:
 
 
 def recalled(memory: Memory, seen: Observation, pool: Pool, needed: int) -> Iterable[Wish]:
-    """The most that was needed lately, where that is more than now."""
-    most = memory.most(pool.name, seen.now, needed, len(staying_in(seen, pool)))
+    """The most that was needed lately, where that is more than now; who has just become ready was asked for, and stays."""
+    there = staying_in(seen, pool)
+    fresh = memory.newly_ready(pool.name, (w.member.name for w in there if w.member.phase is Phase.READY))
+    held = sum(w.in_flight > 0 or w.member.name in fresh for w in there) if fresh else 0
+    most = memory.most(pool.name, seen.now, max(needed, held), len(there))
     if most.workers > needed:
-        yield Wish(most.workers, f"{most.workers} were needed {seen.now - most.at:.0f} s ago, less than idle_s")
+        needed_said = f"{counted(most.workers, 'worker')} {'was' if most.workers == 1 else 'were'} needed"
+        yield Wish(most.workers, f"{needed_said} {seen.now - most.at:.0f} s ago, less than idle_s")
 
 
 def cost_of_work(pool: Pool, seen: Observation) -> float:
@@ -172,13 +177,19 @@ def cost_of_work(pool: Pool, seen: Observation) -> float:
 def _why_added(seen: Observation, pool: Pool, added: list[Added]) -> str:
     """The first of them says it for all."""
     first, there = added[0], len(staying_in(seen, pool))
-    promise = f"{first.piece.wait_s:.0f} s" if first.piece.due_s is None else f"its end in {first.piece.due_s:.0f} s"
-    without = "never" if first.start_s is None else f"in {first.start_s:.0f} s"
+    start = "never start" if first.start_s is None else f"start in {max(0.0, first.start_s):.0f} s"
     jobs, work_s = sum(group.jobs for group in seen.waiting), sum(group.work_s for group in seen.waiting)
     return (
-        f"{work_s:.0f} s of work waits in {jobs} jobs; with {there} workers a job of {first.piece.model} would start "
-        f"{without}, its promise is {promise}: {len(added)} more, ready in {pool.ready_s:.0f} s"
+        f"{work_s:.0f} s of work waits in {counted(jobs, 'job')}; with {counted(there, 'worker') if there else 'none'} "
+        f"a job of {first.piece.model} would {start}, and it {_promised(first.piece)}: "
+        f"{len(added)} more, ready in {pool.ready_s:.0f} s"
     )
+
+
+def _promised(piece: Piece) -> str:
+    if piece.due_s is not None:
+        return f"is to end in {piece.due_s:.0f} s" if piece.due_s >= 0 else f"was to end {-piece.due_s:.0f} s ago"
+    return f"may wait {piece.wait_s:.0f} s" if piece.wait_s >= 0 else f"has waited {-piece.wait_s:.0f} s too long"
 
 
 def _target(seen: Observation, pool: Pool, wishes: list[Wish]) -> Target:
@@ -191,7 +202,7 @@ def _target(seen: Observation, pool: Pool, wishes: list[Wish]) -> Target:
     workers = min(pool.max_workers, max(wished, busy))
     reasons = tuple(dict.fromkeys(wish.reason for wish in wishes if wish.workers == wished))
     if busy > wished:
-        reasons = (f"{busy} are at work", *reasons)
+        reasons = (f"{counted(busy, 'worker')} {'is' if busy == 1 else 'are'} at work", *reasons)
     if wished > pool.max_workers:
         reasons = (*reasons, f"max_workers allows {pool.max_workers}")
     return Target(workers, leaving_of(there, len(there) - workers), reasons or ("no work, and none foreseen",))

@@ -6,12 +6,13 @@ The highest need within a window counts, as in the stabilization window of Kuber
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Need:
-    """So many workers were needed at that moment, last."""
+    """So many workers were needed, until that moment at the longest."""
 
     at: float
     workers: int
@@ -23,10 +24,21 @@ class Memory:
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
         self._needs: dict[str, deque[Need]] = {}
+        self._ready: dict[str, frozenset[str]] = {}
+
+    def newly_ready(self, pool: str, ready: Iterable[str]) -> frozenset[str]:
+        """Who of the ready was not so at the look before: none of them has been idle for the window, unless that is 0."""
+        now = frozenset(ready)
+        before, self._ready[pool] = self._ready.get(pool, now), now
+        return now - before if self._window_s > 0 else frozenset()
 
     def most(self, pool: str, now: float, workers: int, there: int) -> Need:
-        """Note what is needed now; the highest need of the window, this one included."""
+        """Note what is needed now; the highest need of the window, this one included.
+
+        Nobody saw when the need of the look before ended, so it counts as one that held until now.
+        """
         needs = self._needs.setdefault(pool, deque([Need(now, there)]))
+        needs[-1] = Need(now, needs[-1].workers)
         while needs and needs[-1].workers <= workers:
             needs.pop()
         needs.append(Need(now, workers))

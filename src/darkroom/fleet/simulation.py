@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..core import class_step
+from ..traces import Request
 from .nouns import Member, Observation, Phase, Plan, Policy, Pool, Seen, Waiting
 from .seasons import HOUR_S
-from .traces import Request
 
 FIRST_GUESS_S = 20.0  # of a job before any has ended
 NEWEST = 0.1  # the weight of the newest in a predicted time

@@ -87,7 +87,7 @@ class Answers:
             "metrics": {name: job.metrics.get(name) for name in METRICS},
             "error": dict(job.error) if job.error else None,
             "errors": [dict(error) for error in job.errors],
-            "warnings": list(job.warnings),
+            "warnings": [*job.warnings, *outlook.warnings(job, self.clock())],
             "request_id": job.request_id,
             "links": self._links(job.id),
         }

@@ -18,7 +18,7 @@ from ..config import Settings
 from ..core import NewJob, effective_priority
 from ..errors import BadInput, UnknownArgument
 from ..models.offer import Offer
-from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, check_control, validate
+from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, check_control, unknown_input, validate
 from ..safety import Rules, check_characters
 from .access import Caller
 from .fetches import Fetches
@@ -36,7 +36,7 @@ DRAWN_SEEDS = 2**53 - MAX_IMAGES  # JavaScript keeps whole numbers up to 2^53
 CLOCK_SKEW_S = 60.0  # a client's "now" may be that far behind ours
 FURTHEST_S = 366 * 24 * 3600.0
 MAPS = ("adapters", "adapter_digests")  # inputs that are more than one value
-INPUT_NAMES = tuple(name for name in INPUTS if name != "task")
+INPUT_NAMES = (*(name for name in INPUTS if name != "task"), "reproducible")  # a job's task stands beside its input
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,11 @@ def _check_inputs(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
                 f"{name} must be one value, not {'a list' if isinstance(value, list) else 'an object'}", field=name
             )
     if "task" in kept:
-        allowed = ", ".join((*INPUT_NAMES, "reproducible"))
+        allowed = ", ".join(INPUT_NAMES)
         raise UnknownArgument(f"there is no input 'task': it stands beside input; allowed: {allowed}", field="task")
+    unknown = next((name for name in kept if name not in INPUT_NAMES), None)
+    if unknown is not None:
+        raise unknown_input(unknown, INPUT_NAMES)
     return kept, bool(is_reproducible)
 
 

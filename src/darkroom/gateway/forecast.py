@@ -29,7 +29,7 @@ NOMINAL_ROW_S = 0.05  # before anything is measured: only the proportions betwee
 UNKNOWN_RETRY_S = 5.0
 MAX_RETRY_S = 120.0
 DRAINED_SHARE = 0.1  # a refused client comes back when this much of the queue is expected to be gone
-READY = "ready"
+READY, STARTING = "ready", "starting"
 
 Place = tuple[int, float] | None  # jobs before it, and their predicted device seconds
 
@@ -45,6 +45,19 @@ class Outlook:
     def ready(self, model: str) -> list[WorkerReport]:
         """The workers that take jobs for a model."""
         return [worker for worker in self.workers if worker.state == READY and model in worker.models]
+
+    def warnings(self, job: Job, now: float) -> tuple[str, ...]:
+        """What keeps a job that waits from being begun: nobody takes jobs of its model, and nobody is on the way."""
+        is_known = self.queue is not None and job.state == JobState.QUEUED
+        if not is_known or self.ready(job.model) or self._is_awaited(job.model, now):
+            return ()
+        return (f"no worker takes jobs of {job.model} now, and none is on its way: the job waits until one starts",)
+
+    def _is_awaited(self, model: str, now: float) -> bool:
+        """Whether a worker starts that may take its jobs, or the fleet would start one."""
+        if any(each.state == STARTING and (not each.models or model in each.models) for each in self.workers):
+            return True
+        return self.fleet is not None and not self.fleet.fault and self.fleet.cold_s(model, now) is not None
 
     def step_s(self, model: str, worker: str | None = None) -> float | None:
         """Seconds of one step: on that worker if it says, else on average; None while nobody has measured one."""

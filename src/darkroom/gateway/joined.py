@@ -265,7 +265,7 @@ class Joined:
         models, loaded = self._ours(said.models), self._ours(said.loaded)
         by_model = {
             name: {model: value for model, value in said.facts[name].items() if model in self._models}
-            for name in ("rows", "rest_s")
+            for name in ("rows", "rest_s", "adapters")
             if name in said.facts
         }
         facts = {**said.facts, **by_model}

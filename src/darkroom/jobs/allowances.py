@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from ..core import Allowance, Usage
 from ..errors import LimitExceeded, QueueFull
+from ..wording import counted
 
 DAY_S = 86400.0  # of UTC: the epoch began at midnight
 USAGE_KEPT_DAYS = 3  # a job that ends later changes no day's usage
@@ -84,8 +85,8 @@ def limit_exceeded(allowance: Allowance, field: str, retry_after_s: float) -> Li
     """The refusal that names that limit."""
     most = getattr(allowance, field)
     said = {
-        "jobs_per_minute": f"you may send {most} jobs a minute",
-        "live_jobs": f"you may have {most} jobs waiting or running at once",
+        "jobs_per_minute": f"you may send {counted(most, 'job')} a minute",
+        "live_jobs": f"you may have {counted(most, 'job')} waiting or running at once",
         "device_s_per_day": f"this job would take you past your {most:g} device seconds a day (UTC)",
         "usd_per_day": f"this job would take you past your {most:g} US dollars a day (UTC)",
     }

@@ -19,8 +19,9 @@ from .allowances import COSTS_KEPT_DAYS, day_of, limit_exceeded, schedule_full
 from .redis_ledger import RedisLedger
 from .redis_link import Link, token
 from .redis_rows import by_name, job_of
+from .routing import dump_holds
 from .rows import dump, dump_report, report_of
-from .store import FETCH_LIMIT, PATIENCE_S, Claimant, JobFilter, Limits, Noted, Page, Queue, StepDone, in_parts
+from .store import FETCH_LIMIT, Claimant, JobFilter, Limits, Noted, Page, Queue, StepDone, in_parts
 
 # What a script does in one go: Redis serves nobody else meanwhile, and a millisecond or two is nothing.
 BATCH = 100  # rows forgotten
@@ -73,15 +74,16 @@ class RedisStore(RedisLedger):
 
     def claim(self, claimant: Claimant, limit: int, now: float) -> list[Job]:
         """See `Store`."""
+        limits = self._limits
         loaded = [model for model in claimant.loaded if model in claimant.models]
         others = [model for model in claimant.models if model not in loaded]
-        words: list[str | float] = [now, self._limits.lease_s, PATIENCE_S, claimant.worker, min(limit, FETCH_LIMIT)]
-        words += [int(claimant.is_idle), token(), len(loaded), *loaded, *others]
+        words: list[str | float] = [now, limits.lease_s, limits.patience_s, limits.hold_s, claimant.worker]
+        words += [min(limit, FETCH_LIMIT), int(claimant.is_idle), token(), len(loaded), *loaded, *others]
         return [job_of(row) for row in self._link.run("claim", *words)]
 
     def heartbeat(self, report: WorkerReport, leases: Sequence[Lease], now: float) -> list[Lease]:
         """See `Store`."""
-        said = (report.id, dump_report(report), *redis_rows.time_words(report))
+        said = (report.id, dump_report(report), dump_holds(report), *redis_rows.time_words(report))
         lost = self._link.run("heartbeat", now, self._limits.lease_s, *said, *_lease_words(leases))
         return [leases[int(number) - 1] for number in lost]
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..core import ApiKey, Artifact, Charge, Delivery, Event, Job, JobState, Lease, NewJob, WorkerReport, WorkerTime
+from .routing import needs_of
 from .rows import dump, made_key, output_data, progress_data, time_data, time_of, times_of, words_of
 from .store import Noted, StepDone
 
@@ -37,6 +38,8 @@ def new_row(new: NewJob) -> list[str]:
     values: dict[str, str | float | None] = {name: getattr(new, name) for name in GIVEN}
     values |= {name: dump(value) for name in JSON_FIELDS if (value := getattr(new, name))}
     values |= {name: value for name in BY_CHANCE if (value := getattr(new, name))}
+    if needs := needs_of(new):
+        values["adapters"] = needs
     if (events := ",".join(new.webhook_events)) != EVENTS:
         values["webhook_events"] = events
     return [word for name, value in values.items() if value is not None for word in (name, str(value))]

@@ -15,6 +15,7 @@ from ..errors import IdempotencyConflict, JobNotFinal, LeaseLost
 from . import sqlite_dues as dues
 from . import sqlite_fair as fair
 from . import sqlite_transitions as transitions
+from .routing import dump_holds
 from .rows import Row, artifact_of, dump, dump_report, job_of, output_data, read_cursor, report_of, write_cursor
 from .sqlite_database import data_version
 from .sqlite_files import place_risks
@@ -77,17 +78,17 @@ class SqliteStore(SqliteLedger):
     def claim(self, claimant: Claimant, limit: int, now: float) -> list[Job]:
         with self._jobs.reading() as db:  # most looks find nothing, and need no lock for it
             self._seen.work = run(db, "work")[0]["work"]
-            if not choose(db, claimant, limit, now):
+            if not choose(db, claimant, limit, now, self._limits):
                 return []
         until = now + self._limits.lease_s
         with self._changing() as db:
-            chosen = choose(db, claimant, limit, now)
+            chosen = choose(db, claimant, limit, now, self._limits)
             return [job_of(transitions.start(db, ins, claimant.worker, now, until)) for ins in chosen]
 
     def heartbeat(self, report: WorkerReport, leases: Sequence[Lease], now: float) -> list[Lease]:
         until = now + self._limits.lease_s
         with self._changing() as db:
-            run(db, "hear", id=report.id, now=now, report=dump_report(report))
+            run(db, "hear", id=report.id, now=now, report=dump_report(report), holds=dump_holds(report))
             dues.note_times(db, report)
             return [one for one in leases if first(db, "extend", id=one.job_id, fence=one.fence, until=until) is None]
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
+from .routing import Others
 from .rows import Row, dump
-from .sqlite_statements import first, run
-from .store import PATIENCE_S, Claimant
+from .sqlite_statements import first, first_of, run
+from .store import Claimant, Limits
 
 
-def choose(db: sqlite3.Connection, claimant: Claimant, limit: int, now: float) -> list[int]:
+def choose(db: sqlite3.Connection, claimant: Claimant, limit: int, now: float, limits: Limits) -> list[int]:
     """The rows that the claimant gets, in order; `Store.claim` says by which rules."""
     if limit < 1 or first(db, "has_suspect", worker=claimant.worker) is not None:
         return []
-    heads = sorted(_heads(db, claimant, limit, now), key=_order)[:limit]
+    others = Others(claimant, now, limits.hold_s, lambda: run(db, "holds", since=now - limits.lease_s))
+    heads = sorted(_heads(db, claimant, limit, now, now - limits.patience_s, others), key=_order)[:limit]
     return [head["ins"] for head in _keep_apart(heads, claimant.is_idle)]
 
 
@@ -36,15 +38,17 @@ def positions(db: sqlite3.Connection, job_ids: Sequence[str]) -> Iterator[tuple[
         yield place["id"], (count, ahead_s)
 
 
-def _heads(db: sqlite3.Connection, claimant: Claimant, limit: int, now: float) -> Iterator[Row]:
+def _heads(
+    db: sqlite3.Connection, claimant: Claimant, limit: int, now: float, waited: float, others: Others
+) -> Iterator[Row]:
     """The head of each model's line: no other row can be among those chosen."""
     for model in dict.fromkeys(claimant.models):
         if model in claimant.loaded:
-            yield from run(db, "line_of_loaded", model=model, now=now, limit=limit)
+            yield from first_of(db, "line_of_loaded", limit, others.may_have, model=model, now=now)
         else:
-            waited = now - PATIENCE_S
-            yield from run(db, "line_of_patient", model=model, now=now, limit=limit, waited=waited)
-            yield from run(db, "line_of_fresh", model=model, now=now, limit=limit, waited=waited)
+            at = {"model": model, "now": now, "waited": waited}
+            yield from first_of(db, "line_of_patient", limit, others.may_have, **at)
+            yield from first_of(db, "line_of_fresh", limit, others.may_have, **at)
 
 
 def _place(row: Row) -> tuple[int, float, int]:

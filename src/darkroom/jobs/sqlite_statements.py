@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,14 @@ def first(db: sqlite3.Connection, name: str, /, **values: Any) -> sqlite3.Row | 
     """The first row that the named statement gives."""
     found = run(db, name, **values)
     return found[0] if found else None
+
+
+def first_of(
+    db: sqlite3.Connection, name: str, limit: int, is_wanted: Callable[[sqlite3.Row], bool], /, **values: Any
+) -> list[sqlite3.Row]:
+    """The first so many wanted rows that the named statement gives; what comes behind them is not read."""
+    with closing(db.execute(statements()[name], values)) as rows:
+        return list(islice(filter(is_wanted, rows), limit))
 
 
 @cache

@@ -13,6 +13,7 @@ from ..errors import Conflict, InvariantBroken, LeaseLost
 from . import sqlite_dues as dues
 from . import sqlite_fair as fair
 from .allowances import added_up
+from .routing import needs_of
 from .rows import ARTIFACT, Row, dump, errors_of, job_of_new, values_of_new
 from .sqlite_statements import first, run
 
@@ -62,7 +63,7 @@ def admit(db: sqlite3.Connection, job: NewJob, now: float) -> Job:
     """-> queued, or -> scheduled where its time is to come; raises `Conflict` where the id is taken."""
     if first(db, "is_known", id=job.id) is not None:
         raise Conflict(f"there is a job {job.id} already", field="id")
-    values = values_of_new(job)
+    values = values_of_new(job) | {"adapters": needs_of(job)}
     later = is_later(job, now)
     place = 0.0 if later else fair.join(db, fair.Turn(job.tenant, job.model, job.priority, values["share"]))
     state = JobState.SCHEDULED if later else JobState.QUEUED

@@ -24,15 +24,19 @@ from .ledger import Ledger
 
 FETCH_LIMIT = 1000  # rows a verb returns or changes at once, at most
 STAGED = 50  # jobs that one transaction queues: each may move its tenant's others, and nobody else writes meanwhile
+HOLD_S = 0.5  # a job queued less long ago is left to live workers that have its model and adapters in memory
 PATIENCE_S = 10.0  # a queued job that has waited this long goes by rank, also where its model must be loaded first
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a claim holds without a heartbeat, and how long an idempotency key is remembered, in seconds."""
+    """Seconds: how long a claim holds without a heartbeat, how long an idempotency key is remembered, for how long a
+    young job is left to who has what it needs, and after how long a job goes by rank, whatever is loaded."""
 
     lease_s: float = 30.0
     idempotency_s: float = 24 * 3600.0
+    hold_s: float = HOLD_S
+    patience_s: float = PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def in_parts(stage: Callable[[int], int]) -> int:
 
 
 class Store(Ledger, Protocol):
-    """Where jobs are; made with its limits: lease_s, idempotency_s."""
+    """Where jobs are; made with its limits: lease_s, idempotency_s, hold_s, patience_s."""
 
     # Coming in.
 
@@ -154,7 +158,10 @@ class Store(Ledger, Protocol):
     def claim(self, claimant: Claimant, limit: int, now: float) -> list[Job]:
         """Mark up to `limit` queued jobs as running under a new fence each and a lease of `lease_s`.
 
-        Order: class (high first), jobs of loaded models before others unless those have waited `PATIENCE_S`, rank.
+        Order: class (high first), jobs of loaded models before others unless those have waited `patience_s`, rank.
+        A job of no class above normal that was queued less than `hold_s` ago is passed over while another worker is
+        better placed: has its model in memory where the claimant has not, or the model and all its adapters where the
+        claimant lacks one. Such a worker said so in a ready report within `lease_s`, and is not asked to drain.
         Expired jobs are left for `expire`. A suspect at the head of the order goes alone to an idle claimant, and
         nothing goes to one that is not idle, so that it becomes idle. While it runs its worker is given nothing.
         """
@@ -280,7 +287,8 @@ class Store(Ledger, Protocol):
         """The worker is known to be dead: return its jobs at once, at their old rank.
 
         A worker that had one job charges it: `attempt` stays and an error `worker_died` is appended; with no attempt
-        left it fails. One that had several charges none: each becomes a suspect. Its report is forgotten.
+        left it fails. One that had several charges none: each becomes a suspect. Its report is forgotten, unless
+        it says `stopped`: that one left by plan.
         """
 
     def expire(self, now: float) -> list[str]:

@@ -31,7 +31,7 @@ Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Metrics = Annotated[Mapping[Annotated[str, Field(max_length=64)], Seconds], Field(max_length=64)]
 ErrorSaid = Annotated[Mapping[Annotated[str, Field(max_length=64)], Text | None], Field(max_length=8)]
 Paces = Annotated[Mapping[Short, Seconds], Field(max_length=1024)]  # by model
-Names = Annotated[tuple[Short, ...], Field(max_length=1024)]  # of models
+Names = Annotated[tuple[Short, ...], Field(max_length=1024)]  # of models, or of adapters
 
 
 def _each_once(said: Any) -> Any:
@@ -164,6 +164,7 @@ class FactsSaid:
     )
     rows: Paces | None = None
     rest_s: Paces | None = None
+    adapters: Annotated[Mapping[Short, Names], Field(max_length=1024)] | None = None
     ticks: Annotated[tuple[TickSaid, ...], Field(max_length=100)] | None = None
     times: Annotated[tuple[TimeSaid, ...], Field(max_length=4)] | None = None
 

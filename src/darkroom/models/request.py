@@ -6,13 +6,13 @@ Names are diffusers'. Nothing is corrected on the way: a value is taken as it is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import PresetSettings
 from ..errors import BadInput, MaskSizeMismatch, NotSupported, SizeNotOffered, UnknownArgument
-from ..wording import did_you_mean
+from ..wording import counted, did_you_mean
 from . import adapting, solvers
 from .offer import IMAGE_TO_IMAGE, INPAINT, TASKS, TEXT_TO_IMAGE, Offer
 
@@ -20,6 +20,7 @@ MAX_PROMPT = 2000  # characters
 MAX_GUIDANCE = 50.0
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 16
+NEEDED = {TEXT_TO_IMAGE: (), IMAGE_TO_IMAGE: ("image",), INPAINT: ("image", "mask_image")}
 DEFAULT_STRENGTH = {IMAGE_TO_IMAGE: 0.8, INPAINT: 1.0}  # diffusers' own
 MAX_CONTROL_SCALE = 2.0
 DEFAULT_CONTROL_SCALE = 1.0  # diffusers' own
@@ -142,9 +143,13 @@ def steps_left(steps: int, strength: float | None) -> int:
 def _refuse_unknown(given: Mapping[str, Any]) -> None:
     for name in given:
         if name not in INPUTS:
-            meant = did_you_mean(str(name), INPUTS)
-            said = f"there is no input {_shown(name)}{meant}; allowed: {', '.join(INPUTS)}"
-            raise UnknownArgument(said, field=str(name))
+            raise unknown_input(str(name), INPUTS)
+
+
+def unknown_input(name: str, allowed: Sequence[str]) -> UnknownArgument:
+    """The refusal of an input that is none of those."""
+    said = f"there is no input {_shown(name)}{did_you_mean(name, allowed)}; allowed: {', '.join(allowed)}"
+    return UnknownArgument(said, field=name)
 
 
 def _text(given: Mapping[str, Any], name: str, most: int, least: int = 1) -> str:
@@ -201,6 +206,9 @@ def _task(given: Mapping[str, Any]) -> str:
     task = given.get("task", implied)
     if task not in TASKS:
         raise BadInput(f"task must be one of {', '.join(TASKS)}, not {_shown(task)}", field="task")
+    missing = [name for name in NEEDED[task] if name not in given]
+    if missing:
+        raise BadInput(f"task is {task!r}, which needs {' and '.join(missing)} in the input", field="task")
     if task != implied:
         raise BadInput(f"task is {task!r}, but the input is that of {implied!r}", field="task")
     return str(task)
@@ -290,6 +298,7 @@ def _strength(given: Mapping[str, Any], task: str, steps: int) -> float | None:
     if steps_left(steps, strength) < 1:
         least = math.ceil(100 / steps) / 100
         raise BadInput(
-            f"strength {strength:g} leaves none of {steps} steps to run; at least {least:g} runs one", field="strength"
+            f"strength {strength:g} leaves none of {counted(steps, 'step')} to run; at least {least:g} runs one",
+            field="strength",
         )
     return strength

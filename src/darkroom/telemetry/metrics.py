@@ -11,6 +11,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+import psutil
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -58,7 +59,7 @@ class GatewayMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry, store: Watched, is_leader: Callable[[], bool]) -> None:
         self._store, self._is_leader = store, is_leader
-        self._batches, self._paid = Batches(), Paid()
+        self._batches, self._paid = Batches(), Paid(float(psutil.Process().create_time()))
         self.requests = Counter("diffusion_requests", "Finished jobs.", ("status", "model"), registry=registry)
         self.seconds = Histogram(
             "diffusion_generation_duration_seconds",
@@ -206,7 +207,7 @@ def _worker_gauges(workers: list[WorkerReport]) -> Iterable[Metric]:
     memory = GaugeMetricFamily("gpu_memory_used_bytes", "Memory in use on a worker's device.", labels=["gpu_id"])
     total = GaugeMetricFamily("gpu_memory_total_bytes", "Memory of a worker's device.", labels=["gpu_id"])
     share = GaugeMetricFamily("gpu_utilization_percent", "How busy a worker's device is.", labels=["gpu_id"])
-    for place, those in _by_device(workers).items():
+    for place, those in _by_device([worker for worker in workers if worker.state != "stopped"]).items():
         memory.add_metric([place], max(float(worker.facts["memory"].get("used_bytes", 0)) for worker in those))
         total.add_metric([place], max(float(worker.facts["memory"].get("total_bytes", 0)) for worker in those))
         busy = sum(float(worker.facts.get("busy_share", 0.0)) for worker in those)

@@ -1,4 +1,4 @@
-"""What workers were paid for since this process looks, as counters: made of what the store keeps of their time."""
+"""What workers were paid for since this gateway began, as counters: made of what the store keeps of their time."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ Key = tuple[str, float, int]  # a process's day
 
 
 class Paid:
-    """Adds up what is new at each look; what was paid before the first one, an earlier life of this gateway told."""
+    """Adds up what is new at each look: of workers that began after `began_at` (seconds since the epoch) all of it, of
+    older ones what came after the first look. What was before that, an earlier life of this gateway told; Prometheus
+    goes on from there when a count begins at 0 again, and would count twice what is said twice.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, began_at: float) -> None:
+        self._began_at = began_at
         self._lock = threading.Lock()  # two may look at once
         self._known: dict[Key, WorkerTime] = {}
         self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)  # by pool and part
@@ -34,10 +38,15 @@ class Paid:
                 self._usd[pool] += 0.0  # a count that starts at 0 can be seen to rise
                 for part in PARTS:
                     self._seconds[pool, part] += 0.0
-            if is_counting and self._has_looked:
+            if is_counting:
                 for key, time in found.items():
-                    self._add(time, self._known.get(key) or WorkerTime(time.worker, time.day, time.began_at))
+                    self._add(time, self._known.get(key) or self._unknown(time))
             self._known, self._has_looked = found, True
+
+    def _unknown(self, time: WorkerTime) -> WorkerTime:
+        """What had been told of a day that is seen for the first time."""
+        is_told = not self._has_looked and time.began_at < self._began_at
+        return time if is_told else WorkerTime(time.worker, time.day, time.began_at)
 
     def _add(self, time: WorkerTime, before: WorkerTime) -> None:
         now, then = _parts(time), _parts(before)

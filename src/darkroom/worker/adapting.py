@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import Job
 from ..errors import CorruptWeights, DarkroomError, UnknownAdapter
+from ..jobs.routing import mark_of
 from ..models.adapters import REGISTERED, Adapter, Facts
 from ..models.catalogue import Entry
 from ..models.offer import Offer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..models.request import ImageRequest
     from ..models.residency import Resident
 
+MOST_TOLD = 1000  # adapters of a model: a report crosses a network every few seconds
 FOLDER = "adapters"  # in DARKROOM_HOME: files that were fetched, by their digests
 
 
@@ -73,6 +75,14 @@ def with_asked(offer: Offer, job: Job) -> Offer:
     said: Any = job.input.get("adapter_digests") or {}
     asked = {name: Adapter(name, job.model, REGISTERED, told=Facts(digest, 0)) for name, digest in said.items()}
     return replace(offer, adapters={**offer.adapters, **asked})
+
+
+def held_adapters(engine: Engine) -> dict[str, tuple[str, ...]]:
+    """What is in memory: by model the marks of adapters, the latest used last, as a claim wants to know."""
+    held: dict[str, list[str]] = {}
+    for known_as in engine.stats()["adapters"]:
+        held.setdefault(known_as.partition("|")[0], []).append(mark_of(known_as.rpartition("|")[2]))
+    return {model: tuple(marks[-MOST_TOLD:]) for model, marks in held.items()}
 
 
 def _known_as(engine: Engine, files: AdapterFiles, resident: Resident, served: str, name: str, digest: str) -> str:

@@ -19,6 +19,7 @@ from ..core import WorkerReport
 from ..engine.engine import Engine
 from ..models.device import Placement, device_id
 from ..models.residency import Residency, host_bytes, model_of
+from .adapting import held_adapters
 from .events import BatchRan
 from .timesheet import Timesheet
 
@@ -80,7 +81,7 @@ class Facts:
             self._batches[event.rows] += 1
 
     def report(self, state: str, in_flight: int, ticks: Sequence[Mapping[str, Any]] = ()) -> WorkerReport:
-        """As it is now; `facts` have `rows` and `rest_s` by model beside the device's, and the latest `ticks`.
+        """As it is now; `facts` have `rows`, `rest_s`, `adapters` by model beside the device's, and the latest `ticks`.
 
         `ahead_s` are the device seconds predicted for what it has in flight.
         """
@@ -94,6 +95,7 @@ class Facts:
             "batches": {str(rows): count for rows, count in dict(self._batches).items()},
             "rows": {model: pace["rows"] for model, pace in paces.items()},
             "rest_s": {model: pace["rest_s"] for model, pace in paces.items()},
+            "adapters": held_adapters(self._engine),
             "times": [{**day, **place} for day in self._timesheet.days(now)],
             **({"ticks": list(ticks)} if ticks else {}),
         }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from darkroom.cli.fleet_cost import days_of, dollars, duration
+from darkroom.cli.fleet_cost import days_of, dollars, duration, percent
 from darkroom.cli.fleet_frame import Room, Seen, bar, frame
 from darkroom.client.nouns import Job, Worker
 
@@ -149,3 +149,5 @@ def test_weeks_are_seven_days() -> None:
 def test_little_money_is_little_and_none_is_none() -> None:
     assert (dollars(4.6e-5), dollars(-1e-9)) == ("<$0.0001", "$0.00")
     assert duration(-0.01) == "0.0 s"
+    assert [percent(share, 1) for share in (-0.0004, -0.0, -0.01, 0.1234)] == ["0.0%", "0.0%", "-1.0%", "12.3%"]
+    assert percent(-0.004, 0) == "0%"

@@ -70,6 +70,12 @@ def house(tmp_path: Path, store: SqliteStore) -> Iterator[House]:
         yield House(settings, store, listener, [])
 
 
+def test_the_screen_begins_with_the_page_to_open(house: House) -> None:
+    head, _, page, *_ = house._screen("1 on this machine", is_forwarding=False).splitlines()
+    assert head.startswith("Darkroom ")
+    assert page == f"  Open {house.url}/ui/ in a browser."
+
+
 def test_the_gateway_answers_to_the_name_that_it_was_told_to_listen_on(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

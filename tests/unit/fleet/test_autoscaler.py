@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from darkroom.errors import InvalidConfig
 from darkroom.fleet.autoscaler import open_policy
 from darkroom.fleet.nouns import Member, Observation, Phase, Plan, Pool, Seen, Waiting
+from darkroom.fleet.simulation import Model, simulate
 from darkroom.fleet_settings import FleetSettings, PoolSettings, RuleSettings
+from darkroom.traces import Request
 
 NOW = 1_800_000_000.0  # a Friday, 08:00 UTC
 HOUR_S = 3600.0
@@ -153,8 +155,32 @@ def test_the_last_worker_leaves_after_idle_s_and_not_before(name: str) -> None:
     policy, busy = policy_of(name, idle_s=120), worker("w", jobs=1, ahead_s=5)
     assert policy(Observation(NOW, (gpu(),), workers=(busy,)))["gpu"].workers == 1
     idle = Observation(NOW, (gpu(),), workers=(worker("w"),))
-    assert policy(replace(idle, now=NOW + 119))["gpu"].workers == 1
-    assert policy(replace(idle, now=NOW + 120))["gpu"].leaving == ("w",)
+    assert policy(replace(idle, now=NOW + 5))["gpu"].workers == 1
+    assert policy(replace(idle, now=NOW + 124))["gpu"].workers == 1
+    assert policy(replace(idle, now=NOW + 125))["gpu"].leaving == ("w",)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.5, 60), st.floats(0.1, 10), st.floats(0, 60), st.sampled_from(["reactive", "darkroom"]))
+def test_idle_s_counts_from_the_end_of_the_last_job(work_s: float, look_s: float, idle_s: float, name: str) -> None:
+    asked, policy = [Request(0, work_s), Request(1000, 5)], policy_of(name, idle_s=idle_s)
+    first, _ = simulate(asked, [gpu(1)], policy, Model(look_s=look_s)).workers
+    idle_found_s = (first.gone_at or 0.0) - (20 + work_s)
+    # A look late to see that it is ready, one more to see that its job has ended, and the last to let it go.
+    assert idle_s - 0.001 <= idle_found_s <= idle_s + 3 * look_s + 0.001
+
+
+@pytest.mark.parametrize("name", ["reactive", "darkroom"])
+def test_a_worker_whose_work_was_done_before_it_came_stays_for_idle_s_all_the_same(name: str) -> None:
+    """It was asked for, and the next job would only start another."""
+    policy, pools = policy_of(name, idle_s=15), (gpu(),)
+    assert policy(Observation(NOW, pools, (waiting(1),)))["gpu"].workers == 1
+    policy(Observation(NOW + 1, pools, workers=(worker("w", phase=Phase.STARTING),)))
+    idle = Observation(NOW + 20, pools, workers=(worker("w"),))
+    assert policy(replace(idle, workers=(worker("w", phase=Phase.STARTING),), now=NOW + 10))["gpu"].workers == 1
+    assert policy(idle)["gpu"].workers == 1
+    assert policy(replace(idle, now=NOW + 34))["gpu"].workers == 1
+    assert policy(replace(idle, now=NOW + 50))["gpu"].leaving == ("w",)
 
 
 def test_a_new_leader_holds_the_workers_it_finds_for_idle_s() -> None:
@@ -169,7 +195,32 @@ def test_workers_are_added_for_the_estimated_wait_and_the_reason_has_the_figures
     assert few.workers == 1  # it starts in 20 s of the 30 that it may wait
     many = policy_of()(Observation(NOW, (gpu(),), (waiting(6),), (busy,)))["gpu"]
     assert many.workers > 1
-    assert any("120 s of work waits in 6 jobs; with 1 workers" in reason for reason in many.reasons)
+    said = "120 s of work waits in 6 jobs; with 1 worker a job of m would start in 40 s, and it may wait 30 s: "
+    assert any(reason.startswith(said) for reason in many.reasons)
+
+
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        (
+            waiting(1, age_s=32),
+            "waits in 1 job; with none a job of m would never start, and it has waited 2 s too long",
+        ),
+        (due((-3, 20)), "and it was to end 3 s ago: 1 more"),
+        (due((300, 20)), "and it is to end in 300 s: 1 more"),
+    ],
+)
+def test_the_reason_for_a_worker_says_what_is_late_already(group: Waiting, said: str) -> None:
+    [reason] = [each for each in policy_of()(Observation(NOW, (gpu(),), (group,)))["gpu"].reasons if "more" in each]
+    assert said in reason
+
+
+def test_a_reason_does_not_count_one_as_many() -> None:
+    busy = worker("w", jobs=1, ahead_s=5)
+    policy, seen = policy_of(idle_s=60), Observation(NOW, (gpu(),), workers=(busy,))
+    assert policy(seen)["gpu"].reasons[0] == "1 worker can do the work that is there within its promises"
+    later = policy(replace(seen, now=NOW + 5, workers=(worker("w"),)))
+    assert later["gpu"].reasons[0] == "1 worker was needed 0 s ago, less than idle_s"
 
 
 def test_those_on_their_way_count() -> None:

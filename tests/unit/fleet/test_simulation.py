@@ -15,8 +15,8 @@ from darkroom.fleet.compared import figures_of, table
 from darkroom.fleet.nouns import Observation, Phase, Plan, Pool, Target
 from darkroom.fleet.picture import columns_of
 from darkroom.fleet.simulation import Model, Run, Sample, simulate
-from darkroom.fleet.traces import Request, compressed, read_trace, synthetic
 from darkroom.fleet_settings import FleetSettings, PoolSettings
+from darkroom.traces import Request, compressed, read_trace, synthetic
 
 GPU = Pool("gpu", price_per_hour_usd=3.6, max_workers=8, ready_s=10)
 
@@ -121,7 +121,8 @@ def test_a_trace_is_read_by_its_columns(tmp_path: Path) -> None:
         "arrival_s,task,status,exec_s,tenant,prompt_chars,negative_chars,images,steps,model,loras\n"
         "9,txt_2_img,succeed,32,G0,63,26,4,40,M1,0\n3,txt_2_img,succeed,8.5,G1,63,,,30,M0,1\n5,a,pending,,G1,3,,1,30,M0,\n"
     )
-    assert read_trace(file) == [Request(3, 8.5, "M0", 1, 30, "G1"), Request(9, 32, "M1", 4, 40, "G0")]
+    first = Request(3, 8.5, "M0", 1, 30, "G1", loras=1, prompt_chars=63)
+    assert read_trace(file) == [first, Request(9, 32, "M1", 4, 40, "G0", prompt_chars=63, negative_chars=26)]
 
 
 @pytest.mark.parametrize(

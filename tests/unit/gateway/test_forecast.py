@@ -120,6 +120,21 @@ def test_without_a_worker_a_job_waits_for_the_one_that_the_fleet_starts() -> Non
     assert elsewhere.eta_s(job(), None, NOW) is None
 
 
+def test_a_job_that_nobody_will_take_says_so() -> None:
+    known, pool = queue(0.0), PoolNote("a")
+    assert len(Outlook((), known).warnings(job(), NOW)) == 1
+    [said] = Outlook((report("a", "draining"),), known, fleet(PoolNote("b", models=("land",)))).warnings(job(), NOW)
+    assert said.startswith("no worker takes jobs of sea now")
+    assert Outlook((), known, replace(fleet(pool), fault="no_driver: away")).warnings(job(), NOW)
+    for hopeful in (
+        Outlook((report(),), known),
+        Outlook((report("a", "starting"),), known),
+        Outlook((), known, fleet(pool)),
+    ):
+        assert hopeful.warnings(job(), NOW) == ()
+    assert Outlook((), known).warnings(job(JobState.RUNNING), NOW) == Outlook().warnings(job(), NOW) == ()
+
+
 def test_with_a_worker_the_fleet_s_cold_start_is_nobody_s_business() -> None:
     outlook = Outlook((report(),), fleet=fleet(PoolNote("a", ready_s=99.0)))
     assert outlook.eta_s(job(), (3, 12.0), NOW) == pytest.approx(12.0 + 20 * 0.2)

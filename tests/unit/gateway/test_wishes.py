@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from darkroom.errors import BadInput
-from darkroom.gateway.door import digest_of, rows_of
+from darkroom.errors import BadInput, UnknownArgument
+from darkroom.gateway.door import INPUT_NAMES, _check_inputs, digest_of, rows_of
 from darkroom.gateway.ids import is_id, new_job_id
 from darkroom.gateway.limits import request_id_of
 from darkroom.gateway.routes.jobs import MAX_WAIT_S, wait_of, wish_of
@@ -65,6 +65,14 @@ def test_a_webhook_is_a_url_or_one_with_its_events() -> None:
 def test_an_idempotency_key_is_visible_ascii(key: str) -> None:
     with pytest.raises(BadInput, match="visible ASCII"):
         wish_of(JobBody(input=INPUT), key)
+
+
+def test_every_input_that_is_allowed_is_taken_and_an_unknown_one_is_told_of_all_of_them() -> None:
+    assert set(_check_inputs(dict.fromkeys(INPUT_NAMES, True))[0]) == {*INPUT_NAMES} - {"reproducible"}
+    with pytest.raises(UnknownArgument, match="did you mean num_inference_steps") as caught:
+        _check_inputs({**INPUT, "steps": 4})
+    allowed = caught.value.message.partition("allowed: ")[2].split(", ")
+    assert ("reproducible" in allowed, "task" in allowed) == (True, False)
 
 
 def test_a_digest_is_of_what_was_said_whatever_its_order() -> None:

@@ -278,7 +278,7 @@ def names_in(sql: str) -> list[str]:
 # The statements
 
 
-USES = (r'(?:run|first|_progress)\(\s*(?:\w+, )?"(\w+)"', r'statements\(\)\["(\w+)"\]')
+USES = (r'(?:run|first|first_of|_progress)\(\s*(?:\w+, )?"(\w+)"', r'statements\(\)\["(\w+)"\]')
 
 
 def test_every_statement_is_named_described_and_used() -> None:

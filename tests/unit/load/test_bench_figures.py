@@ -7,17 +7,16 @@ from itertools import pairwise
 
 import pytest
 
-from darkroom.bench.bench import Asked, Report
-from darkroom.bench.figures import Outcome, Spread, percentile, spread, summary_of, within
+from darkroom.bench.figures import Outcome, Spread, goodput_of, percentile, spread, summary_of, within
 from darkroom.bench.load import Progress
-from darkroom.bench.plan import Arrivals, Mix, at_once, plan_of
-from darkroom.bench.report import behind, progress_line, table
+from darkroom.bench.plan import Arrivals, Mix, at_once, one_of_each, plan_of
+from darkroom.bench.report import progress_cells, progress_line
 
-SOLO = {4: 1.0, 8: 2.0}
+SOLO = {"4 steps": 1.0, "8 steps": 2.0}
 
 
 def ended(number: int, steps: int, at_s: float, latency_s: float, **said: object) -> Outcome:
-    return Outcome(number, steps, at_s, at_s, at_s + 0.5, at_s + latency_s, images=1, **said)  # type: ignore[arg-type]
+    return Outcome(number, f"{steps} steps", at_s, at_s, at_s + 0.5, at_s + latency_s, images=1, **said)  # type: ignore[arg-type]
 
 
 # Latencies as multiples of solo: 1.0, 1.125, 1.75, 2.0, 3.5; and one that was refused.
@@ -27,7 +26,7 @@ OUTCOMES = [
     ended(2, 8, 2.0, 3.5, device_s=2.0, cost_usd=0.004),
     ended(3, 8, 3.0, 4.0, device_s=2.0, cost_usd=0.004),
     ended(4, 4, 6.5, 3.5, device_s=1.0, cost_usd=0.002),
-    Outcome(5, 8, 7.0, 7.02, None, 7.03, "queue_full"),
+    Outcome(5, "8 steps", 7.0, 7.02, None, 7.03, "queue_full"),
 ]
 
 
@@ -58,15 +57,18 @@ def test_a_run_in_figures() -> None:
     found = summary_of(OUTCOMES, SOLO)
     assert (found.requests, found.succeeded, found.images, found.elapsed_s) == (6, 5, 5, 10.0)
     assert found.slo == {"1.2": 2 / 6, "1.5": 2 / 6, "2": 4 / 6, "3": 4 / 6}
-    assert (found.goodput_per_s, found.throughput_per_s, found.images_per_s) == (0.4, 0.5, 0.5)
+    assert (found.in_time_per_s, found.throughput_per_s, found.images_per_s) == (0.4, 0.5, 0.5)
     assert (found.latency_s.p50, found.latency_s.p90, found.latency_s.max) == (3.5, 4.0, 4.0)
     assert found.latency_s.mean == pytest.approx(13.125 / 5)
-    assert found.latency_s_by_steps[4].p50 == 1.125
-    assert found.latency_s_by_steps[8].count == 2
+    four, eight = found.kinds["4 steps"], found.kinds["8 steps"]
+    assert (four.requests, four.solo_s, four.latency_s.p50) == (3, 1.0, 1.125)
+    assert (eight.requests, eight.latency_s.count) == (3, 2)
+    assert (four.slo["1.2"], four.slo["2"], eight.slo["1.2"], eight.slo["2"]) == (2 / 3, 2 / 3, 0.0, 2 / 3)
     assert found.first_step_s.p99 == pytest.approx(0.5)
     assert found.errors == {"queue_full": 1}
     assert (found.device_s, found.device_s_per_image) == (7.0, 1.4)
     assert found.cost_usd_per_image == pytest.approx(0.014 / 5)
+    assert found.machine_usd_per_image is None
     assert found.lag_s.max == pytest.approx(0.02)
     assert not found.is_behind
 
@@ -78,7 +80,7 @@ def test_a_cost_an_image_is_of_the_images_whose_cost_is_known() -> None:
 
 
 def test_latency_counts_from_when_it_was_to_arrive() -> None:
-    late = Outcome(0, 4, at_s=1.0, sent_s=2.5, ended_s=3.0)
+    late = Outcome(0, "4 steps", at_s=1.0, sent_s=2.5, ended_s=3.0)
     assert late.latency_s == 2.0
     found = summary_of([late], SOLO)
     assert found.is_behind
@@ -86,7 +88,7 @@ def test_latency_counts_from_when_it_was_to_arrive() -> None:
 
 
 def test_what_all_failed_has_no_latency_and_costs_nothing_an_image() -> None:
-    found = summary_of([Outcome(0, 4, 0.0, 0.0, ended_s=0.1, code="unavailable")], SOLO)
+    found = summary_of([Outcome(0, "4 steps", 0.0, 0.0, ended_s=0.1, code="unavailable")], SOLO)
     assert (found.latency_s.p50, found.cost_usd_per_image, found.slo["3"]) == (None, None, 0.0)
 
 
@@ -120,27 +122,62 @@ def test_what_measures_the_capacity_holds_every_step_count() -> None:
     assert [(wanted.at_s, wanted.steps) for wanted in plan] == [(0.0, n) for n in (4, 8, 20, 4, 8, 20)]
 
 
-def test_the_table_says_every_figure() -> None:
-    asked = Asked(Arrivals("burst", 1.0, requests=6), Mix((4, 8)), 0.7, 0)
-    report = Report("http://there", asked, 0.5, 0.7, {4: [1.0], 8: [2.0]}, summary_of(OUTCOMES, SOLO), OUTCOMES)
-    said = table(report)
-    for text in (
-        "burst",
-        "0.500",
-        "capacity",
-        "4 steps",
-        "within 1.2x alone",
-        "66.7%",
-        "goodput",
-        "1 queue_full",
-        "USD",
-    ):
-        assert text in said
-    assert behind(report) is None
-    assert report.as_json()["summary"]["latency_s_by_steps"]["8"]["count"] == 2  # type: ignore[index]
-
-
 def test_the_progress_line_says_how_far_it_is() -> None:
     assert progress_line(Progress(9, sent=5, ended=3, failed=1, elapsed_s=2.04)) == (
         "   2.0 s  5 of 9 sent, 3 ended, 2 in flight, 1 failed"
     )
+
+
+def test_the_live_table_has_the_latencies_so_far() -> None:
+    cells = progress_cells(Progress(None, sent=5, ended=3, failed=1, elapsed_s=2.0, latencies=[1.0, 3.0]))
+    assert (cells["sent"], cells["in flight"], cells["a second"]) == ("5", "2", "1.50")
+    assert (cells["p50"], cells["p99"]) == ("1.00 s", "3.00 s")
+    assert progress_cells(Progress(9))["p50"] == "-"
+
+
+def test_a_machine_s_cost_an_image_counts_its_idle_time() -> None:
+    found = summary_of([ended(0, 4, 0.0, 1.0), ended(1, 4, 9.0, 1.0)], SOLO, price_per_hour_usd=3.6)
+    assert found.machine_usd_per_image == pytest.approx(10 * 0.001 / 2)
+
+
+@pytest.mark.parametrize(
+    ("tried", "rate", "is_bound"),
+    [
+        ([(2.0, 0.95), (1.0, 1.0), (3.0, 0.5)], 2.0, False),
+        ([(1.0, 0.95)], 1.0, True),
+        ([(1.0, 0.5), (2.0, 0.95)], None, False),  # luck at a higher rate is none
+    ],
+)
+def test_goodput_is_the_highest_rate_up_to_which_all_kept_the_share(
+    tried: list[tuple[float, float]], rate: float | None, is_bound: bool
+) -> None:
+    found = goodput_of(tried, 0.9)
+    assert (found.rate, found.is_bound) == (rate, is_bound)
+
+
+def test_a_ramp_rises_from_its_share_to_its_rate() -> None:
+    plan = plan_of(Arrivals("ramp", 10.0, duration_s=1000.0, ramp_from=0.2), Mix((4,)), seed=1)
+    first, last = (sum(low <= each.at_s < low + 100 for each in plan) for low in (0, 900))
+    assert len(plan) == pytest.approx(6000, rel=0.05)  # 2 rising to 10: 6 on average
+    assert first == pytest.approx(240, rel=0.2)  # 2.4 a second in the first tenth
+    assert last == pytest.approx(960, rel=0.1)
+    assert [each.at_s for each in plan] == sorted(each.at_s for each in plan)
+
+
+def test_a_ramp_of_so_many_requests_ends_near_its_full_rate() -> None:
+    plan = plan_of(Arrivals("ramp", 5.0, requests=2000), Mix((4,)), seed=1)
+    assert len(plan) == 2000
+    assert plan[-1].at_s == pytest.approx(2 * 2000 / 5.0, rel=0.1)
+
+
+def test_a_mix_has_one_kind_for_whatever_takes_as_long_alone() -> None:
+    mix = Mix((4, 8, 4), guidance=(1.0, 5.0, 7.0), sizes=((64, 64),), images=2)
+    assert [each.kind for each in one_of_each(mix)] == [
+        "4 steps, 2 images, 64x64, not guided",
+        "4 steps, 2 images, 64x64, guided",
+        "8 steps, 2 images, 64x64, not guided",
+        "8 steps, 2 images, 64x64, guided",
+    ]
+    assert {each.kind for each in plan_of(Arrivals("poisson", 9.0, 50), mix, 0)} == {
+        each.kind for each in one_of_each(mix)
+    }

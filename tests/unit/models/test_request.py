@@ -126,7 +126,10 @@ REFUSED: list[tuple[dict[str, Any], type[errors.BadInput], str, str]] = [
         "strength 0.1 leaves none of 9 steps to run; at least 0.12",
     ),
     ({"task": "upscale"}, errors.BadInput, "task", "text-to-image, image-to-image, inpaint"),
-    ({"task": "inpaint"}, errors.BadInput, "task", "that of 'text-to-image'"),
+    ({"task": "inpaint"}, errors.BadInput, "task", "'inpaint', which needs image and mask_image in the input"),
+    ({"task": "image-to-image"}, errors.BadInput, "task", "which needs image in the input"),
+    ({"task": "inpaint", "image": picture()}, errors.BadInput, "task", "which needs mask_image in the input"),
+    ({"task": "text-to-image", "image": picture()}, errors.BadInput, "task", "that of 'image-to-image'"),
     (
         {"control_image": picture()},
         errors.NotSupported,

@@ -173,6 +173,7 @@ def test_workers_that_share_a_device_are_one_series(store: Store) -> None:
     for name in ("w-1", "w-2"):
         facts = {**REPORT.facts, "gpu_id": "box:3", "busy_share": 0.4}
         store.heartbeat(replace(REPORT, id=name, at=time.time(), facts=facts), [], time.time())
+    store.heartbeat(replace(REPORT, id="w-3", state="stopped", at=time.time(), facts=facts), [], time.time())
     store.heartbeat(WorkerReport("forwarder", "ready", time.time(), facts={}), [], time.time())
     assert value(registry, "gpu_memory_used_bytes", gpu_id="box:3") == 7
     assert value(registry, "gpu_utilization_percent", gpu_id="box:3") == 80

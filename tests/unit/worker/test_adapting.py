@@ -15,6 +15,7 @@ import pytest
 from darkroom import errors
 from darkroom.config import ModelSettings
 from darkroom.engine.engine import Engine
+from darkroom.jobs.routing import mark_of
 from darkroom.models.adapters import FOLDER, Adapter
 from darkroom.models.catalogue import BUNDLED, BUNDLED_FOLDER, Entry
 from darkroom.models.layout import read_layout
@@ -22,7 +23,7 @@ from darkroom.models.loading import load
 from darkroom.models.offer import offer_of
 from darkroom.models.registered import Registered, fetch, prune
 from darkroom.storage.objects import Storage, open_storage
-from darkroom.worker.adapting import AdapterFiles, lend
+from darkroom.worker.adapting import AdapterFiles, held_adapters, lend
 from darkroom.worker.asked import request_of
 from tests.lora_files import lora, put
 
@@ -116,6 +117,7 @@ def test_a_fetched_file_is_believed_by_its_bytes(
     (name,) = lend(engine, files, known, "served", shot)
     assert kept.read_bytes() == lora(2)
     assert engine._adapters._known[name].digest == digest
+    assert held_adapters(engine) == {"landscapes": (mark_of(digest),)}
     kept.unlink()
     lend(engine, files, known, "served", shot)
     assert kept.read_bytes() == lora(2)  # the engine may have to read it again

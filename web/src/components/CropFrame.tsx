@@ -4,7 +4,8 @@ import type { Size } from "@/lib/offer";
 
 import styles from "./CropFrame.module.css";
 import { type Focus, cropOf, cropSaid, pulled } from "@/lib/crop";
-import { type Deed, draw } from "@/lib/mask";
+import { drawHatched } from "@/lib/hatch";
+import type { Deed } from "@/lib/mask";
 import { type Source, cut } from "@/lib/pictures";
 
 interface Props {
@@ -12,7 +13,7 @@ interface Props {
   size: Size;
   focus: Focus;
   onFocus: (focus: Focus) => void;
-  /** Shown over it in the accent's colour. */
+  /** Shown over it, hatched. */
   mask?: readonly Deed[];
 }
 
@@ -34,8 +35,7 @@ export function CropFrame({ source, size, focus, onFocus, mask = [] }: Props) {
   useEffect(() => {
     const taken = cropOf(source.size, size, focus);
     if (picture.current) cut(picture.current, source, taken, size);
-    const pen = cover.current?.getContext("2d");
-    if (cover.current && pen) draw(pen, mask, taken, size[0], size[1], getComputedStyle(cover.current).color);
+    if (cover.current) drawHatched(cover.current, mask, taken, size);
   }, [source, size, focus, mask]);
 
   const pull = (event: PointerEvent<HTMLDivElement>): void => {
@@ -75,7 +75,7 @@ export function CropFrame({ source, size, focus, onFocus, mask = [] }: Props) {
         {...handling}
       >
         <canvas ref={picture} role="img" aria-label={source.name || "The picture"} />
-        <canvas ref={cover} className={styles.cover} width={size[0]} height={size[1]} aria-hidden />
+        <canvas ref={cover} className={styles.cover} aria-hidden />
       </div>
       <figcaption className={`${styles.said} numbers`}>
         {cropSaid(source.size, size)}

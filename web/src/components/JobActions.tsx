@@ -31,7 +31,7 @@ export interface JobDeeds {
   onRepeat?: (job: Job, of?: Artifact) => void;
   /** Start another from this picture. */
   onUse?: (job: Job, output: Artifact) => void;
-  /** Back to the composer. */
+  /** Into the form, to make it again or otherwise. */
   onSettings?: (job: Job, of?: Artifact) => void;
   onDeleted?: (job: Job) => void;
 }
@@ -87,7 +87,7 @@ function moreOf(job: Job, output: Artifact | undefined, { onRepeat, onSettings }
       onSelect: () => onRepeat(job, output),
     });
   if (onSettings)
-    again.push({ label: "Back to the composer", icon: <SlidersHorizontal />, onSelect: () => onSettings(job, output) });
+    again.push({ label: "Use these settings", icon: <SlidersHorizontal />, onSelect: () => onSettings(job, output) });
   return [
     again,
     [

@@ -3,7 +3,8 @@ import { type KeyboardEvent, type PointerEvent, useEffect, useRef, useState } fr
 import type { Size } from "@/lib/offer";
 
 import type { Rect } from "@/lib/crop";
-import { type Deed, type Mask, type Point, draw } from "@/lib/mask";
+import { drawHatched } from "@/lib/hatch";
+import type { Deed, Mask, Point } from "@/lib/mask";
 import styles from "./MaskCanvas.module.css";
 import { type Source, cut } from "@/lib/pictures";
 
@@ -35,13 +36,12 @@ export function MaskCanvas({ source, part, size, mask, isErasing, brush, onDeed 
   useEffect(() => {
     if (picture.current) cut(picture.current, source, part, size);
   });
-  const show = (deeds: readonly Deed[]): void => {
-    const pen = cover.current?.getContext("2d");
-    if (cover.current && pen) draw(pen, deeds, part, size[0], size[1], getComputedStyle(cover.current).color);
-  };
-  useEffect(() => show(mask.done));
-
   const stroke = (): Deed => ({ kind: "stroke", isErasing, size: brush, points: [...points.current] });
+  useEffect(() => {
+    const deeds = points.current.length ? [...mask.done, stroke()] : mask.done;
+    if (cover.current) drawHatched(cover.current, deeds, part, size);
+  });
+
   const placeOf = (event: PointerEvent<HTMLDivElement>): Point => {
     const box = event.currentTarget.getBoundingClientRect();
     return {
@@ -53,13 +53,11 @@ export function MaskCanvas({ source, part, size, mask, isErasing, brush, onDeed 
     if (event.button !== 0) return;
     event.currentTarget.setPointerCapture(event.pointerId);
     points.current = [placeOf(event)];
-    show([...mask.done, stroke()]);
+    setAt(placeOf(event));
   };
   const move = (event: PointerEvent<HTMLDivElement>): void => {
     setAt(placeOf(event));
-    if (points.current.length === 0) return;
-    points.current.push(placeOf(event));
-    show([...mask.done, stroke()]);
+    if (points.current.length) points.current.push(placeOf(event));
   };
   const up = (): void => {
     if (points.current.length) onDeed(stroke());
@@ -93,7 +91,7 @@ export function MaskCanvas({ source, part, size, mask, isErasing, brush, onDeed 
       onKeyDown={press}
     >
       <canvas ref={picture} />
-      <canvas ref={cover} width={size[0]} height={size[1]} className={styles.cover} />
+      <canvas ref={cover} />
       {at ? (
         <span
           aria-hidden

@@ -99,8 +99,8 @@ export function MaskEditor({ placed: { source, focus, mask }, size, onMask, onCl
             />
           </div>
           <p className={styles.hint}>
-            What is coloured is painted anew; the rest passes through the model and stays nearly as it is. [ and ]
-            change the brush. With the keyboard: arrows move it over the picture, Space paints.
+            What is hatched is painted anew; the rest passes through the model and stays nearly as it is. [ and ] change
+            the brush. With the keyboard: arrows move it over the picture, Space paints.
           </p>
           <Button look="main" className={styles.done} onClick={onClose}>
             Done

@@ -1,5 +1,5 @@
 import { Trash2, Upload } from "lucide-react";
-import type { ReactNode } from "react";
+import { type ReactNode, useCallback, useRef } from "react";
 
 import type { Range, Size } from "@/lib/offer";
 import type { Placed } from "@/lib/pictures";
@@ -34,14 +34,23 @@ interface Props {
 
 /** A picture that is given to the model: which, what part of it, and how much it counts. */
 export function PictureField({ name, label, icon, invitation, placed, size, fault, amount, tools, ...acts }: Props) {
+  const isChosenHere = useRef(false);
+  // What comes with a picture that was chosen here shows at once, however little room there was below.
+  const reveal = useCallback((section: HTMLElement | null) => {
+    if (section && isChosenHere.current) section.scrollIntoView({ block: "nearest" });
+  }, []);
+  const choose = (file: File): void => {
+    isChosenHere.current = true;
+    acts.onFile(file);
+  };
   if (!placed)
     return (
-      <PictureChoice icon={icon} onFile={acts.onFile}>
+      <PictureChoice icon={icon} onFile={choose}>
         {invitation}
       </PictureChoice>
     );
   return (
-    <section className={styles.picture} aria-label={label}>
+    <section ref={reveal} className={styles.picture} aria-label={label}>
       <CropFrame
         source={placed.source}
         size={size}

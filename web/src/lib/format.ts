@@ -1,13 +1,25 @@
-/** Numbers and times as people read them. */
+/** Numbers and times as people read them; a number and its unit stay on one line. */
 
 export function seconds(value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
-  if (value < 1) return `${Math.round(value * 1000)} ms`;
-  if (value < 10) return `${value.toFixed(1)} s`;
-  if (value < 60) return `${Math.round(value)} s`;
-  if (value < 3600) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
-  return `${Math.floor(value / 3600)} h ${Math.round((value % 3600) / 60)} min`;
+  if (value < 1) return joined(Math.round(value * 1000), "ms");
+  if (value < 10) return joined(value.toFixed(1), "s");
+  if (value < 60) return joined(Math.round(value), "s");
+  if (value < 3600) return `${joined(Math.floor(value / 60), "min")} ${joined(Math.round(value % 60), "s")}`;
+  return `${joined(Math.floor(value / 3600), "h")} ${joined(Math.round((value % 3600) / 60), "min")}`;
 }
+
+const joined = (value: number | string, unit: string): string => `${value}\u00a0${unit}`;
+
+/** What a job takes of a device, however many share it: "1.3 device seconds". */
+export function deviceSeconds(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "–";
+  if (value === 0) return "no device time";
+  const said = value < 1 ? String(Number(value.toPrecision(2))) : value < 10 ? value.toFixed(1) : count(value);
+  return `${said}\u00a0device seconds`;
+}
+
+const count = (value: number): string => Math.round(value).toLocaleString("en");
 
 export function dollars(value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
@@ -20,11 +32,11 @@ export function bytes(value: number | null | undefined): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   const power = value < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(value) / 10));
   const scaled = value / 1024 ** power;
-  return `${power === 0 || scaled >= 10 ? Math.round(scaled) : scaled.toFixed(1)} ${units[power]}`;
+  return joined(power === 0 || scaled >= 10 ? Math.round(scaled) : scaled.toFixed(1), units[power] ?? "");
 }
 
 export function share(value: number | null | undefined): string {
-  return value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`;
+  return value === null || value === undefined ? "–" : joined(Math.round(value * 100), "%");
 }
 
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });

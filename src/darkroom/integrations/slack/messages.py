@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from ... import errors
 from ...client.nouns import Job, JobEvent
+from ...wording import counted
 from .words import FLAG_OF, FLAGS, escape
 
 Message: TypeAlias = dict[str, Any]
@@ -72,7 +73,7 @@ def small_print(job: Job) -> str:
     seconds, cost = job.metrics.get("device_s"), job.metrics.get("cost_usd")
     parts = [
         f"seed {seeds[0]}" + (f" to {seeds[-1]}" if len(seeds) > 1 else "") if seeds else None,
-        f"{job.steps} steps" if job.steps else None,
+        counted(job.steps, "step") if job.steps else None,
         f"{seconds:.1f} s" if seconds is not None else None,
         f"${_two_digits(cost)}" if cost else None,
     ]

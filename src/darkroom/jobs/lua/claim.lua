@@ -2,21 +2,82 @@
 --
 -- Order: priority, then jobs of loaded models and jobs that have waited, then the others, then rank. Each model has its
 -- own sorted queue, so it is enough to look at the first few of each.
--- ARGV: now, lease_s, patience_s, worker, limit, whether it is idle ('1'), token, how many models are loaded, those,
--- and the other models it can serve. Returns rows.
+-- ARGV: now, lease_s, patience_s, hold_s, worker, limit, whether it is idle ('1'), token, how many models are loaded,
+-- those, and the other models it can serve. Returns rows.
 
 local now, lease_s, patience_s = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local worker, limit = ARGV[5], tonumber(ARGV[6])
-local is_idle, token, loaded = ARGV[7] == '1', P .. 'claim:' .. ARGV[8], tonumber(ARGV[9])
--- The first `limit` of a model's queue that have not expired, as far as `is_wanted`.
-local function first_of(model, is_wanted)
+local hold_s, worker, limit = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local is_idle, token, loaded = ARGV[8] == '1', P .. 'claim:' .. ARGV[9], tonumber(ARGV[10])
+local FIRST_MODEL = 11
+
+local function set_of(names)
+  local set = {}
+  for _, name in ipairs(names) do set[name] = true end
+  return set
+end
+
+local function words_of(text)
+  local words = {}
+  for word in string.gmatch(text, '[^,]+') do words[#words + 1] = word end
+  return words
+end
+
+local function has_all(held, needs)
+  for _, name in ipairs(needs) do
+    if not held[name] then return false end
+  end
+  return true
+end
+
+-- What a live worker that nobody wants to drain has in memory: sets of adapters by model.
+local function read_holds(id)
+  local said = call('SISMEMBER', P .. 'draining', id) == 0 and call('HGET', P .. 'holds', id)
+  local holds = cjson.decode(said or '{}')
+  for model, adapters in pairs(holds) do holds[model] = set_of(adapters) end
+  return holds
+end
+
+-- What the claimant has by its last report, and what others have; looked up once, and only where a young job asks.
+local own, others
+
+local function look_around()
+  own, others = {}, {}
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'workers', '(' .. text(now - lease_s), '+inf')) do
+    if id == worker then own = read_holds(id) else others[#others + 1] = read_holds(id) end
+  end
+end
+
+-- Whether another has the model in memory, and those adapters (a list) with it.
+local function is_elsewhere(model, needs)
+  for _, holds in ipairs(others) do
+    if holds[model] and has_all(holds[model], needs) then return true end
+  end
+  return false
+end
+
+-- Whether a job is left to a worker that is better placed: as routing.py says.
+local function is_left(id, place, model, is_loaded, adapters)
+  if string.sub(place, 1, 14) < level(0) then return false end -- of a class above normal
+  if math.abs(now - tonumber(call('ZSCORE', P .. 'queue', id))) >= hold_s then return false end
+  if is_loaded and not adapters then return false end
+  if not own then look_around() end
+  if not is_loaded then return is_elsewhere(model, {}) end
+  local needs = words_of(adapters)
+  return not has_all(own[model] or {}, needs) and is_elsewhere(model, needs)
+end
+
+-- The first `limit` of a model's queue that have not expired and are left to nobody, as far as `is_wanted`.
+local function first_of(model, is_loaded, is_wanted)
   local found, from, chunk = {}, 0, math.min(limit, 64)
   repeat
     local places = call('ZRANGE', P .. 'queue:' .. model, from, from + chunk - 1)
     for _, place in ipairs(places) do
       local id = id_at(place)
-      local deadline = call('HGET', P .. 'job:' .. id, 'deadline_at')
-      if (not deadline or tonumber(deadline) > now) and is_wanted(id) then found[#found + 1] = place end
+      local said = call('HMGET', P .. 'job:' .. id, 'deadline_at', 'adapters')
+      local is_alive = not said[1] or tonumber(said[1]) > now
+      if is_alive and is_wanted(id) and not is_left(id, place, model, is_loaded, said[2]) then
+        found[#found + 1] = place
+      end
       if #found == limit then return found end
     end
     from = from + chunk
@@ -40,15 +101,15 @@ local function add(places, class)
 end
 
 local function gather()
-  for i = 10, #ARGV do
+  for i = FIRST_MODEL, #ARGV do
     local model = ARGV[i]
-    if i < 10 + loaded then
-      add(first_of(model, any), '0')
+    if i < FIRST_MODEL + loaded then
+      add(first_of(model, true, any), '0')
     else
       if call('ZCOUNT', P .. 'since:' .. model, '-inf', text(now - patience_s)) > 0 then
-        add(first_of(model, has_waited), '0')
+        add(first_of(model, false, has_waited), '0')
       end
-      add(first_of(model, any), '1')
+      add(first_of(model, false, any), '1')
     end
   end
   table.sort(candidates)

@@ -35,6 +35,7 @@ end
 for _, worker in ipairs(call('ZRANGEBYSCORE', P .. 'workers', '-inf', '(' .. ARGV[7], 'LIMIT', 0, batch)) do
   call('ZREM', P .. 'workers', worker)
   call('HDEL', P .. 'reports', worker)
+  call('HDEL', P .. 'holds', worker)
   call('SREM', P .. 'draining', worker)
 end
 for _, day in ipairs(call('ZRANGEBYSCORE', P .. 'days', '-inf', '(' .. ARGV[9], 'LIMIT', 0, batch)) do

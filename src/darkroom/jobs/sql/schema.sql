@@ -4,7 +4,8 @@
 -- One row a job, from acceptance until it is deleted or pruned. `ins` is the order of acceptance.
 -- `share` is cost_s / weight. `had_company`: a job that its worker ran beside it has been rescued since the claim.
 -- `key_id` is the key it came with, '' for none; `webhook_events` are joined by commas. `level` is the class's step in the
--- priority, which is all of it that counts between tenants.
+-- priority, which is all of it that counts between tenants. `adapters`: marks of those that it needs (routing.py), joined
+-- by commas.
 CREATE TABLE job (
     ins INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -49,6 +50,7 @@ CREATE TABLE job (
     level INTEGER GENERATED ALWAYS AS (
         CASE WHEN priority <= -500 THEN -1000 WHEN priority > 500 THEN 1000 ELSE 0 END
     ) VIRTUAL,
+    adapters TEXT NOT NULL DEFAULT '',
     CHECK ((state = 'running') = (lease_until IS NOT NULL)),
     CHECK (state != 'running' OR worker IS NOT NULL),
     CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
@@ -57,7 +59,7 @@ CREATE TABLE job (
 -- Claims: the head of a model's queue, and all that a claim asks before it takes a row. `state` is in it, and in the
 -- next, because SQLite otherwise goes to the row for it.
 CREATE INDEX job_line
-ON job (model, level DESC, rank, ins, queued_at, deadline_at, is_suspect, share, cost_s, state)
+ON job (model, level DESC, rank, ins, queued_at, deadline_at, is_suspect, share, cost_s, adapters, state)
 WHERE state = 'queued';
 
 -- Positions: the whole queue in order.
@@ -118,12 +120,13 @@ CREATE TABLE tenant (
     finish REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What workers last said of themselves.
+-- What workers last said of themselves. `holds`: JSON, the marks of adapters in memory by model in memory (routing.py).
 CREATE TABLE worker (
     id TEXT PRIMARY KEY,
     heard_at REAL NOT NULL,
     report TEXT NOT NULL,
-    is_asked_to_drain INTEGER NOT NULL DEFAULT 0
+    is_asked_to_drain INTEGER NOT NULL DEFAULT 0,
+    holds TEXT NOT NULL DEFAULT '{}'
 ) STRICT, WITHOUT ROWID;
 
 -- One row for the whole store. `virtual_time`: the rank of the latest claim. `work` rises whenever a job may have

@@ -79,12 +79,12 @@ ON CONFLICT (name) DO UPDATE SET finish = max(finish, excluded.finish);
 -- A new job.
 INSERT INTO job (
     id, state, tenant, model, task, input, output, metadata, warnings, priority, rank, share, cost_s, steps, max_attempts,
-    deadline_at, run_at, webhook, webhook_events, idempotency_key, request_id, key_id, cost_usd, traceparent, created_at,
-    scheduled_at, queued_at
+    deadline_at, run_at, webhook, webhook_events, idempotency_key, request_id, key_id, cost_usd, traceparent, adapters,
+    created_at, scheduled_at, queued_at
 ) VALUES (
     :id, :state, :tenant, :model, :task, :input, :output, :metadata, :warnings, :priority, :rank, :share, :cost_s, :steps,
     :max_attempts, :deadline_at, :run_at, :webhook, :webhook_events, :idempotency_key, :request_id, :key_id, :cost_usd,
-    :traceparent, :now, :scheduled_at, :queued_at
+    :traceparent, :adapters, :now, :scheduled_at, :queued_at
 );
 
 -- name: due
@@ -104,22 +104,26 @@ SELECT work FROM pulse;
 UPDATE pulse SET work = work + 1;
 
 -- name: line_of_loaded
--- The head of the line for a model that is loaded.
-SELECT ins, level, 0 AS tier, rank, is_suspect FROM job
+-- The line for a model that is loaded.
+SELECT ins, level, 0 AS tier, rank, is_suspect, model, queued_at, adapters FROM job INDEXED BY job_line
 WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now)
-ORDER BY level DESC, rank, ins LIMIT :limit;
+ORDER BY level DESC, rank, ins;
 
 -- name: line_of_patient
 -- Of a model that is not loaded, those that have waited long: they go by rank.
-SELECT ins, level, 0 AS tier, rank, is_suspect FROM job
+SELECT ins, level, 0 AS tier, rank, is_suspect, model, queued_at, adapters FROM job INDEXED BY job_line
 WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now) AND queued_at <= :waited
-ORDER BY level DESC, rank, ins LIMIT :limit;
+ORDER BY level DESC, rank, ins;
 
 -- name: line_of_fresh
 -- Of a model that is not loaded, those that can wait.
-SELECT ins, level, 1 AS tier, rank, is_suspect FROM job
+SELECT ins, level, 1 AS tier, rank, is_suspect, model, queued_at, adapters FROM job INDEXED BY job_line
 WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now) AND queued_at > :waited
-ORDER BY level DESC, rank, ins LIMIT :limit;
+ORDER BY level DESC, rank, ins;
+
+-- name: holds
+-- What live workers that nobody wants to drain have in memory.
+SELECT id, holds FROM worker WHERE heard_at > :since AND NOT is_asked_to_drain;
 
 -- name: has_suspect
 -- Whether the worker runs a suspect.
@@ -139,8 +143,8 @@ UPDATE pulse SET virtual_time = :rank;
 
 -- name: hear
 -- What a worker says of itself; one that has stopped owes no drain.
-INSERT INTO worker (id, heard_at, report) VALUES (:id, :now, :report)
-ON CONFLICT (id) DO UPDATE SET heard_at = excluded.heard_at, report = excluded.report,
+INSERT INTO worker (id, heard_at, report, holds) VALUES (:id, :now, :report, :holds)
+ON CONFLICT (id) DO UPDATE SET heard_at = excluded.heard_at, report = excluded.report, holds = excluded.holds,
     is_asked_to_drain = is_asked_to_drain AND json_extract(excluded.report, '$.state') <> 'stopped';
 
 -- name: extend
@@ -337,8 +341,8 @@ SELECT report FROM worker WHERE heard_at >= :since ORDER BY id;
 SELECT 1 FROM worker WHERE id = :worker AND json_extract(report, '$.facts.kind') = 'forwarder';
 
 -- name: forget_worker
--- Forget a worker's report.
-DELETE FROM worker WHERE id = :worker;
+-- Forget a worker's report; its goodbye stays.
+DELETE FROM worker WHERE id = :worker AND json_extract(report, '$.state') <> 'stopped';
 
 -- name: forget_old_workers
 -- Workers not heard of since a time.

@@ -6,7 +6,7 @@ import { Button } from "@/components/Button";
 import { FullPage, FullPageTitle } from "@/components/FullPage";
 import { JobActions, type JobDeeds } from "@/components/JobActions";
 import { Segmented } from "@/components/Segmented";
-import { dollars, seconds } from "@/lib/format";
+import { deviceSeconds, dollars } from "@/lib/format";
 import { type View, WHOLE, zoomed } from "@/lib/zoom";
 
 import styles from "./Closer.module.css";
@@ -141,7 +141,7 @@ function captionOf({ job }: Spot): string {
   return [
     output && `${output.width} × ${output.height}`,
     output && `seed ${output.seed}`,
-    device_s !== null && `${seconds(device_s)} of the device`,
+    device_s !== null && deviceSeconds(device_s),
     cost_usd ? dollars(cost_usd) : "",
   ]
     .filter(Boolean)

@@ -43,24 +43,13 @@ export function GridTable({ plan, spots, chosen, usualSize, onOpen, onChoose }: 
     if (event.key === " " && "at" in (event.target as HTMLElement).dataset) event.preventDefault();
   };
   const rows = slotsOf(plan.down);
+  const frames = spots.map((spot) => frameOfSpot(spot, usualSize));
+  const fit = { "--columns": columns, "--rows": rows.length, "--tallest": tallest(frames) };
   return (
-    <div className={styles.frame} style={{ "--columns": columns } as React.CSSProperties}>
+    <div className={styles.frame} style={fit as React.CSSProperties}>
       <div className={styles.scroll}>
         <table ref={table} role="grid" className={styles.table} aria-label="Grid" onKeyDown={press} onKeyUp={stay}>
-          {plan.across ? (
-            <thead>
-              <tr>
-                {plan.down ? (
-                  <td className={styles.corner}>
-                    <Corner plan={plan} />
-                  </td>
-                ) : null}
-                {slotsOf(plan.across).map((value, x) => (
-                  <Head key={x} axis={plan.across} value={value} scope="col" />
-                ))}
-              </tr>
-            </thead>
-          ) : null}
+          <Heads plan={plan} />
           <tbody>
             {rows.map((value, y) => (
               <tr key={y}>
@@ -73,7 +62,7 @@ export function GridTable({ plan, spots, chosen, usualSize, onOpen, onChoose }: 
                       <GridCell
                         spot={spot}
                         name={cellText(plan, spot.cell)}
-                        frame={frameOfSpot(spot, usualSize)}
+                        frame={frames[at] ?? frameOfSpot(spot, usualSize)}
                         at={at}
                         isReached={at === reached}
                         isChosen={chosen.has(at)}
@@ -92,11 +81,36 @@ export function GridTable({ plan, spots, chosen, usualSize, onOpen, onChoose }: 
   );
 }
 
+/** What each column is; of an axis alone its name stands over the values. */
+function Heads({ plan }: { plan: Plan }) {
+  const { across, down } = plan;
+  if (!across && !down) return null;
+  return (
+    <thead>
+      {down ? null : (
+        <tr>
+          <td className={styles.title} colSpan={columnsOf(plan)}>
+            <Corner plan={plan} />
+          </td>
+        </tr>
+      )}
+      <tr>
+        {down ? (
+          <td className={styles.corner}>
+            <Corner plan={plan} />
+          </td>
+        ) : null}
+        {across ? slotsOf(across).map((value, x) => <Head key={x} axis={across} value={value} scope="col" />) : null}
+      </tr>
+    </thead>
+  );
+}
+
 function Corner({ plan }: { plan: Plan }) {
   return (
     <span className={styles.corners}>
-      <span>{plan.across ? `${titleOf(plan.across)} →` : ""}</span>
-      <span>{plan.down ? `${titleOf(plan.down)} ↓` : ""}</span>
+      {plan.across ? <span>{titleOf(plan.across)} →</span> : null}
+      {plan.down ? <span>{titleOf(plan.down)} ↓</span> : null}
     </span>
   );
 }
@@ -108,6 +122,11 @@ function Head({ axis, value, scope }: { axis: Axis | null; value: string | numbe
       <span>{text}</span>
     </th>
   );
+}
+
+/** Height by width of the frame that is the tallest for its width. */
+function tallest(frames: readonly { width: number; height: number }[]): number {
+  return Math.max(0.1, ...frames.map(({ width, height }) => height / width));
 }
 
 /** Known before the picture is, so that nothing moves when it comes. */

@@ -6,7 +6,7 @@ import { Fault } from "@/components/Notice";
 import { Progress } from "@/components/Progress";
 import { detailOf, sentenceOf } from "@/lib/api/errors";
 import { queryClient } from "@/lib/api/queries";
-import { dollars, seconds } from "@/lib/format";
+import { deviceSeconds, dollars } from "@/lib/format";
 
 import type { Estimate } from "./estimate";
 import { type Plan, slotsOf } from "./grid";
@@ -91,5 +91,5 @@ function countText(plan: Plan): string {
 function estimateText(estimate: Estimate | null): string {
   if (!estimate) return "What they take is known once such pictures have been made.";
   const cost = estimate.cost_usd ? `, ${dollars(estimate.cost_usd)}` : "";
-  return `about ${seconds(estimate.device_s)} of the device${cost}`;
+  return `about ${deviceSeconds(estimate.device_s)}${cost}`;
 }

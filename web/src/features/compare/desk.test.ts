@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { NO_MASK } from "@/lib/mask";
 import { type Placed, placedAs } from "@/lib/pictures";
 
-import { changeSettings, followPicture, useDesk } from "./desk";
+import { beginWith, changeSettings, clear, followPicture, noteJob, useDesk } from "./desk";
 import { controlOf } from "./given";
 
 const SOURCE = {
@@ -30,4 +30,24 @@ test("one that is there is moved by hand, and another one begins in its middle",
   expect(control()).toMatchObject({ picture: "two", x: 0.5, y: 0.5 });
   followPicture(null);
   expect(control()).toBeNull();
+});
+
+test("an empty grid begins with the prompt that is being composed, and goes with it while nothing was made", () => {
+  const prompt = () => useDesk.getState().plan.settings.prompt;
+  clear();
+  beginWith("a fox");
+  expect(prompt()).toBe("a fox");
+  beginWith("an owl");
+  expect(prompt()).toBe("an owl");
+  noteJob(useDesk.getState().plan.id, "cell", "job-1");
+  beginWith("a hare");
+  expect(prompt()).toBe("an owl");
+});
+
+test("a prompt of its own stays", () => {
+  clear();
+  beginWith("a fox");
+  changeSettings({ prompt: "a fox in the snow" });
+  beginWith("an owl");
+  expect(useDesk.getState().plan.settings.prompt).toBe("a fox in the snow");
 });

@@ -22,6 +22,8 @@ interface Desk {
   faults: Readonly<Record<string, unknown>>;
   /** Pictures on the table; those of another grid may still lie here. */
   given: Given;
+  /** The prompt that came from elsewhere; null where none did. */
+  begun: string | null;
 }
 
 const STRENGTH = 0.7;
@@ -29,7 +31,14 @@ const PLACES = { start: "compare.image", control: "compare.control" } as const;
 
 const NOTHING: Given = { start: null, control: null };
 
-export const useDesk = create<Desk>(() => ({ plan: newPlan(), jobs: {}, sending: {}, faults: {}, given: NOTHING }));
+export const useDesk = create<Desk>(() => ({
+  plan: newPlan(),
+  jobs: {},
+  sending: {},
+  faults: {},
+  given: NOTHING,
+  begun: null,
+}));
 
 export const changePlan = (change: Partial<Plan>): void =>
   useDesk.setState(({ plan }) => ({ plan: { ...plan, ...change } }));
@@ -38,6 +47,18 @@ export const changeSettings = (change: Partial<Settings>): void =>
   useDesk.setState(({ plan }) => ({ plan: { ...plan, settings: { ...plan.settings, ...change } } }));
 
 export const open = ({ plan, jobs }: Opened): void => useDesk.setState({ plan, jobs, faults: {} });
+
+/**
+ * A grid that has no prompt of its own begins with the one that is being composed elsewhere, and as long as nothing was
+ * made or changed it goes with that.
+ */
+export function beginWith(prompt: string): void {
+  const { plan, jobs, begun } = useDesk.getState();
+  const { prompt: before } = plan.settings;
+  if (Object.keys(jobs).length || (before.trim() && before !== begun)) return;
+  useDesk.setState({ begun: prompt });
+  if (before !== prompt) changeSettings({ prompt });
+}
 
 /** A fresh grid; the model stays. */
 export function clear(): void {

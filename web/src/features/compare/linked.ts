@@ -3,7 +3,9 @@
 import { useEffect } from "react";
 import { create } from "zustand";
 
-import { open, useDesk } from "./desk";
+import { composed } from "@/lib/composed";
+
+import { beginWith, open, useDesk } from "./desk";
 import { gridOf, linkOf } from "./link";
 import { save } from "./saved";
 
@@ -39,6 +41,7 @@ class Address {
     this.unsubscribe = useDesk.subscribe((now, before) => {
       if (now.plan !== before.plan || now.jobs !== before.jobs) this.writeSoon();
     });
+    if (!window.location.hash.startsWith(MARK)) beginWith(composed());
     this.read();
   }
 

@@ -50,6 +50,14 @@ test("without rows to name there is no room for their names", () => {
   expect(sheet.down).toBeNull();
 });
 
+test("the name of a single axis stands on the sheet, over its values", () => {
+  const sheet = sheetOf({ ...THREE, across: "", columns: [""], sizes: THREE.sizes.slice(0, 3) }, measure);
+  expect(sheet.across).toBeNull();
+  expect(sheet.down?.lines).toEqual(["Guidance"]);
+  expect(sheet.down?.y).toBe(MARGIN);
+  expect(sheet.cells[0]?.y).toBe(MARGIN + LINE + GAP);
+});
+
 test("sheets that no canvas holds are drawn smaller", () => {
   const sheet = sheetOf({ ...THREE, sizes: Array.from({ length: 9 }, () => size(4096, 4096)) }, measure);
   expect(sheet.scale).toBeLessThan(1);

@@ -73,8 +73,9 @@ export function sheetOf(contents: Contents, measure: (text: string) => number): 
   const heights = rows.map((_, y) => Math.max(...columns.map((_column, x) => side(at(x, y).height))));
   const left = MARGIN + (contents.down || rows.some(Boolean) ? ROW_HEAD + GAP : 0);
   const columnLines = columns.map((text, x) => wrapped(text, widths[x] ?? 0, measure));
-  const title = contents.across ? LINE : 0;
-  const top = MARGIN + title + LINE * Math.max(0, ...columnLines.map((lines) => lines.length)) + GAP;
+  const most = Math.max(0, ...columnLines.map((lines) => lines.length));
+  const title = contents.across || (contents.down && most === 0) ? LINE : 0;
+  const top = MARGIN + title + LINE * most + GAP;
   const lefts = starts(left, widths);
   const tops = starts(top, heights);
   const right = (lefts.at(-1) ?? left) + (widths.at(-1) ?? 0);

@@ -9,7 +9,7 @@ import type { Artifact, Job } from "@/lib/api/client";
 import { detailOf, sentenceOf } from "@/lib/api/errors";
 import { cancelJob, deleteJob } from "@/lib/api/jobs";
 import { useJob } from "@/lib/api/queries";
-import { dollars, seconds } from "@/lib/format";
+import { deviceSeconds, dollars } from "@/lib/format";
 import { frameOf, inputOf } from "@/lib/jobs";
 import { asItStands, useWord } from "@/lib/live";
 
@@ -81,7 +81,7 @@ function Done({ job }: { job: Job }) {
   return (
     <p className={`${styles.small} numbers`}>
       {width} × {height}
-      {device_s === null ? "" : ` · ${seconds(device_s)} of the device`}
+      {device_s === null ? "" : ` · ${deviceSeconds(device_s)}`}
       {!cost_usd ? "" : ` · ${dollars(cost_usd)}`}
       <br />
       seed {String(job.input.seed)}
@@ -148,7 +148,7 @@ function Again({ job, deeds }: { job: Job; deeds: Props["deeds"] }) {
       <Button
         look="ghost"
         size="small"
-        aria-label="Settings back to the composer"
+        aria-label="Use these settings"
         icon={<SlidersHorizontal />}
         onClick={() => deeds.onSettings?.(job)}
       />

@@ -2,7 +2,7 @@ import { JobActions, type JobDeeds } from "@/components/JobActions";
 import { Lightbox, type Shown } from "@/components/Lightbox";
 import type { Artifact, Job } from "@/lib/api/client";
 import { keys, queryClient } from "@/lib/api/queries";
-import { dollars, seconds } from "@/lib/format";
+import { deviceSeconds, dollars } from "@/lib/format";
 import { inputOf } from "@/lib/jobs";
 
 import { isOfGrid, useStage } from "./grids";
@@ -58,7 +58,7 @@ function Caption({ job, output }: { job: Job; output: Artifact }) {
     steps && `${steps} steps`,
     guidance !== undefined && `guidance ${guidance}`,
     solver,
-    job.metrics.device_s !== null && `${seconds(job.metrics.device_s)} of the device`,
+    job.metrics.device_s !== null && deviceSeconds(job.metrics.device_s),
     Boolean(job.metrics.cost_usd) && dollars(job.metrics.cost_usd),
   ];
   return <span className="numbers">{facts.filter(Boolean).join(" · ")}</span>;

@@ -3,6 +3,7 @@
 import { create } from "zustand";
 
 import { ApiError } from "@/lib/api/errors";
+import { DRAFT, compose } from "@/lib/composed";
 import { fittingSize } from "@/lib/crop";
 import { keepPlaced, restored } from "@/lib/kept";
 import type { Offer } from "@/lib/offer";
@@ -22,7 +23,6 @@ interface Desk extends Given {
 }
 
 const PLACES = { start: "create.image", control: "create.control" } as const;
-const DRAFT = "darkroom.create.draft";
 const PROMPTS = "darkroom.create.prompts";
 const KEEP_MS = 300;
 
@@ -38,6 +38,7 @@ export const useDesk = create<Desk>(() => ({
 let keeping: number | undefined;
 useDesk.subscribe((desk, before) => {
   if (desk.draft === before.draft) return;
+  compose(desk.draft.prompt);
   window.clearTimeout(keeping);
   keeping = window.setTimeout(keep, KEEP_MS);
 });

@@ -20,7 +20,7 @@ test("a queued job says how many go before it, and how long it will take", () =>
   expect(standing({ ...JOB, state: "queued", queue_position: 0 })).toEqual({ title: "Next in the queue", note: "" });
   expect(standing({ ...JOB, state: "queued", queue_position: 3, eta_s: 12 })).toEqual({
     title: "3 before it in the queue",
-    note: "about 12 s",
+    note: "about 12\u00a0s",
   });
 });
 
@@ -28,7 +28,7 @@ test("a running job counts its steps, and says that it is not its first attempt"
   expect(standing(JOB).title).toBe("Starting");
   expect(standing({ ...JOB, step: 6, steps: 15, eta_s: 3.2 })).toEqual({
     title: "Step 6 of 15",
-    note: "about 3.2 s left",
+    note: "about 3.2\u00a0s left",
   });
   expect(standing({ ...JOB, step: 6, steps: 15, attempt: 2 }).note).toBe("attempt 2 of 3");
   expect(standing({ ...JOB, step: 15, steps: 15 }).title).toBe("Finishing");

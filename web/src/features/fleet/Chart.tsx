@@ -7,7 +7,7 @@ import { dollars } from "@/lib/format";
 
 import styles from "./Charts.module.css";
 import { type Look, useLook } from "./look";
-import type { Columns } from "./series";
+import { type Columns, roomFor } from "./series";
 
 export interface Line {
   name: string;
@@ -56,6 +56,7 @@ function optionsOf({ lines, say, isWhole }: Required<Omit<Props, "columns">>, lo
   const font = `11px ${getComputedStyle(document.body).fontFamily}`;
   const axis = { stroke: look.inkSoft, font, ticks: { show: false } };
   const grid = { stroke: look.line, width: 1 };
+  const size = (plot: UPlot, said: string[] | null): number => roomFor(said ?? [], measureOf(plot.ctx, font));
   const each = (said: number[], of: (value: number) => string): string[] => said.map((value) => of(value));
   const hasCost = lines.some((line) => line.unit === "cost");
   return {
@@ -63,14 +64,14 @@ function optionsOf({ lines, say, isWhole }: Required<Omit<Props, "columns">>, lo
     height: parent.clientHeight || 176,
     legend: { show: false },
     cursor: { show: false },
-    padding: [8, hasCost ? 0 : 8, 0, 0] as UPlot.Padding,
+    padding: [8, hasCost ? 0 : 20, 0, 0] as UPlot.Padding,
     scales: { y: { range: fromZero }, cost: { range: fromZero } },
     axes: [
       { ...axis, grid: { show: false }, size: 26, space: 64, values: (_: UPlot, said: number[]) => said.map(clockOf) },
       {
         ...axis,
         grid,
-        size: 52,
+        size,
         ...(isWhole ? { incrs: WHOLE_STEPS } : {}),
         values: (_: UPlot, said: number[]) => each(said, say),
       },
@@ -80,7 +81,7 @@ function optionsOf({ lines, say, isWhole }: Required<Omit<Props, "columns">>, lo
               ...axis,
               scale: "cost",
               side: 1 as const,
-              size: 52,
+              size,
               grid: { show: false },
               values: (_: UPlot, said: number[]) => each(said, dollars),
             },
@@ -89,6 +90,17 @@ function optionsOf({ lines, say, isWhole }: Required<Omit<Props, "columns">>, lo
     ],
     series: [{}, ...lines.map((line) => seriesOf(line, look))],
   } satisfies UPlot.Options;
+}
+
+/** How wide texts are in that font, in CSS pixels. */
+function measureOf(pen: CanvasRenderingContext2D, font: string) {
+  return (text: string): number => {
+    const before = pen.font;
+    pen.font = font;
+    const { width } = pen.measureText(text);
+    pen.font = before;
+    return width;
+  };
 }
 
 function seriesOf({ ink, isBar, isDashed, unit }: Line, look: Look): UPlot.Series {

@@ -8,7 +8,7 @@ import { type Job, api, dataOf } from "@/lib/api/client";
 import { detailOf, sentenceOf } from "@/lib/api/errors";
 import { cancelJob } from "@/lib/api/jobs";
 import { queryClient, remember } from "@/lib/api/queries";
-import { ago, moment, seconds } from "@/lib/format";
+import { ago, deviceSeconds, moment } from "@/lib/format";
 import { inputOf } from "@/lib/jobs";
 import { asItStands, useWord } from "@/lib/live";
 
@@ -82,7 +82,7 @@ function saidOf(job: Job): string {
     return `${place}, since ${ago(job.queued_at ?? job.created_at)}`;
   }
   if (job.state === "scheduled") return job.run_at ? `from ${moment(job.run_at)}` : "for later";
-  return `${ago(job.succeeded_at ?? job.created_at)}, took ${seconds(job.metrics.device_s)} of the device`;
+  return `${ago(job.succeeded_at ?? job.created_at)}, took ${deviceSeconds(job.metrics.device_s)}`;
 }
 
 type Asking = "cancel" | "priority" | null;

@@ -3,8 +3,8 @@ import type { ReactNode } from "react";
 import { dollars, seconds } from "@/lib/format";
 
 import styles from "./Overview.module.css";
-import { countsOf } from "./heard";
-import { type Fleet, imagesPerMinute, rate } from "./series";
+import { countsOf, paidPerHour } from "./heard";
+import { type Fleet, imagesPerMinute, rate, saidOfCost, saidOfImages } from "./series";
 import { useWatch } from "./watch";
 
 /** How it goes, at a glance. */
@@ -18,22 +18,15 @@ export function Overview({ fleet }: { fleet: Fleet }) {
       </Figure>
       <WorkersFigure />
       <Figure name="Images a minute" value={rate(imagesPerMinute(fleet))}>
-        {totals.images} {totals.images === 1 ? "image" : "images"} in all
+        {saidOfImages(fleet)}
       </Figure>
       <Figure name="Time to a picture" value={seconds(totals.p50_s)}>
         {totals.p99_s === null ? "nothing has finished" : `half of all; 99 % within ${seconds(totals.p99_s)}`}
       </Figure>
-      <Figure name="Cost an hour" value={dollars(totals.cost_per_hour)}>
-        {saidOfCost(totals)}
-      </Figure>
+      <CostFigure totals={totals} />
       <ByModel queue={queue} />
     </section>
   );
-}
-
-function saidOfCost({ cost_per_image, cost_usd }: Fleet["totals"]): string {
-  if (cost_per_image === null) return "no image yet";
-  return cost_usd === 0 ? "no price is set for the devices" : `${dollars(cost_per_image)} an image`;
 }
 
 function Figure({ name, value, children }: { name: string; value: string; children: ReactNode }) {
@@ -54,6 +47,19 @@ function WorkersFigure() {
   return (
     <Figure name="Workers" value={String(here)}>
       {[`${counts.busy} busy`, `${counts.ready} ready`, ...rest.map((one) => `${counts[one]} ${one}`)].join(" · ")}
+    </Figure>
+  );
+}
+
+/** What is paid for the workers, whatever they do; what of it jobs were charged with stands beside it. */
+function CostFigure({ totals }: Pick<Fleet, "totals">) {
+  const { heard, now_s } = useWatch();
+  const counts = countsOf(heard, now_s);
+  const paid = paidPerHour(heard, now_s);
+  const there = heard.length - counts.left - counts.lost;
+  return (
+    <Figure name="Workers cost an hour" value={dollars(paid)}>
+      {saidOfCost(paid, there, totals)}
     </Figure>
   );
 }

@@ -1,58 +1,67 @@
 import { dollars, seconds } from "@/lib/format";
 
+import { Fact } from "./Fact";
 import styles from "./Table.module.css";
+import { type Pool, boundsOf, standingOfPool } from "./pools";
 import type { Fleet } from "./series";
 
 /** What each pool is to have, has, and why; nothing where the workers are always the same. */
 export function Pools({ pools, scaler }: Pick<Fleet, "pools" | "scaler">) {
   if (!scaler) return null;
-  const fault = scaler.is_fresh ? scaler.fault : "nobody scales it now; its workers go on";
+  const fault = scaler.is_fresh ? scaler.fault : "Nobody scales it now; the workers that are there go on.";
   return (
     <section aria-labelledby="pools" className={styles.section}>
-      <h2 id="pools">Pools</h2>
-      {fault ? <p className={styles.quiet}>{fault}</p> : null}
-      {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reached by keys */}
-      <div className={styles.scroll} role="region" aria-labelledby="pools" tabIndex={0}>
-        <table className={styles.table}>
-          <thead>
-            <tr>
-              <th scope="col">Pool</th>
-              <th scope="col">Wanted</th>
-              <th scope="col">Running</th>
-              <th scope="col">Starting</th>
-              <th scope="col">Leaving</th>
-              <th scope="col">Bounds</th>
-              <th scope="col">A start takes</th>
-              <th scope="col">An hour of one</th>
-            </tr>
-          </thead>
-          <tbody>
-            {pools.map((pool) => (
-              <tr key={pool.name}>
-                <th scope="row">
-                  {pool.name}
-                  <span className={styles.why}>{pool.reasons.join("; ")}</span>
-                </th>
-                <td>{pool.wanted ?? "–"}</td>
-                <td>{pool.running}</td>
-                <td>
-                  {pool.starting}
-                  {pool.next_ready_s === null ? null : `, in ${seconds(pool.next_ready_s)}`}
-                </td>
-                <td>{pool.leaving}</td>
-                <td>
-                  {pool.min_workers}–{pool.max_workers}
-                </td>
-                <td>{seconds(pool.ready_s)}</td>
-                <td>
-                  {dollars(pool.price_per_hour_usd)}
-                  {pool.is_spot ? ", spot" : ""}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <header className={styles.head}>
+        <h2 id="pools">Pools</h2>
+        <span className={styles.soft}>
+          policy {scaler.policy} · driver {scaler.driver}
+        </span>
+      </header>
+      {fault ? (
+        <p className={styles.fault} role="status">
+          {fault}
+        </p>
+      ) : null}
+      <ul className={styles.rows}>
+        {pools.map((pool) => (
+          <PoolRow key={pool.name} pool={pool} />
+        ))}
+      </ul>
     </section>
+  );
+}
+
+function PoolRow({ pool }: { pool: Pool }) {
+  const { said, mark } = standingOfPool(pool);
+  const facts = [pool.device, pool.is_spot ? "spot" : "", pool.models.join(", ")];
+  return (
+    <li className={styles.row}>
+      <div className={styles.main}>
+        <strong title={pool.name}>{pool.name}</strong>
+        <span className={styles.state} data-standing={mark}>
+          {said}
+        </span>
+        <span className={styles.soft}>{facts.filter(Boolean).join(" · ")}</span>
+      </div>
+      <dl className={styles.facts}>
+        <Fact name="Wanted">{pool.wanted ?? "–"}</Fact>
+        <Fact name="May have">{boundsOf(pool)}</Fact>
+        <Fact name="Running">{pool.running}</Fact>
+        <Fact name="Starting">
+          {pool.starting}
+          {pool.next_ready_s === null ? null : `, in ${seconds(pool.next_ready_s)}`}
+        </Fact>
+        <Fact name="Leaving">{pool.leaving}</Fact>
+        <Fact name="A start takes">{seconds(pool.ready_s)}</Fact>
+        <Fact name="An hour of one">{dollars(pool.price_per_hour_usd)}</Fact>
+      </dl>
+      {pool.reasons.length ? (
+        <ul className={styles.why} aria-label={`Why ${pool.name} is to have so many`}>
+          {pool.reasons.map((reason) => (
+            <li key={reason}>{reason}</li>
+          ))}
+        </ul>
+      ) : null}
+    </li>
   );
 }

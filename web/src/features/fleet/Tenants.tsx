@@ -18,7 +18,7 @@ export function Tenants({ tenants }: Pick<Fleet, "tenants">) {
                 <th scope="col">Tenant</th>
                 <th scope="col">Jobs</th>
                 <th scope="col">Images</th>
-                <th scope="col">Device</th>
+                <th scope="col">Device time</th>
                 <th scope="col">Cost</th>
                 <th scope="col">Under way</th>
               </tr>

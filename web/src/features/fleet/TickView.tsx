@@ -10,7 +10,7 @@ import { JobName, Swatch } from "./JobName";
 import { LaneStrip } from "./LaneStrip";
 import { TickTable } from "./TickTable";
 import styles from "./TickView.module.css";
-import { type Heard, factsOf, isDrained, shortName, standingOf } from "./heard";
+import { type Heard, factsOf, isGone, saidOfStanding, shortName, standingOf } from "./heard";
 import { useLook } from "./look";
 import type { Cursor } from "./painting";
 import type { Mode } from "./strip";
@@ -59,12 +59,13 @@ export function TickView() {
       ) : null}
       {heard.map((one) => {
         const lane = shown[one.worker.id] ?? emptyLane(one.worker.id);
-        const isLost = standingOf(one, now_s) === "lost";
+        const standing = standingOf(one, now_s);
+        const hasGone = isGone(standing);
         return (
-          <div key={one.worker.id} className={styles.lane} data-lost={isLost || undefined}>
+          <div key={one.worker.id} className={styles.lane} data-gone={hasGone ? standing : undefined}>
             <LaneHead heard={one} lane={lane} now_s={now_s} />
             <LaneStrip
-              {...{ lane, mode, perSecond, look, order, colours, marked, cursor, isLost }}
+              {...{ lane, mode, perSecond, look, order, colours, marked, cursor, hasGone }}
               pausedAt_s={held?.at_s ?? null}
               label={`Batches of ${one.worker.id}. Arrow keys walk along them, Enter follows a job.`}
               onCursor={setCursor}
@@ -89,20 +90,13 @@ function LaneHead({ heard, lane, now_s }: { heard: Heard; lane: Lane; now_s: num
   const standing = standingOf(heard, now_s);
   const facts = factsOf(heard.worker);
   const rows = lane.ticks.at(-1)?.rows;
-  const silent = Math.round(now_s - heard.heard_s);
   return (
     <div className={styles.who}>
       <strong title={heard.worker.id}>{shortName(heard.worker.id)}</strong>
       <span className="numbers">
-        {standing === "lost" ? (
-          `${isDrained(heard) ? "ended" : "lost"}, heard ${silent} s ago`
-        ) : (
-          <>
-            {standing}
-            {facts.busy === null ? "" : ` · ${share(facts.busy)} busy`}
-            {rows && standing === "busy" ? ` · ${rows} ${rows === 1 ? "row" : "rows"}` : ""}
-          </>
-        )}
+        {saidOfStanding(heard, now_s)}
+        {isGone(standing) || facts.busy === null ? "" : ` · ${share(facts.busy)} busy`}
+        {rows && standing === "busy" ? ` · ${rows} ${rows === 1 ? "row" : "rows"}` : ""}
       </span>
     </div>
   );

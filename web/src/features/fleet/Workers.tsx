@@ -8,14 +8,15 @@ import { detailOf, sentenceOf } from "@/lib/api/errors";
 import { keys, queryClient } from "@/lib/api/queries";
 import { bytes, seconds, share } from "@/lib/format";
 
+import { Fact } from "./Fact";
 import { Meter } from "./Meter";
 import styles from "./Table.module.css";
-import { type Heard, factsOf, isDrained, meanRows, shortName, standingOf } from "./heard";
+import { type Heard, factsOf, isGone, meanRows, saidOfStanding, shortName, standingOf } from "./heard";
 import { rate } from "./series";
 import { rowsPerBatch } from "./ticks";
 import { useWatch } from "./watch";
 
-/** All workers; one that has died is shown as lost before it goes. */
+/** All workers; one that left or died is shown so for a while before it goes. */
 export function Workers() {
   const { heard, lanes, now_s } = useWatch();
   const [asked, setAsked] = useState<string | null>(null);
@@ -57,16 +58,14 @@ function WorkerRow({ heard, now_s, rows, onDrain }: RowProps) {
   const { worker } = heard;
   const { device, host, version, memory, busy, batches } = factsOf(worker);
   const standing = standingOf(heard, now_s);
-  const isLost = standing === "lost";
+  const hasGone = isGone(standing);
   const mean = rows ?? meanRows(batches);
   return (
-    <li className={styles.row} data-lost={isLost || undefined}>
+    <li className={styles.row} data-gone={hasGone || undefined}>
       <div className={styles.main}>
         <strong title={worker.id}>{shortName(worker.id)}</strong>
         <span className={styles.state} data-standing={standing}>
-          {isLost
-            ? `${isDrained(heard) ? "ended" : "lost"}, heard ${Math.round(now_s - heard.heard_s)} s ago`
-            : standing}
+          {saidOfStanding(heard, now_s)}
         </span>
         <span className={styles.soft}>
           {[device, host, version && `version ${version}`].filter(Boolean).join(" · ")}
@@ -85,10 +84,10 @@ function WorkerRow({ heard, now_s, rows, onDrain }: RowProps) {
           )}
         </Fact>
         <Fact name="Busy">
-          {isLost ? "–" : share(busy)}
-          {isLost || busy === null ? null : <Meter value={busy} label="Busy" />}
+          {hasGone ? "–" : share(busy)}
+          {hasGone || busy === null ? null : <Meter value={busy} label="Busy" />}
         </Fact>
-        <Fact name="Jobs">{isLost ? "–" : worker.in_flight}</Fact>
+        <Fact name="Jobs">{hasGone ? "–" : worker.in_flight}</Fact>
         <Fact name="Rows a batch">{mean === null ? "–" : rate(mean)}</Fact>
         <Fact name="A step takes">
           {Object.entries(worker.step_seconds)
@@ -99,7 +98,7 @@ function WorkerRow({ heard, now_s, rows, onDrain }: RowProps) {
       <div className={styles.acts}>
         <Button
           size="small"
-          disabled={isLost || standing === "draining"}
+          disabled={hasGone || standing === "draining"}
           aria-label={`Drain ${worker.id}`}
           onClick={onDrain}
         >
@@ -107,15 +106,6 @@ function WorkerRow({ heard, now_s, rows, onDrain }: RowProps) {
         </Button>
       </div>
     </li>
-  );
-}
-
-function Fact({ name, children }: { name: string; children: React.ReactNode }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd className="numbers">{children}</dd>
-    </div>
   );
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import type { Worker } from "@/lib/api/client";
 
-import { countsOf, factsOf, listened, meanRows, standingOf } from "./heard";
+import { countsOf, factsOf, listened, meanRows, paidPerHour, saidOfStanding, standingOf } from "./heard";
 
 const at = (time_s: number): string => new Date(time_s * 1000).toISOString();
 const worker = (id: string, time_s: number, more: Partial<Worker> = {}): Worker => ({
@@ -51,15 +51,49 @@ describe("a worker", () => {
     expect(old && standingOf(old, 1000)).toBe("lost");
   });
 
-  it("that was drained and ended is not counted as lost", () => {
+  it("that said goodbye has left from then on, and goes before a lost one does", () => {
+    let known = listened([], [worker("a", 1000), worker("b", 1000)], 1000);
+    known = listened(known, [worker("a", 1001, { state: "stopped" }), worker("b", 1001)], 1001);
+    expect(known.map((one) => standingOf(one, 1002))).toEqual(["left", "ready"]);
+    expect(known.map((one) => saidOfStanding(one, 1005))).toEqual(["left 4\u00a0s ago", "ready"]);
+    known = listened(known, [worker("b", 1025)], 1025); // the list forgets it sooner than we do
+    expect(known.map((one) => standingOf(one, 1025))).toEqual(["left", "ready"]);
+    expect(listened(known, [worker("b", 1032)], 1032).map((one) => one.worker.id)).toEqual(["b"]);
+  });
+
+  it("whose goodbye is old is not shown, however long the list has it", () => {
+    const stopped = worker("a", 1000, { state: "stopped" });
+    expect(listened([], [stopped], 1031)).toEqual([]);
+    expect(listened([], [stopped], 1029).map((one) => standingOf(one, 1029))).toEqual(["left"]);
+  });
+
+  it("that fell silent while it drained has left, and is not counted as lost", () => {
     const known = listened([], [worker("a", 1000, { state: "draining" }), worker("b", 1000)], 1000);
     expect(countsOf(known, 1005)).toMatchObject({ draining: 1, ready: 1, lost: 0 });
-    expect(countsOf(known, 1030)).toMatchObject({ draining: 0, lost: 1 });
+    expect(countsOf(known, 1030)).toMatchObject({ draining: 0, left: 1, lost: 1 });
+    expect(known.map((one) => saidOfStanding(one, 1030))).toEqual(["left 30\u00a0s ago", "lost, heard 30\u00a0s ago"]);
+  });
+
+  it("is paid for while it is there", () => {
+    const facts = { price_per_hour_usd: 0.5 };
+    const three = [worker("a", 1000, { facts }), worker("b", 1000, { facts }), worker("c", 1000)];
+    let known = listened([], three, 1000);
+    expect(paidPerHour(known, 1001)).toBe(1);
+    known = listened(known, [worker("a", 1001, { facts, state: "stopped" }), worker("b", 1001, { facts })], 1001);
+    expect(paidPerHour(known, 1002)).toBe(0.5);
   });
 });
 
 it("facts that a worker did not tell are empty", () => {
-  expect(factsOf({ facts: {} })).toEqual({ device: "", host: "", version: "", memory: null, busy: null, batches: [] });
+  expect(factsOf({ facts: {} })).toEqual({
+    device: "",
+    host: "",
+    version: "",
+    memory: null,
+    busy: null,
+    pricePerHour: 0,
+    batches: [],
+  });
   const facts = { device: "cpu", memory: { used_bytes: 1, total_bytes: 4 }, batches: { 1: 2, 4: 1 }, busy_share: 0.5 };
   expect(factsOf({ facts })).toMatchObject({ device: "cpu", memory: { used: 1, total: 4 }, busy: 0.5 });
   expect(meanRows(factsOf({ facts }).batches)).toBe(2);

@@ -23,7 +23,7 @@ export interface Scene {
   cursor: Cursor | null;
   /** Pixels from the right edge to each full second; empty where columns are not by time. */
   seconds: readonly number[];
-  isLost: boolean;
+  hasGone: boolean;
 }
 
 type Pen = CanvasRenderingContext2D;
@@ -56,10 +56,10 @@ function paintGrid(pen: Pen, { width, height, look, seconds, most }: Scene): voi
 }
 
 function paintSegment(pen: Pen, scene: Scene, column: Column, segment: Segment): void {
-  const { look, colours, marked, cursor, order, isLost } = scene;
+  const { look, colours, marked, cursor, order, hasGone } = scene;
   const { tick } = column;
   const box = boxOf(scene, column, segment);
-  const isFaint = isLost || (marked !== null && segment.job !== marked);
+  const isFaint = hasGone || (marked !== null && segment.job !== marked);
   const shade = segment.job === null ? null : colours.of(segment.job);
   const colour = shade ? cssOf(shade, look.jobLightness, look.jobChroma) : look.lineStrong;
   pen.globalAlpha = isFaint ? FAINT : STRENGTH[tick.kind];

@@ -7,6 +7,9 @@ import {
   imagesPerMinute,
   latencyOf,
   rate,
+  roomFor,
+  saidOfCost,
+  saidOfImages,
   saidOfLatency,
   saidOfThroughput,
   throughputOf,
@@ -63,12 +66,31 @@ it("failed jobs stand on top of those that succeeded", () => {
 it("sentences say what the charts show", () => {
   expect(saidOfLatency(fleet({}))).toBe("Nothing has finished in this time.");
   expect(saidOfLatency(fleet({ p50_s: 2, p90_s: 3, p99_s: 9 }))).toMatch(
-    /^Half of all jobs took at most 2.0 s, .*slowest/,
+    /^Half of all jobs took at most 2.0\u00a0s, .*slowest/,
   );
   expect(saidOfThroughput(fleet({ jobs: 2, succeeded: 1, failed: 1 }))).toBe("1 job succeeded, 1 failed.");
   expect(saidOfThroughput(fleet({ jobs: 4, succeeded: 3, cancelled: 1 }))).toBe(
     "3 jobs succeeded, none failed, 1 cancelled.",
   );
+});
+
+it("what workers cost stands beside what jobs were charged with", () => {
+  const { totals } = fleet({ cost_usd: 0.5, cost_per_hour: 0.25, cost_per_image: 0.02 });
+  expect(saidOfCost(1.5, 2, totals)).toBe("jobs were charged $0.25 an hour, $0.02 an image");
+  expect(saidOfCost(1.5, 2, fleet({}).totals)).toBe("jobs were charged nothing yet");
+  expect(saidOfCost(0, 2, fleet({}).totals)).toBe("no price is set for them");
+  expect(saidOfCost(0, 0, fleet({}).totals)).toBe("none is here");
+});
+
+it("a mean says what it is the mean of", () => {
+  expect(saidOfImages({ ...fleet({ images: 1 }), window_s: 3600 })).toBe("1 image in the last hour");
+  expect(saidOfImages(fleet({ images: 3 }))).toBe("3 images in the last 2\u00a0min 0\u00a0s");
+});
+
+it("an axis is as wide as its longest label", () => {
+  const measure = (text: string): number => text.length * 6;
+  expect(roomFor(["$0", "$0.00012"], measure)).toBe(8 * 6 + 14);
+  expect([roomFor([], measure), roomFor(["0"], measure)]).toEqual([36, 36]);
 });
 
 it("tables list the parts in which something ended, newest first", () => {

@@ -75,6 +75,35 @@ export const WINDOWS = [
   { value: "86400", label: "24 h" },
 ] as const;
 
+const AGES: Readonly<Record<number, string>> = {
+  900: "quarter of an hour",
+  3600: "hour",
+  21600: "6\u00a0hours",
+  86400: "24\u00a0hours",
+};
+
+/** What the rate is the mean of: "12 images in the last hour". */
+export function saidOfImages({ totals, window_s }: Pick<Fleet, "totals" | "window_s">): string {
+  const age = AGES[window_s] ?? seconds(window_s);
+  return `${totals.images} ${totals.images === 1 ? "image" : "images"} in the last ${age}`;
+}
+
+/** What stands beside the `paid` dollars an hour for the workers that are `there`. */
+export function saidOfCost(paid: number, there: number, totals: Fleet["totals"]): string {
+  const { cost_usd, cost_per_hour, cost_per_image } = totals;
+  if (paid === 0 && cost_usd === 0) return there ? "no price is set for them" : "none is here";
+  if (cost_usd === 0) return "jobs were charged nothing yet";
+  const each = cost_per_image === null ? "" : `, ${dollars(cost_per_image)} an image`;
+  return `jobs were charged ${dollars(cost_per_hour)} an hour${each}`;
+}
+
+const LEAST_ROOM = 36;
+const AXIS_GAP = 14; // between labels and the lines, and a little at the edge
+
+/** How wide an axis with these labels must be, in the pixels that `measure` has. */
+export const roomFor = (labels: readonly (string | null)[], measure: (text: string) => number): number =>
+  Math.max(LEAST_ROOM, Math.ceil(Math.max(0, ...labels.map((label) => measure(label ?? "")))) + AXIS_GAP);
+
 /** Pictures in a minute, over the window. */
 export const imagesPerMinute = ({ totals, window_s }: Fleet): number => totals.images / (window_s / 60);
 

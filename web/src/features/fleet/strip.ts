@@ -18,7 +18,7 @@ export interface View {
   colours: Colours;
   marked: string | null;
   cursor: Cursor | null;
-  isLost: boolean;
+  hasGone: boolean;
 }
 
 /** Reports come a second apart and are fetched a second apart: what is drawn lags a little, so that it moves evenly. */
