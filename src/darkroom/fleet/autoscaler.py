@@ -159,7 +159,7 @@ class Darkroom:
 
 
 def recalled(memory: Memory, seen: Observation, pool: Pool, needed: int) -> Iterable[Wish]:
-    """The most that was needed lately, where that is more than now; who has just become ready was asked for, and stays."""
+    """The most that was needed lately, where that is more than now; who has just become ready counts too."""
     there = staying_in(seen, pool)
     fresh = memory.newly_ready(pool.name, (w.member.name for w in there if w.member.phase is Phase.READY))
     held = sum(w.in_flight > 0 or w.member.name in fresh for w in there) if fresh else 0

@@ -27,7 +27,7 @@ class Memory:
         self._ready: dict[str, frozenset[str]] = {}
 
     def newly_ready(self, pool: str, ready: Iterable[str]) -> frozenset[str]:
-        """Who of the ready was not so at the look before: none of them has been idle for the window, unless that is 0."""
+        """Who of the ready was not so at the look before, so was never idle for the window; none if that is 0."""
         now = frozenset(ready)
         before, self._ready[pool] = self._ready.get(pool, now), now
         return now - before if self._window_s > 0 else frozenset()
