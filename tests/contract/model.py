@@ -234,7 +234,7 @@ class Model:
     def fitness(self, job: ModelJob, worker: str, now: float) -> int:
         """What it has in memory by what it said last: 1 the model, 2 all its adapters too."""
         at, said = self.heard.get(worker, (-1e9, WorkerReport(worker, "unknown", 0.0)))
-        is_there = at > now - self.limits.lease_s and worker not in self.draining
+        is_there = abs(at - now) < self.limits.lease_s and worker not in self.draining
         if not is_there or said.state != "ready" or job.new.model not in said.loaded:
             return 0
         needs = {digest[:16] for digest in job.new.input.get("adapter_digests", {}).values()}
@@ -261,6 +261,8 @@ class Model:
     def heartbeat(self, said: WorkerReport, leases: Sequence[Lease], now: float) -> list[Lease]:
         """The leases that are lost."""
         self.heard[said.id] = now, said
+        if said.state == "stopped":
+            self.draining.discard(said.id)
         for lease in filter(self.holds, leases):
             self.held(lease).lease_until = now + self.limits.lease_s
             self.held(lease).had_company = False  # its worker lives after all
@@ -420,8 +422,11 @@ class Model:
         return [job.new.id for job in lost]
 
     def release_worker(self, worker: str, now: float) -> list[str]:
-        """Return all it had, and forget what it said."""
-        self.forget_worker(worker)
+        """Return all it had, and forget what it said, unless that was its goodbye."""
+        if worker in self.heard and self.heard[worker][1].state == "stopped":
+            self.draining.discard(worker)
+        else:
+            self.forget_worker(worker)
         lost = self.of_worker(worker)
         self.give_up(lost, len(lost) == 1, now)
         return [job.new.id for job in lost]

@@ -50,7 +50,7 @@ REPORTS = st.builds(
         worker, state=state, loaded=loaded, facts={"adapters": dict.fromkeys(MODELS, marks)}
     ),
     st.sampled_from(WORKERS),
-    st.sampled_from(["ready", "ready", "ready", "draining"]),
+    st.sampled_from(["ready", "ready", "ready", "draining", "stopped"]),
     st.sampled_from([MODELS, ("m",), ("m2",), ()]),
     st.sampled_from([[], ["a" * 16], ["a" * 16, "b" * 16]]),
 )
@@ -227,8 +227,9 @@ class StoreMachine(RuleBasedStateMachine):
     def say(self, side: int, said: WorkerReport, is_asked: bool) -> None:
         assert self.stores[side].heartbeat(said, [], self.now) == self.model.heartbeat(said, [], self.now)
         if is_asked:
-            self.stores[side].ask_drain(said.id)
-            self.model.draining.add(said.id)
+            assert self.stores[side].ask_drain(said.id) == (said.state != "stopped")
+            if said.state != "stopped":
+                self.model.draining.add(said.id)
 
     say_more = say
 

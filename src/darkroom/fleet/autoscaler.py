@@ -161,8 +161,9 @@ class Darkroom:
 def recalled(memory: Memory, seen: Observation, pool: Pool, needed: int) -> Iterable[Wish]:
     """The most that was needed lately, where that is more than now; who has just become ready counts too."""
     there = staying_in(seen, pool)
-    fresh = memory.newly_ready(pool.name, (w.member.name for w in there if w.member.phase is Phase.READY))
-    held = sum(w.in_flight > 0 or w.member.name in fresh for w in there) if fresh else 0
+    ready = {w.member.name for w in there if w.member.phase is Phase.READY}
+    fresh = memory.newly_ready(pool.name, ready, {w.member.name for w in there})
+    held = min(needed + fresh, len(there)) if fresh else 0
     most = memory.most(pool.name, seen.now, max(needed, held), len(there))
     if most.workers > needed:
         needed_said = f"{counted(most.workers, 'worker')} {'was' if most.workers == 1 else 'were'} needed"

@@ -6,7 +6,7 @@ The highest need within a window counts, as in the stabilization window of Kuber
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import dataclass
 
 
@@ -26,19 +26,20 @@ class Memory:
         self._needs: dict[str, deque[Need]] = {}
         self._ready: dict[str, frozenset[str]] = {}
 
-    def newly_ready(self, pool: str, ready: Iterable[str]) -> frozenset[str]:
-        """Who of the ready was not so at the look before, so was never idle for the window; none if that is 0."""
-        now = frozenset(ready)
-        before, self._ready[pool] = self._ready.get(pool, now), now
-        return now - before if self._window_s > 0 else frozenset()
+    def newly_ready(self, pool: str, ready: Set[str], there: Set[str]) -> int:
+        """How many became ready since the look before, so were never idle for the window; none if that is 0."""
+        before = self._ready.get(pool, frozenset(ready))
+        self._ready[pool] = frozenset((before | ready) & there)
+        return len(ready - before) if self._window_s > 0 else 0
 
     def most(self, pool: str, now: float, workers: int, there: int) -> Need:
         """Note what is needed now; the highest need of the window, this one included.
 
-        Nobody saw when the need of the look before ended, so it counts as one that held until now.
+        Nobody saw when the need of the look before ended, so it counts as one that held until now, for those of
+        its workers who are still `there`.
         """
         needs = self._needs.setdefault(pool, deque([Need(now, there)]))
-        needs[-1] = Need(now, needs[-1].workers)
+        needs[-1] = Need(now, min(needs[-1].workers, there))
         while needs and needs[-1].workers <= workers:
             needs.pop()
         needs.append(Need(now, workers))

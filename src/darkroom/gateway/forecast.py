@@ -51,11 +51,12 @@ class Outlook:
         is_known = self.queue is not None and job.state == JobState.QUEUED
         if not is_known or self.ready(job.model) or self._is_awaited(job.model, now):
             return ()
-        return (f"no worker takes jobs of {job.model} now, and none is on its way: the job waits until one starts",)
+        return (f"no worker takes jobs of {job.model} now: the job waits until one does",)
 
     def _is_awaited(self, model: str, now: float) -> bool:
         """Whether a worker starts that may take its jobs, or the fleet would start one."""
-        if any(each.state == STARTING and (not each.models or model in each.models) for each in self.workers):
+        starting = (each for each in self.workers if each.state == STARTING and each.facts.get("kind") != "forwarder")
+        if any(not each.models or model in each.models for each in starting):
             return True
         return self.fleet is not None and not self.fleet.fault and self.fleet.cold_s(model, now) is not None
 

@@ -62,6 +62,10 @@ class Others:
             return has_all or not any(needs <= one[model] for one in others if model in one)
         return not any(model in one for one in others)
 
+    def held_s(self, model: str) -> float:
+        """For how long jobs of a model that the claimant has not are left to others: 0 where nobody has it."""
+        return self._hold_s if any(model in one for one in self._holds()[1]) else 0.0
+
     def _is_young(self, queued_at: float) -> bool:
         """Whether it may be held; a time far ahead was written by a clock that has since gone back."""
         return abs(self._now - queued_at) < self._hold_s

@@ -18,7 +18,8 @@ def choose(db: sqlite3.Connection, claimant: Claimant, limit: int, now: float, l
     """The rows that the claimant gets, in order; `Store.claim` says by which rules."""
     if limit < 1 or first(db, "has_suspect", worker=claimant.worker) is not None:
         return []
-    others = Others(claimant, now, limits.hold_s, lambda: run(db, "holds", since=now - limits.lease_s))
+    since, until = now - limits.lease_s, now + limits.lease_s
+    others = Others(claimant, now, limits.hold_s, lambda: run(db, "holds", since=since, until=until))
     heads = sorted(_heads(db, claimant, limit, now, now - limits.patience_s, others), key=_order)[:limit]
     return [head["ins"] for head in _keep_apart(heads, claimant.is_idle)]
 
@@ -48,7 +49,7 @@ def _heads(
         else:
             at = {"model": model, "now": now, "waited": waited}
             yield from first_of(db, "line_of_patient", limit, others.may_have, **at)
-            yield from first_of(db, "line_of_fresh", limit, others.may_have, **at)
+            yield from first_of(db, "line_of_fresh", limit, others.may_have, **at, held_s=others.held_s(model))
 
 
 def _place(row: Row) -> tuple[int, float, int]:

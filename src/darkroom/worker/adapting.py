@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..models.request import ImageRequest
     from ..models.residency import Resident
 
-MOST_TOLD = 1000  # adapters of a model: a report crosses a network every few seconds
+MOST_TOLD = 64  # adapters of a model: a claim for a young job reads what every worker tells
 FOLDER = "adapters"  # in DARKROOM_HOME: files that were fetched, by their digests
 
 

@@ -45,7 +45,7 @@ async def show(here: AnyHere, model: str) -> Response:
 
 async def _loaded(here: Visit) -> set[str]:
     outlook = await here.gateway.forecast.now()
-    return {model for worker in outlook.workers for model in worker.loaded}
+    return {model for worker in outlook.workers if worker.state == "ready" for model in worker.loaded}
 
 
 def _model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:

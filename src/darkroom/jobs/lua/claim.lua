@@ -42,7 +42,7 @@ local own, others
 
 local function look_around()
   own, others = {}, {}
-  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'workers', '(' .. text(now - lease_s), '+inf')) do
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'workers', '(' .. text(now - lease_s), '(' .. text(now + lease_s))) do
     if id == worker then own = read_holds(id) else others[#others + 1] = read_holds(id) end
   end
 end
@@ -64,6 +64,16 @@ local function is_left(id, place, model, is_loaded, adapters)
   if not is_loaded then return is_elsewhere(model, {}) end
   local needs = words_of(adapters)
   return not has_all(own[model] or {}, needs) and is_elsewhere(model, needs)
+end
+
+-- Whether every job of a model that the claimant has not is young, of no class above normal, and left to another.
+local function are_all_left(model)
+  local head = call('ZRANGE', P .. 'queue:' .. model, 0, 0)[1]
+  if not head then return true end
+  if not own then look_around() end
+  if string.sub(head, 1, 14) < level(0) or not is_elsewhere(model, {}) then return false end
+  local since = P .. 'since:' .. model
+  return call('ZCOUNT', since, '-inf', text(now - hold_s)) == 0 and call('ZCOUNT', since, text(now + hold_s), '+inf') == 0
 end
 
 -- The first `limit` of a model's queue that have not expired and are left to nobody, as far as `is_wanted`.
@@ -105,7 +115,7 @@ local function gather()
     local model = ARGV[i]
     if i < FIRST_MODEL + loaded then
       add(first_of(model, true, any), '0')
-    else
+    elseif not are_all_left(model) then
       if call('ZCOUNT', P .. 'since:' .. model, '-inf', text(now - patience_s)) > 0 then
         add(first_of(model, false, has_waited), '0')
       end

@@ -129,6 +129,8 @@ CREATE TABLE worker (
     holds TEXT NOT NULL DEFAULT '{}'
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX worker_heard ON worker (heard_at);
+
 -- One row for the whole store. `virtual_time`: the rank of the latest claim. `work` rises whenever a job may have
 -- become claimable or a cancel was asked: what `wait_for_work` watches. `stored_bytes`: of all artifacts.
 -- `watched_until`: when nobody looks any more at what workers do.

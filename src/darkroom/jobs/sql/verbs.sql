@@ -116,14 +116,15 @@ WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_a
 ORDER BY level DESC, rank, ins;
 
 -- name: line_of_fresh
--- Of a model that is not loaded, those that can wait.
+-- Of a model that is not loaded, those that can wait, but for the young where they are left to others.
 SELECT ins, level, 1 AS tier, rank, is_suspect, model, queued_at, adapters FROM job INDEXED BY job_line
 WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now) AND queued_at > :waited
+    AND (level > 0 OR abs(queued_at - :now) >= :held_s)
 ORDER BY level DESC, rank, ins;
 
 -- name: holds
 -- What live workers that nobody wants to drain have in memory.
-SELECT id, holds FROM worker WHERE heard_at > :since AND NOT is_asked_to_drain;
+SELECT id, holds FROM worker WHERE heard_at > :since AND heard_at < :until AND NOT is_asked_to_drain;
 
 -- name: has_suspect
 -- Whether the worker runs a suspect.
@@ -349,8 +350,8 @@ DELETE FROM worker WHERE id = :worker AND json_extract(report, '$.state') <> 'st
 DELETE FROM worker WHERE heard_at < :before;
 
 -- name: ask_drain
--- Ask a worker to drain.
-UPDATE worker SET is_asked_to_drain = 1 WHERE id = :worker RETURNING 1;
+-- Ask a worker to drain, unless it has stopped.
+UPDATE worker SET is_asked_to_drain = 1 WHERE id = :worker AND json_extract(report, '$.state') <> 'stopped' RETURNING 1;
 
 -- name: is_asked_to_drain
 -- Whether a worker was asked to drain.

@@ -2,6 +2,7 @@
 
 ALTER TABLE job ADD COLUMN adapters TEXT NOT NULL DEFAULT '';
 ALTER TABLE worker ADD COLUMN holds TEXT NOT NULL DEFAULT '{}';
+CREATE INDEX worker_heard ON worker (heard_at);
 
 DROP INDEX job_line;
 CREATE INDEX job_line
