@@ -14,6 +14,7 @@ import gzip
 import io
 import math
 import random
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +35,9 @@ COLUMNS = (
     "steps",
     "model",
     "loras",
-)  # as GenTD26 is published, renamed
+    "priority",
+    "deadline_s",
+)  # as GenTD26 is published, renamed; the last two are ours
 TASKS = {"txt_2_img": "text-to-image", "img_2_img": "image-to-image", "inpainting": "inpaint"}
 DAY_SHAPE = (2.0, 2.4, 0.6, 0.9, 2.8, 2.9, 3.0, 3.3, 1.0, 1.0, 1.1, 0.6, 0.3, 0.3, 0.2, 0.1, *[0.05] * 6, 0.1, 0.5)
 WEEKEND = 0.6
@@ -81,7 +84,7 @@ def read_trace(path: Path, field: str = "trace", *, has_run: bool = True) -> lis
             if missing:
                 raise BadInput(f"{path} has no column {', '.join(missing)}", field=field)
             read = [_read(path, line, row, field) for line, row in enumerate(rows, 2)]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} cannot be read: {error}", field=field) from error
     found = [request for request in read if request is not None and (request.exec_s or not has_run)]
     if not found:
@@ -90,22 +93,28 @@ def read_trace(path: Path, field: str = "trace", *, has_run: bool = True) -> lis
 
 
 def write_trace(requests: Sequence[Request]) -> str:
-    """The same requests as CSV text; each has succeeded."""
+    """The same requests as CSV text; each that ran has succeeded."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(COLUMNS)
     tasks = {ours: theirs for theirs, ours in TASKS.items()}
     for r in requests:
         said = ("" if count is None else count for count in (r.prompt_chars, r.negative_chars))
-        first = (f"{r.arrival_s:.3f}", tasks.get(r.task, r.task), "succeed", f"{r.exec_s:.2f}", r.tenant)
-        rows.writerow((*first, *said, r.images, r.steps, r.model, r.loras))
+        status, exec_s = ("succeed", _seconds(r.exec_s)) if r.exec_s else ("", "")
+        deadline_s = "" if r.deadline_s is None else _seconds(r.deadline_s)
+        first = (_seconds(r.arrival_s), tasks.get(r.task, r.task), status, exec_s, r.tenant)
+        rows.writerow((*first, *said, r.images, r.steps, r.model, r.loras, r.priority, deadline_s))
     return file.getvalue()
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _opened(path: Path) -> IO[str]:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", newline="", encoding="utf-8")
-    return path.open(newline="", encoding="utf-8")
+        return gzip.open(path, "rt", newline="", encoding="utf-8-sig")
+    return path.open(newline="", encoding="utf-8-sig")
 
 
 def _read(path: Path, line: int, row: Mapping[str, str | None], field: str) -> Request | None:
@@ -144,7 +153,7 @@ def _number(row: Mapping[str, str | None], name: str) -> float | None:
         number = float(said) if said.strip() else None
     except ValueError:
         raise ValueError(f"{name} must be a number, not {said!r}") from None
-    if number is not None and (not math.isfinite(number) or (name in ("arrival_s", "exec_s") and number < 0)):
+    if number is not None and (not math.isfinite(number) or (name != "priority" and number < 0)):
         raise ValueError(f"{name} must be a number from 0, not {said!r}")
     return number
 

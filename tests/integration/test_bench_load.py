@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,28 @@ def test_the_first_step_is_one_that_is_done_and_no_claim(tmp_path: Path) -> None
             delays = [outcome.first_step_s for outcome in await running]
         assert sorted(delay is None for delay in delays) == [False, True]
         assert max(delay or 0.0 for delay in delays) >= 1.0
+
+    with open_site(tmp_path) as site:
+        asyncio.run(play(site))
+
+
+def test_a_job_counts_once_all_that_was_asked_for_is_fetched(tmp_path: Path) -> None:
+    async def play(site: Site) -> None:
+        async with loading(site) as load:
+            plan = [replace(wanted, images=wanted.number + 1) for wanted in at_once(3, Mix((4,)), seed=1)]
+            running = asyncio.create_task(load.run(plan, lambda _: None))
+            while len(states(site)) < 3:
+                await asyncio.sleep(0.02)
+            for _ in plan:
+                job, lease = site.claim()
+                count = job.input["num_images_per_prompt"]
+                outputs = [site.put_output(lease)] if count < 3 else []
+                if count == 1:
+                    site.storage.delete([outputs[0].key])
+                site.store.complete(lease, outputs, {}, time.time())
+            codes = [outcome.code for outcome in await running]
+        assert codes[0] is not None  # its picture is gone
+        assert codes[1:] == ["too_few_images"] * 2
 
     with open_site(tmp_path) as site:
         asyncio.run(play(site))

@@ -90,7 +90,14 @@ def test_who_sends_a_trace_takes_those_that_never_ran_too(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("exec_s\n1\n", "no column arrival_s"), ("arrival_s,loras\n1,many\n", "line 2: loras"), ("arrival_s\n", "no req")],
+    [
+        ("exec_s\n1\n", "no column arrival_s"),
+        ("arrival_s,loras\n1,many\n", "line 2: loras"),
+        ("arrival_s,loras\n1,1\n2,-1\n", "line 3: loras must be a number from 0, not '-1'"),
+        ("arrival_s,images\n1,-2\n", "line 2: images"),
+        ("arrival_s,steps\n1,-2\n", "line 2: steps"),
+        ("arrival_s\n", "no req"),
+    ],
 )
 def test_a_wrong_trace_is_refused(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "trace.csv"
@@ -104,3 +111,29 @@ def test_a_file_that_is_not_packed_is_refused_by_its_name(tmp_path: Path) -> Non
     file.write_text("arrival_s\n1\n")
     with pytest.raises(BadInput, match=r"trace\.csv\.gz cannot be read"):
         read_trace(file)
+
+
+def test_a_damaged_packed_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "trace.csv.gz"
+    packed = bytearray(gzip.compress(b"arrival_s\n1\n2\n3\n"))
+    packed[10] = 0xFF  # the first byte of what is packed: no kind of block
+    file.write_bytes(bytes(packed))
+    with pytest.raises(BadInput, match=r"trace\.csv\.gz cannot be read"):
+        read_trace(file)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    file = tmp_path / "trace.csv"
+    file.write_bytes(b"\xef\xbb\xbfarrival_s\n3\n")
+    assert [request.arrival_s for request in read_trace(file, has_run=False)] == [3]
+
+
+def test_what_was_read_is_written_whole(tmp_path: Path) -> None:
+    requests = [
+        Request(0.123456, 1.234567, "m", 2, 9, "t", priority=-3, deadline_s=4.5, task="upscale", loras=1),
+        Request(7.0, 0.0, "m", prompt_chars=5),  # never ran
+    ]
+    file = tmp_path / "trace.csv"
+    file.write_text(write_trace(requests))
+    assert read_trace(file, has_run=False) == requests
+    assert read_trace(file) == requests[:1]

@@ -12,12 +12,13 @@ from typing import Any
 from ..errors import BadInput
 from ..traces import Request
 from .dialects import Dialect
+from .figures import FOR_P99
 from .load import Load, Tell
 from .occupancy import counts_of, watching
 from .plan import Arrivals, Crowd, Mix, Wanted, one_of_each, plan_of, wanted_of
 from .record import Report, Run, run_of
-from .replay import Replay, replay_plan
-from .solo import MEASURED_KINDS, Solo, kinds_in, measured, with_estimates
+from .replay import Replay, replay_notes, replay_plan
+from .solo import MEASURED_KINDS, Solo, kinds_in, measured, spread_over, to_warm, with_estimates
 
 Note = Callable[[str], None]
 Planned = tuple[float | None, Sequence[Wanted]]  # a rate, and what is sent at it
@@ -67,17 +68,24 @@ async def measure(asked: Asked, dialect: Dialect, listening: Listening) -> Repor
     plan = replay_plan(asked.trace, asked.how, asked.mix, asked.seed) if isinstance(asked.how, Replay) else []
     kinds = kinds_in(plan) if plan else one_of_each(asked.mix)
     notes = await dialect.prepare(plan)
+    if isinstance(asked.how, Replay):
+        notes += replay_notes(asked.trace, asked.how, asked.mix)
     await counts_of(dialect.asking)  # from now on workers tell of their batches
-    solo = await _alone(load, kinds, listening.note)
+    chosen = kinds[:MEASURED_KINDS] if plan else spread_over(kinds, MEASURED_KINDS)
+    solo = await _alone(load, kinds, chosen, listening.note)
     estimates = sum(each.is_estimate for each in solo.values())
     if estimates:
-        notes.append(f"{estimates} of {len(solo)} kinds were not measured alone: a line through the others stands in")
+        notes.append(
+            f"{estimates} of {len(solo)} kinds were not measured alone (~): a line through the others stands in"
+        )
     capacity = await load.capacity(asked.mix) if asked.loads else None
     if capacity is not None:
         listening.note(f"capacity: {capacity:.3f} requests a second")
     runs = [await _run(load, dialect, asked, each, solo, listening) for each in _planned_loads(asked, capacity, plan)]
     if not any(run.batches for run in runs):
         notes.append("how full batches were is not known: the service does not tell, or tells operators alone")
+    if any(run.summary.latency_s.p99 is None for run in runs):
+        notes.append(f"p99, and goodput at 99%, take {FOR_P99} requests: they are not said of fewer")
     for note in notes:
         listening.note(note)
     said = asked.as_json()
@@ -86,9 +94,8 @@ async def measure(asked: Asked, dialect: Dialect, listening: Listening) -> Repor
     )
 
 
-async def _alone(load: Load, kinds: Sequence[Wanted], note: Note) -> Mapping[str, Solo]:
-    chosen = kinds[:MEASURED_KINDS]
-    await load.warm(chosen)
+async def _alone(load: Load, kinds: Sequence[Wanted], chosen: Sequence[Wanted], note: Note) -> Mapping[str, Solo]:
+    await load.warm(to_warm(kinds, chosen))
     known = {}
     for wanted in chosen:
         known[wanted.kind] = measured(await load.solo_s(wanted))

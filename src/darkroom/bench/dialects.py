@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..client.asking import Asking, asking_of, encoded
@@ -21,12 +22,14 @@ from .plan import TEXT_TO_IMAGE, Size, Wanted
 Now = Callable[[], float]  # seconds since the plan's start
 SILENT_S = 600.0  # so long a service that answers all at once may say nothing
 OTHER_SIZE: Size = (512, 512)
+USER = re.compile(r"^(https?://)[^/]*@", re.IGNORECASE)
+CODE = re.compile(r"[\w.-]{1,60}", re.ASCII)  # of others: what is anything else would be shown to people as it is
 INPUT_STATUSES = frozenset({400, 404, 405, 413, 415, 422})
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What came back; moments are of the plan's clock. `error` is why there are no images."""
+    """What came back; moments are of the plan's clock. `error` is why it is no success."""
 
     ended_s: float
     first_step_s: float | None = None
@@ -45,7 +48,7 @@ class Dialect(Protocol):
 
     @property
     def url(self) -> str:
-        """Where the service is."""
+        """Where the service is, without secrets: reports show it."""
 
     @property
     def asking(self) -> Asking | None:
@@ -74,7 +77,7 @@ class Native:
     @property
     def url(self) -> str:
         """Where the service is."""
-        return self._submitting.url
+        return bare(self._submitting.url)
 
     async def prepare(self, plan: Sequence[Wanted]) -> list[str]:
         """Upload a picture, and a mask, of each size that a request starts from."""
@@ -92,7 +95,7 @@ class Native:
         return (found[0].default_size if found else None) or OTHER_SIZE
 
     async def ask(self, wanted: Wanted, now: Now) -> Answered:
-        """Submit, follow to the last event, and look at what became of the job."""
+        """Submit, follow to the last event, and fetch what the job made: it ends when all of that is here."""
         job = await self._submit(wanted)
         first_s, ended_s = None, now()
         try:
@@ -104,14 +107,12 @@ class Native:
             await self._leave(job)
             raise
         ended = await self._following.get(job)
-        return Answered(
-            ended_s,
-            first_s,
-            len(ended.outputs),
-            ended.metrics.get("device_s"),
-            ended.metrics.get("cost_usd"),
-            _ended_by(ended),
-        )
+        error = _ended_by(ended) or too_few(len(ended.outputs), wanted)
+        if error is None:
+            await asyncio.gather(*(self._following.download(output) for output in ended.outputs))
+            ended_s = now()
+        metrics = ended.metrics
+        return Answered(ended_s, first_s, len(ended.outputs), metrics.get("device_s"), metrics.get("cost_usd"), error)
 
     async def _submit(self, wanted: Wanted) -> Job:
         submitting = asyncio.ensure_future(self._submitting.submit(wanted.prompt, **self._wish(wanted)))
@@ -165,7 +166,7 @@ class OpenAI:
     @property
     def url(self) -> str:
         """Where the service is."""
-        return self._asking.url
+        return bare(self._asking.url)
 
     async def prepare(self, plan: Sequence[Wanted]) -> list[str]:
         """Nothing is needed."""
@@ -178,11 +179,12 @@ class OpenAI:
         request = self._asking.request(
             "POST", "/images/generations", headers=headers, content=content, timeout_s=silent_s
         )
-        answer = await sent(self._asking.hands, request)
+        answer = await sent(self._asking.hands, request, bare(request.url))
         ended_s = now()
-        images = pictures_in(answer, "data.*.b64_json")
+        images = len(pictures_in(answer, "data.*.b64_json"))
         metrics = await self._metrics(answer.headers.get("x-job-id"))
-        return Answered(ended_s, None, len(images), metrics.get("device_s"), metrics.get("cost_usd"))
+        few = too_few(images, wanted)
+        return Answered(ended_s, None, images, metrics.get("device_s"), metrics.get("cost_usd"), few)
 
     async def _metrics(self, job_id: str | None) -> Mapping[str, Any]:
         with contextlib.suppress(DarkroomError):
@@ -206,13 +208,13 @@ def open_openai(url: str | None) -> OpenAI:
     return OpenAI(asking_of(url, None, AsyncHands(), 30.0, 0))
 
 
-async def sent(hands: Any, request: Request) -> Answer:
-    """The answer to a request that is made once. Raises `Unavailable`, `BadInput` or another error with the code that
-    the answer says or `http_` and its status."""
+async def sent(hands: Any, request: Request, shown_url: str) -> Answer:
+    """The answer to a request that is made once; it and errors name `shown_url`, which holds no secret. Raises
+    `Unavailable`, `BadInput` or another error with the code that the answer says or `http_` and its status."""
     try:
-        answer: Answer = await hands.send(request)
+        answer: Answer = replace(await hands.send(request), url=shown_url)
     except Lost as lost:
-        raise Unavailable(f"{request.url} does not answer: {lost}") from lost
+        raise Unavailable(f"{shown_url} does not answer: {lost}") from lost
     if not answer.is_success:
         raise _refused(answer)
     return answer
@@ -232,6 +234,18 @@ def pictures_in(answer: Answer, place: str) -> list[Picture]:
     if not found or None in kinds:
         raise _no_image(answer, f"has at {place} no PNG, JPEG, WebP or GIF")
     return [Picture(kind or "", content) for kind, content in zip(kinds, found, strict=True)]
+
+
+def too_few(images: int, wanted: Wanted) -> DarkroomError | None:
+    """The failure of an answer with fewer images than were asked for, with the code `too_few_images`."""
+    if images >= wanted.images:
+        return None
+    return _coded(DarkroomError(f"{images} images came of the {wanted.images} asked for"), "too_few_images")
+
+
+def bare(url: str) -> str:
+    """A URL to show: no user, no password, no query and no fragment."""
+    return USER.sub(r"\1", re.split(r"[?#]", url)[0])
 
 
 def as_text_alone(plan: Sequence[Wanted]) -> list[str]:
@@ -281,7 +295,8 @@ def _refused(answer: Answer) -> DarkroomError:
     message, code = f"{answer.url} answered {answer.status}: {said}", f"http_{answer.status}"
     try:
         error = answer.json()["error"]
-        message, code = str(error["message"]), str(error.get("code") or code)
+        message = str(error["message"])
+        code = str(error["code"]) if CODE.fullmatch(str(error.get("code") or "")) else code
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     return _coded((BadInput if answer.status in INPUT_STATUSES else DarkroomError)(message), code)

@@ -1,7 +1,8 @@
 """What a run's outcomes add up to; pure.
 
 Percentiles are by nearest rank: the smallest measured value that at least that share of the values does not exceed. So
-each is a value that was measured, and nothing is interpolated. Shares are of all requests: what failed met no target.
+each is a value that was measured, and nothing is interpolated; of fewer than 100 values there is no p99. Shares are of
+all requests: what failed met no target.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 FACTORS = (1.2, 1.5, 2.0, 3.0)
 GOOD_FACTOR = 2.0  # what ended within so many times its latency alone was in time
 GOOD_SHARES = (0.9, 0.99)
+FOR_P99 = 100  # values that it takes to tell the slowest of a hundred from the slowest of all
 BEHIND_S = 0.1
 BEHIND_SHARE = 0.1  # of the quickest latency alone
 
@@ -24,7 +26,8 @@ class Outcome:
     """What became of one request; moments are seconds from the plan's start, None where it did not come to that.
 
     `kind` is what requests with the same latency alone have in common. `at_s` is when it was to arrive, `sent_s` when
-    it was really sent. `first_step_s` is its first `progress` event, of a step that is done; `ended_s` its last event.
+    it was really sent. `first_step_s` is its first `progress` event, of a step that is done; `ended_s` when all of its
+    pictures were here, or when it failed.
     `code` is None where it succeeded.
     """
 
@@ -54,7 +57,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Spread:
-    """How values lie; None where there are none."""
+    """How values lie; None where there are none, and `p99` of fewer than 100."""
 
     count: int
     mean: float | None
@@ -62,6 +65,11 @@ class Spread:
     p90: float | None
     p99: float | None
     max: float | None
+
+    @property
+    def worst(self) -> float:
+        """The p99, of fewer than 100 the greatest; 0 where there are none."""
+        return self.p99 if self.p99 is not None else self.max or 0.0
 
 
 @dataclass(frozen=True)
@@ -107,11 +115,13 @@ class Goodput:
     """The highest rate tried at which at least `share` of the requests ended in time, as at every lower rate tried.
 
     `rate` is in requests a second, None where not even the lowest did. `is_bound`: all rates did, so it may be higher.
+    Where `is_known` is false there were too few requests for that share.
     """
 
     share: float
     rate: float | None
     is_bound: bool
+    is_known: bool = True
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -129,7 +139,7 @@ def spread(values: Iterable[float]) -> Spread:
     if not found:
         return Spread(0, None, None, None, None, None)
     p50, p90, p99 = (percentile(found, share) for share in (0.5, 0.9, 0.99))
-    return Spread(len(found), statistics.fmean(found), p50, p90, p99, max(found))
+    return Spread(len(found), statistics.fmean(found), p50, p90, p99 if len(found) >= FOR_P99 else None, max(found))
 
 
 def within(outcomes: Sequence[Outcome], solo: Mapping[str, float], factor: float) -> int:
@@ -186,7 +196,7 @@ def summary_of(
         cost_usd_per_image=_each(cost_usd, sum(each.images for each in done if each.cost_usd is not None)),
         machine_usd_per_image=_each(paid_usd, images),
         lag_s=lag_s,
-        is_behind=(lag_s.p99 or 0.0) > min(BEHIND_S, BEHIND_SHARE * min(solo.values())),
+        is_behind=lag_s.worst > min(BEHIND_S, BEHIND_SHARE * min(solo.values())),
     )
 
 

@@ -4,7 +4,6 @@ crowd, in which each waits for an answer."""
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from .plan import Crowd, Mix, Wanted, at_once
 
 TELL_S = 0.5
 SOLO_TIMES = 3
+WARM_AT_ONCE = 12
 CAPACITY_REQUESTS = 24
 REFUSED_S = 0.5  # a user who was refused does not ask again at once
 
@@ -57,7 +57,8 @@ class Load:
 
     async def warm(self, kinds: Sequence[Wanted]) -> None:
         """One request of each kind, so that nobody's first measures a model being loaded."""
-        await self.run([replace(wanted, at_s=0.0) for wanted in kinds])
+        for at in range(0, len(kinds), WARM_AT_ONCE):
+            await self.run([replace(wanted, at_s=0.0) for wanted in kinds[at : at + WARM_AT_ONCE]])
 
     async def run(self, plan: Sequence[Wanted], tell: Tell | None = None) -> list[Outcome]:
         """Every request of the plan to its end; without `tell` the first failure is raised."""
@@ -124,11 +125,6 @@ class _Run:
             self.progress.latencies.append(outcome.latency_s)
         else:
             self.progress.failed += 1
-
-
-def typical(latencies: Sequence[float]) -> float:
-    """What a request takes alone: the median."""
-    return statistics.median(latencies)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
-from .compare import change_said, compared, differences, pairs_of, said
+from .compare import Compared, alone_of, change_said, compared, compared_alone, differences, pairs_of, said
 from .figures import GOOD_FACTOR, Summary
 from .plots import (
     Figure,
@@ -56,13 +56,19 @@ def _report(report: Report) -> Iterator[str]:
     yield f'<p class="soft">{escape(_about(report))}</p>'
     for goodput in report.goodput:
         label = f"Goodput at {goodput.share:.0%}"
-        yield f'<p class="note">{label}, within {GOOD_FACTOR:g}x alone: <b>{escape(goodput_said(goodput))}</b></p>'
+        told = goodput_said(goodput) if goodput.is_known else "–"
+        yield f'<p class="note">{label}, within {GOOD_FACTOR:g}x alone: <b>{escape(told)}</b></p>'
     if len(report.runs) > 1:
         yield _figures([sweep(report), latency_by_rate(report)])
         yield _sweep_table(report)
     for run in report.runs:
         title = f"<h2>{escape(_capital(name_of(report, run)))}</h2>"
-        whole = _tiles(run.summary) + _figures(_plots(report, run)) + _kinds_table(run.summary) + _errors(run.summary)
+        whole = (
+            _tiles(run.summary)
+            + _figures(_plots(report, run))
+            + _kinds_table(report, run.summary)
+            + _errors(run.summary)
+        )
         is_one = len(report.runs) == 1
         yield title + whole if is_one else f"<details><summary>{title}</summary>{whole}</details>"
     late = behind(report)
@@ -120,24 +126,28 @@ def _figure(figure: Figure) -> str:
 
 
 def _sweep_table(report: Report) -> str:
-    heads = ("requests a second", "p50", "p90", "p99", *(f"≤ {each}x" for each in TARGETS), "images/s", "failed")
+    spreads, targets = ("p50", "p90", "p99"), (f"≤ {each}x" for each in TARGETS)
+    heads = ("requests a second", "came", *spreads, *targets, "images/s", "failed")
     rows = []
     for run in report.runs:
         s = run.summary
         spread = (_seconds(value) for value in (s.latency_s.p50, s.latency_s.p90, s.latency_s.p99))
         kept = (f"{s.slo[each]:.1%}" for each in TARGETS)
-        rows.append((f"{run.rate or 0:.3f}", *spread, *kept, f"{s.images_per_s:.2f}", str(s.requests - s.succeeded)))
+        came = report.realised(run)
+        rate = (f"{run.rate or 0:.3f}", "–" if came is None else f"{came:.3f}")
+        rows.append((*rate, *spread, *kept, f"{s.images_per_s:.2f}", str(s.requests - s.succeeded)))
     return _table(heads, rows)
 
 
-def _kinds_table(summary: Summary) -> str:
+def _kinds_table(report: Report, summary: Summary) -> str:
     heads = ("kind", "requests", "alone", "p50", "p90", "p99", *(f"≤ {each}x" for each in TARGETS))
     common = sorted(summary.kinds.items(), key=lambda item: -item[1].requests)[:KINDS_TOLD]
     rows = []
     for kind, each in sorted(common, key=lambda item: by_number(item[0])):
         spread = (_seconds(value) for value in (each.latency_s.p50, each.latency_s.p90, each.latency_s.p99))
         kept = (f"{each.slo[target]:.1%}" for target in TARGETS)
-        rows.append((kind, str(each.requests), _seconds(each.solo_s), *spread, *kept))
+        alone = f"{'~' if report.solo[kind].is_estimate else ''}{_seconds(each.solo_s)}"
+        rows.append((kind, str(each.requests), alone, *spread, *kept))
     return _table(heads, rows)
 
 
@@ -153,22 +163,26 @@ def _two(names: tuple[str, str], first: Report, second: Report) -> Iterator[str]
         f'<p class="soft">{escape(n)}: {escape(_about(r))}</p>' for n, r in zip(names, (first, second), strict=True)
     )
     yield from (f'<p class="note">{escape(_capital(each))}.</p>' for each in differences(first, second))
+    alone = alone_of(first, second)
+    held = {kind: first.solo[kind] for kind in alone}
+    yield _compared_table(names, compared_alone(first, second))
     for one, other in pairs_of(first, second):
+        shared = [[each for each in run.outcomes if each.kind in held] for run in (one, other)]
         yield f"<h2>{escape(_capital(name_of(first, one)))}</h2>"
         plots = [
             latency_curve({names[0]: one.outcomes, names[1]: other.outcomes}),
-            multiples_curve({names[0]: (one.outcomes, first.solo), names[1]: (other.outcomes, second.solo)}),
+            multiples_curve({names[0]: (shared[0], held), names[1]: (shared[1], held)}),
         ]
         told = {name: run.batches for name, run in zip(names, (one, other), strict=True) if run.batches is not None}
         yield _figures([*plots, batch_bars(told) if told else None])
-        yield _compared_table(names, one, other)
+        yield _compared_table(names, compared(one, other, alone))
 
 
-def _compared_table(names: tuple[str, str], one: Run, other: Run) -> str:
+def _compared_table(names: tuple[str, str], found: Iterable[Compared]) -> str:
     rows = "".join(
         f"<tr><td>{escape(each.name)}</td><td>{said(each.first, each.unit)}</td><td>{said(each.second, each.unit)}</td>"
         f'<td class="{each.verdict}">{change_said(each)} {each.verdict}</td></tr>'
-        for each in compared(one, other)
+        for each in found
     )
     heads = "".join(f"<th>{escape(head)}</th>" for head in ("", *names, "change"))
     return f'<div class="table"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -47,8 +48,8 @@ class Mix:
 class Arrivals:
     """`rate` requests a second on average; as many as `requests` says, or those within `duration_s`.
 
-    poisson: gaps are exponential. burst: `burst_size` arrive at once, and bursts are Poisson at `rate / burst_size`.
-    ramp: Poisson at a rate that rises evenly from `ramp_from * rate` to `rate`.
+    poisson: gaps are exponential, the one before the first too. burst: `burst_size` arrive at once, and bursts are
+    Poisson at `rate / burst_size`. ramp: Poisson at a rate that rises evenly from `ramp_from * rate` to `rate`.
     """
 
     pattern: Pattern
@@ -136,10 +137,11 @@ def at_once(count: int, mix: Mix, seed: int) -> list[Wanted]:
 
 
 def one_of_each(mix: Mix, seed: int = 0) -> list[Wanted]:
-    """A request of each kind that the mix can give."""
+    """A request of each kind that the mix can give, those that come most first."""
     rng = random.Random(seed)
-    every = product(sorted(set(mix.steps)), mix.guidance or (None,), mix.sizes or (None,))
+    every = product(sorted(mix.steps), mix.guidance or (None,), mix.sizes or (None,))
     found: dict[str, Wanted] = {}
+    times: Counter[str] = Counter()
     for steps, guidance, size in every:
         alone = Mix(
             (steps,),
@@ -152,7 +154,8 @@ def one_of_each(mix: Mix, seed: int = 0) -> list[Wanted]:
         )
         wanted = wanted_of(len(found), 0.0, alone, rng)
         found.setdefault(wanted.kind, wanted)
-    return list(found.values())
+        times[wanted.kind] += 1
+    return [found[kind] for kind, _ in times.most_common()]
 
 
 def _times(arrivals: Arrivals, rng: random.Random) -> Sequence[float]:
@@ -171,8 +174,8 @@ def _endless(arrivals: Arrivals, rng: random.Random) -> Iterator[float]:
     size = arrivals.burst_size if arrivals.pattern == "burst" else 1
     at_s = 0.0
     while True:
-        yield from [at_s] * size
         at_s += rng.expovariate(arrivals.rate / size)
+        yield from [at_s] * size
 
 
 def _ramp(arrivals: Arrivals, rng: random.Random) -> Iterator[float]:

@@ -127,13 +127,13 @@ def batch_timeline(batches: Batches) -> Figure:
 
 def sweep(report: Report) -> Figure:
     """Attainment over the rate, a line for each target."""
-    rates = [run.rate or 0.0 for run in report.runs]
+    rates = [report.realised(run) or run.rate or 0.0 for run in report.runs]
     x = scale_of(rates, "requests a second that arrived")
     plot = Plot(x, percent_scale("in time"), "attainment by rate")
     parts = [plot.level(share, f"{share:.0%}") for share in GOOD_SHARES[:1]]
     legend = []
     for slot, factor in enumerate(f"{each:g}" for each in FACTORS):
-        points = sorted((run.rate or 0.0, run.summary.slo[factor]) for run in report.runs)
+        points = sorted((rate, run.summary.slo[factor]) for rate, run in zip(rates, report.runs, strict=True))
         hints = [f"{rate:.3f} a second: {share:.1%} within {factor}x" for rate, share in points]
         series = Series(f"within {factor}x", points, slot, hints)
         parts += [plot.line(series), plot.dots(series, 3.5)]
@@ -150,7 +150,7 @@ def sweep(report: Report) -> Figure:
 
 def latency_by_rate(report: Report) -> Figure:
     """Percentiles of the latency over the rate."""
-    spreads = [(run.rate or 0.0, run.summary.latency_s) for run in report.runs]
+    spreads = [(report.realised(run) or run.rate or 0.0, run.summary.latency_s) for run in report.runs]
     known = [value for _, each in spreads for value in (each.p50, each.p99) if value is not None]
     x = scale_of([rate for rate, _ in spreads], "requests a second that arrived")
     plot = Plot(x, scale_of(known, "seconds", may_log=True), "latency by rate")
@@ -159,8 +159,9 @@ def latency_by_rate(report: Report) -> Figure:
         found = sorted((rate, getattr(each, name)) for rate, each in spreads if getattr(each, name) is not None)
         hints = [f"{rate:.3f} a second: {name} {value:.2f} s" for rate, value in found]
         series = Series(name, found, slot, hints)
-        parts += [plot.line(series), plot.dots(series, 3.5)] if found else []
-        legend.append((series.colour, name))
+        if found:
+            parts += [plot.line(series), plot.dots(series, 3.5)]
+            legend.append((series.colour, name))
     return Figure("Latency by rate", "Percentiles of what succeeded.", plot.draw(*parts), legend)
 
 

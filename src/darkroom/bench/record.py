@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
-from .figures import GOOD_FACTOR, GOOD_SHARES, Goodput, Outcome, Summary, goodput_of, summary_of
+from .dialects import bare
+from .figures import FOR_P99, GOOD_FACTOR, GOOD_SHARES, Goodput, Outcome, Summary, attained, goodput_of, summary_of
 from .occupancy import Batches, Sample
 from .solo import Solo
 
@@ -49,11 +50,29 @@ class Report:
 
     @property
     def goodput(self) -> list[Goodput]:
-        """For each share to be kept, of the rates that were tried; none where there was no rate."""
+        """For each share to be kept, of the rates that came; none where there was no rate."""
         if self.pattern not in STEADY:
             return []
-        tried = [(run.rate, run.summary.slo[f"{GOOD_FACTOR:g}"]) for run in self.runs if run.rate is not None]
-        return [goodput_of(tried, share) for share in GOOD_SHARES]
+        return self.goodput_against({kind: each.typical_s for kind, each in self.solo.items()})
+
+    def goodput_against(self, alone: Mapping[str, float]) -> list[Goodput]:
+        """The same against such latencies alone, of the requests of those kinds."""
+        tried, fewest = [], FOR_P99
+        for run in self.runs:
+            counted = [each for each in run.outcomes if each.kind in alone]
+            rate = self.realised(run)
+            if rate is not None and counted:
+                tried.append((rate, attained(counted, alone)[f"{GOOD_FACTOR:g}"]))
+                fewest = min(fewest, len(counted))
+        return [_goodput(tried, share, fewest) for share in GOOD_SHARES]
+
+    def realised(self, run: Run) -> float | None:
+        """Requests a second that the plan really had: a few draws seldom give the rate that was asked for. None where
+        that was not one number."""
+        if self.pattern not in STEADY or run.rate is None:
+            return None
+        over_s = self.asked.get("duration_s") or max(each.at_s for each in run.outcomes)
+        return len(run.outcomes) / over_s if over_s else run.rate
 
 
 def run_of(
@@ -66,6 +85,13 @@ def run_of(
     """A run with its figures."""
     alone = {kind: each.typical_s for kind, each in solo.items()}
     return Run(rate, outcomes, summary_of(outcomes, alone, price_per_hour_usd), batches)
+
+
+def _goodput(tried: Sequence[tuple[float, float]], share: float, fewest: int) -> Goodput:
+    """Of pairs of a rate and the share in time, where `fewest` is how many requests the smallest load had."""
+    if not tried or (share >= 0.99 and fewest < FOR_P99):
+        return Goodput(share, None, is_bound=False, is_known=False)
+    return goodput_of(tried, share)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -84,6 +110,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "runs": [
             {
                 "rate_per_s": run.rate,
+                "realised_rate_per_s": report.realised(run),
                 "summary": asdict(run.summary),
                 "batches": None if run.batches is None else _said_batches(run.batches),
                 "outcomes": [asdict(outcome) for outcome in run.outcomes],
@@ -120,7 +147,7 @@ def _report(said: Mapping[str, Any]) -> Report:
         )
         for each in said["runs"]
     ]
-    about = {name: said[name] for name in ("url", "dialect", "began_at", "asked")}
+    about = {name: said[name] for name in ("dialect", "began_at", "asked")} | {"url": bare(str(said["url"]))}
     about |= {"capacity": _number(said["capacity_per_s"]), "notes": tuple(map(str, said["notes"]))}
     report = Report(**about, solo=solo, runs=runs, price_per_hour_usd=price)
     if not runs or not report.pattern:

@@ -41,6 +41,20 @@ def replay_plan(trace: Sequence[Request], replay: Replay, mix: Mix, seed: int) -
     ]
 
 
+def replay_notes(trace: Sequence[Request], replay: Replay, mix: Mix) -> list[str]:
+    """What of the trace is not sent as it was, a line each."""
+    taken = _taken(trace, replay)
+    loras = sum(request.loras > len(mix.adapters) for request in taken)
+    tenants = {request.tenant for request in taken if request.tenant}
+    cut = sum(max(request.prompt_chars or 0, request.negative_chars or 0) > MOST_CHARS for request in taken)
+    told = [
+        (loras, f"{loras} requests had more LoRAs than --adapters names: the others are left out"),
+        (len(tenants), f"{len(tenants)} tenants are told as metadata alone: one key sends all of it"),
+        (cut, f"{cut} requests had prompts above {MOST_CHARS} characters: they are cut there"),
+    ]
+    return [note for count, note in told if count]
+
+
 def prompt_of(chars: int, phrases: Sequence[str], rng: random.Random) -> str:
     """A prompt of exactly so many characters, 1 to 2000, made of phrases."""
     wanted = max(1, min(chars, MOST_CHARS))

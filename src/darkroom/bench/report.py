@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from .figures import GOOD_FACTOR, Goodput, Spread, Summary, percentile
+from .figures import FOR_P99, GOOD_FACTOR, Goodput, Spread, Summary, spread
 from .load import Progress
 from .record import Report, Run
 
-BEHIND = (
-    "the generator fell behind its plan, by {lag:.3f} s at p99: the latencies hold its own delay; give it a free core"
-)
+BEHIND = "the generator fell behind its plan, by {lag:.3f} s: the latencies hold its own delay; give it a free core"
 KINDS_TOLD = 12
 
 
@@ -22,33 +20,24 @@ def table(report: Report) -> str:
     return "\n".join(f"{line.label:{width}}{line.said}" if line.label else line.said for line in lines)
 
 
-def progress_line(progress: Progress) -> str:
-    """How far the load is, in one line."""
-    live = progress.sent - progress.ended
-    of = "" if progress.planned is None else f" of {progress.planned}"
-    said = f"{progress.sent}{of} sent, {progress.ended} ended, {live} in flight"
-    failed = f", {progress.failed} failed" if progress.failed else ""
-    return f"{progress.elapsed_s:6.1f} s  {said}{failed}"
-
-
 def progress_cells(progress: Progress) -> dict[str, str]:
-    """The same for a table with a head, and the latencies so far."""
-    latencies, elapsed_s = progress.latencies, progress.elapsed_s
-    spread = {f"p{round(share * 100)}": percentile(latencies, share) for share in (0.5, 0.9, 0.99)} if latencies else {}
+    """How far the load is, for a table with a head, and the latencies so far; `a second` is of what succeeded."""
+    found, elapsed_s = spread(progress.latencies), progress.elapsed_s
+    latencies = {"p50": found.p50, "p90": found.p90, "p99": found.p99}
     return {
         "time": f"{elapsed_s:.1f} s",
         "sent": f"{progress.sent}" + ("" if progress.planned is None else f" of {progress.planned}"),
         "in flight": str(progress.sent - progress.ended),
         "ended": str(progress.ended),
         "failed": str(progress.failed),
-        "a second": f"{progress.ended / elapsed_s:.2f}" if elapsed_s else "-",
-        **{name: f"{spread[name]:.2f} s" if spread else "-" for name in ("p50", "p90", "p99")},
+        "a second": f"{(progress.ended - progress.failed) / elapsed_s:.2f}" if elapsed_s else "-",
+        **{name: "-" if value is None else f"{value:.2f} s" for name, value in latencies.items()},
     }
 
 
 def behind(report: Report) -> str | None:
     """A warning, where the generator was too slow for its plan."""
-    late = [run.summary.lag_s.p99 or 0.0 for run in report.runs if run.summary.is_behind]
+    late = [run.summary.lag_s.worst for run in report.runs if run.summary.is_behind]
     return BEHIND.format(lag=max(late)) if late else None
 
 
@@ -61,11 +50,15 @@ def name_of(report: Report, run: Run) -> str:
     loads = report.asked.get("loads") or []
     share = f", {run.rate / report.capacity:.2f} of the capacity" if report.capacity and loads else ""
     to = "rising to" if report.pattern == "ramp" else "at"
-    return f"{report.pattern} arrivals {to} {run.rate:.3f} a second{share}"
+    realised = report.realised(run)
+    came = "" if realised is None else f" ({realised:.3f} came)"
+    return f"{report.pattern} arrivals {to} {run.rate:.3f} a second{came}{share}"
 
 
 def goodput_said(goodput: Goodput) -> str:
     """A goodput in words."""
+    if not goodput.is_known:
+        return f"-: it takes {FOR_P99} requests"
     if goodput.rate is None:
         return "below the lowest rate that was tried"
     bound = ", the highest that was tried" if goodput.is_bound else ""
@@ -88,19 +81,28 @@ def _lines(report: Report) -> Iterator[_Line]:
     else:
         yield from _sweep(report)
     for goodput in report.goodput:
-        yield _Line(f"goodput at {goodput.share:.0%}", f"  {goodput_said(goodput)}, within {GOOD_FACTOR:g}x alone")
+        what = f", within {GOOD_FACTOR:g}x alone" if goodput.is_known else ""
+        yield _Line(f"goodput at {goodput.share:.0%}", f"  {goodput_said(goodput)}{what}")
 
 
 def _sweep(report: Report) -> Iterator[_Line]:
-    heads = ("p50", "p90", "p99", *(f"<={factor}x" for factor in report.runs[0].summary.slo), "images/s", "errors")
+    heads = (
+        "came",
+        "p50",
+        "p90",
+        "p99",
+        *(f"<={factor}x" for factor in report.runs[0].summary.slo),
+        "images/s",
+        "errors",
+    )
     yield _Line(f"{report.pattern}, requests a second", "".join(f"{head:>9}" for head in heads))
     for run in report.runs:
         s = run.summary
-        spread = "".join(_figure(value, 3, 9) for value in (s.latency_s.p50, s.latency_s.p90, s.latency_s.p99))
+        latency = "".join(_figure(value, 3, 9) for value in (s.latency_s.p50, s.latency_s.p90, s.latency_s.p99))
         share = f" ({run.rate / report.capacity:.2f})" if report.capacity and run.rate else ""
         slo = "".join(f"{kept:9.1%}" for kept in s.slo.values())
         last = f"{s.images_per_s:9.3f}{s.requests - s.succeeded:9}"
-        yield _Line(f"{run.rate or 0:.3f}{share}", f"{spread}{slo}{last}")
+        yield _Line(f"{run.rate or 0:.3f}{share}", f"{_figure(report.realised(run), 3, 9)}{latency}{slo}{last}")
 
 
 def _whole(report: Report, run: Run) -> Iterator[_Line]:
@@ -109,7 +111,7 @@ def _whole(report: Report, run: Run) -> Iterator[_Line]:
     targets = "".join(f"{f'<={factor}x':>8}" for factor in summary.slo)
     yield _Line("seconds", f"{'p50':>8}{'p90':>8}{'p99':>8}{'max':>8}{'alone':>8}{targets}")
     yield _Line("latency", f"{_spread(summary.latency_s)}{'':8}{_shares(summary.slo)}")
-    yield from _kinds(summary)
+    yield from _kinds(report, summary)
     yield _Line("delay to first step", _spread(summary.first_step_s))
     for factor, share in summary.slo.items():
         yield _Line(f"within {factor}x alone", f"{share:8.1%}")
@@ -126,11 +128,12 @@ def _whole(report: Report, run: Run) -> Iterator[_Line]:
         yield _Line("machine", f"{_figure(summary.machine_usd_per_image, 6)} USD an image, idle or not")
 
 
-def _kinds(summary: Summary) -> Iterator[_Line]:
+def _kinds(report: Report, summary: Summary) -> Iterator[_Line]:
     told = sorted(summary.kinds, key=lambda kind: -summary.kinds[kind].requests)[:KINDS_TOLD]
     for kind, found in summary.kinds.items():
         if kind in told:
-            yield _Line(f"  {kind}", f"{_spread(found.latency_s)}{found.solo_s:8.3f}{_shares(found.slo)}")
+            alone = f"{'~' if report.solo[kind].is_estimate else ''}{found.solo_s:.3f}"
+            yield _Line(f"  {kind}", f"{_spread(found.latency_s)}{alone:>8}{_shares(found.slo)}")
     if len(summary.kinds) > KINDS_TOLD:
         yield _Line("", f"  and {len(summary.kinds) - KINDS_TOLD} kinds that came less often")
 

@@ -41,9 +41,30 @@ def kinds_in(plan: Iterable[Wanted]) -> list[Wanted]:
     return [first[kind] for kind, _ in counts.most_common()]
 
 
+def spread_over(kinds: Sequence[Wanted], most: int) -> list[Wanted]:
+    """So many of the kinds, the commonest of which come first: half of them the commonest, half from the others evenly
+    by their work, the least and the most among them; so that a line through them ends where the kinds do."""
+    if len(kinds) <= most:
+        return list(kinds)
+    common = list(kinds[: most // 2])
+    others = sorted(kinds[most // 2 :], key=work_of)
+    left = most - len(common)
+    places = {round(place * (len(others) - 1) / max(1, left - 1)) for place in range(left)}
+    return common + [others[place] for place in sorted(places)]
+
+
+def to_warm(kinds: Sequence[Wanted], chosen: Sequence[Wanted]) -> list[Wanted]:
+    """Those that are chosen, and one of each model that is not among them."""
+    found = list(chosen)
+    for wanted in kinds:
+        if all(wanted.model != each.model for each in found):
+            found.append(wanted)
+    return found
+
+
 def with_estimates(kinds: Sequence[Wanted], known: Mapping[str, Solo]) -> dict[str, Solo]:
     """What is known, and for every other kind a line through what is known of its model, or of all: seconds over work,
-    which is steps times images times pixels. Something must be known."""
+    as `work_of` counts it. Something must be known."""
     found = dict(known)
     for wanted in kinds:
         if wanted.kind not in found:
@@ -54,9 +75,11 @@ def with_estimates(kinds: Sequence[Wanted], known: Mapping[str, Solo]) -> dict[s
 
 
 def work_of(wanted: Wanted) -> float:
-    """Steps times images times pixels, in those of 512x512."""
+    """Steps times images times pixels, in those of 512x512; twice that where it is guided, for each step is then one
+    with the prompt and one without."""
     width, height = wanted.size or OTHER_SIZE
-    return wanted.steps * wanted.images * width * height / (OTHER_SIZE[0] * OTHER_SIZE[1])
+    rows = 2 if wanted.guidance is not None and wanted.guidance > 1 else 1
+    return rows * wanted.steps * wanted.images * width * height / (OTHER_SIZE[0] * OTHER_SIZE[1])
 
 
 def _on_line(points: Sequence[tuple[float, float]], work: float) -> float:

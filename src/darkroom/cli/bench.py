@@ -96,10 +96,11 @@ def bench(  # budget: a line for each flag
     said = Said(**locals())
     check_outputs(said)
     if said.compare is not None:
-        check_alone(said)
+        check_alone(said, "--compare")
         _compare(said.compare, html)
         return
     if save_trace is not None:
+        check_alone(said, "--save-trace")
         files.write_whole(save_trace, write_trace(trace_of(said)).encode())
         return
     asked = asked_of(said)
@@ -112,6 +113,9 @@ def bench(  # budget: a line for each flag
         files.write_whole(json_file, json.dumps(as_json(found), indent=1).encode())
     if html is not None:
         files.write_whole(html, page(found).encode())
+    if not any(run.summary.succeeded for run in found.runs):
+        say.problem("every request failed")
+        raise typer.Exit(1)
 
 
 class _Screen:

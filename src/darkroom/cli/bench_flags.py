@@ -23,7 +23,7 @@ SYNTHETIC = re.compile(r"synthetic(?::([0-9]{1,4}))?")
 SYNTHETIC_DAYS, MOST_DAYS = 21, 60
 SIDE = 8192  # pixels
 FLAGS = {"map_models": "--map", "json_file": "--json"}  # where a parameter is named otherwise
-WITHOUT_A_RUN = ("compare", "html")
+WITHOUT_A_RUN = {"--compare": ("compare", "html"), "--save-trace": ("save_trace", "trace", "seed")}
 POSITIVE = ("requests", "duration", "burst_size", "users", "compress", "price_per_hour")
 
 
@@ -78,11 +78,11 @@ def check_outputs(said: Said) -> None:
             raise
 
 
-def check_alone(said: Said) -> None:
-    """Raise `BadInput` where a comparison comes with flags of a run."""
+def check_alone(said: Said, flag: str) -> None:
+    """Raise `BadInput` where `--compare` or `--save-trace` comes with flags of a run."""
     for each in fields(said):
-        if each.name not in WITHOUT_A_RUN and said.is_given(each.name):
-            raise BadInput(f"--compare measures nothing: leave out {_flag(each.name)}", field=_flag(each.name))
+        if each.name not in WITHOUT_A_RUN[flag] and said.is_given(each.name):
+            raise BadInput(f"{flag} measures nothing: leave out {_flag(each.name)}", field=_flag(each.name))
 
 
 def asked_of(said: Said) -> Asked:

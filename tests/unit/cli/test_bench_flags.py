@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from darkroom.bench.bench import Asked
+from darkroom.bench.dialects import Answered, Now
 from darkroom.bench.figures import Outcome
-from darkroom.bench.plan import Arrivals, Crowd, Mix
+from darkroom.bench.load import SOLO_TIMES
+from darkroom.bench.plan import Arrivals, Crowd, Mix, Wanted
 from darkroom.bench.record import Report, as_json, run_of
 from darkroom.bench.replay import Replay
 from darkroom.bench.solo import Solo
 from darkroom.cli import run
 from darkroom.cli.bench_flags import Said, asked_of
-from darkroom.errors import BadInput
+from darkroom.errors import BadInput, QueueFull
 
 TRACE = "arrival_s,model\n0,a\n5,b\n"
 
@@ -102,6 +105,8 @@ def test_what_cannot_be_is_refused_with_its_flag(said: Said, flag: str) -> None:
     [
         (["--map", "a=b"], "--map"),
         (["--save-trace", "t.csv"], "--trace"),
+        (["--save-trace", "t.csv", "--trace", "synthetic:1", "--compress", "2"], "--compress"),
+        (["--save-trace", "t.csv", "--trace", "synthetic:1", "--html", "x.html"], "--html"),
         (["--template", "missing.toml"], "--template"),
         (["--html", "missing/page.html"], "--html"),
         (["--compare", "a.json", "b.json"], "--compare"),
@@ -122,7 +127,7 @@ def test_a_drawn_trace_is_saved_without_a_service(tmp_path: Path) -> None:
     rows = list(csv.DictReader(file.read_text().splitlines()))
     assert len(rows) > 300
     assert ",".join(rows[0]) == (
-        "arrival_s,task,status,exec_s,tenant,prompt_chars,negative_chars,images,steps,model,loras"
+        "arrival_s,task,status,exec_s,tenant,prompt_chars,negative_chars,images,steps,model,loras,priority,deadline_s"
     )
 
 
@@ -141,6 +146,35 @@ def test_two_reports_are_compared_in_a_table_and_on_a_page(
     assert "before" in said
     assert "-50.0%  better" in said
     assert "<h1>before and after</h1>" in (tmp_path / "both.html").read_text()
+
+
+class Refusing:
+    """A service that is well while nobody is beside it, and then refuses all."""
+
+    name, url, asking = "refusing", "http://nowhere", None
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def prepare(self, plan: Sequence[Wanted]) -> list[str]:
+        return []
+
+    async def ask(self, wanted: Wanted, now: Now) -> Answered:
+        self.asked += 1
+        return Answered(now(), error=QueueFull("full") if self.asked > 1 + SOLO_TIMES else None, images=wanted.images)
+
+    async def close(self) -> None:
+        pass
+
+
+def test_a_run_of_which_every_request_failed_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("darkroom.cli.bench.dialect_of", lambda said: Refusing())
+    file = tmp_path / "run.json"
+    assert run(["bench", "--rate", "1000", "--requests", "3", "--steps", "1", "--json", str(file)]) == 1
+    assert "every request failed" in capsys.readouterr().err
+    assert json.loads(file.read_text())["runs"][0]["summary"]["errors"] == {"queue_full": 3}
 
 
 def test_a_service_that_nobody_started_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,9 @@ def test_a_benchmark_of_several_rates_measures_alone_first_and_reads_back(tmp_pa
     assert [goodput.share for goodput in report.goodput] == [0.9, 0.99]
     assert report.runs[0].summary.cost_usd_per_image == 0.5
     assert report.notes[0] == "it is played"
-    assert "not known" in report.notes[-1]
+    assert "batches were is not known" in report.notes[-2]
+    assert "take 100 requests" in report.notes[-1]
+    assert [goodput.is_known for goodput in report.goodput] == [True, False]
     file = tmp_path / "run.json"
     file.write_text(json.dumps(as_json(report)))
     assert page(read_report(file, "--compare")) == page(report)
@@ -117,6 +119,22 @@ def test_a_load_is_a_share_of_the_capacity_that_was_measured() -> None:
     report = asyncio.run(measure(asked, Played(), Listening(ignored, ignored)))
     assert report.capacity is not None
     assert [run.rate for run in report.runs] == [0.5 * report.capacity]
+
+
+def test_a_mix_of_many_kinds_is_measured_from_its_least_to_its_most_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.bench.bench.MEASURED_KINDS", 4)
+    asked = Asked(Crowd(1, requests=1), Mix((1, 2, 3, 4, 5, 5, 6)))
+    report = asyncio.run(measure(asked, Played(), Listening(ignored, ignored)))
+    known = [kind for kind, solo in report.solo.items() if not solo.is_estimate]
+    assert known == ["5 steps", "1 steps", "2 steps", "6 steps"]
+
+
+def test_every_model_of_a_trace_is_warm_before_anything_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.bench.bench.MEASURED_KINDS", 1)
+    there = Played()
+    trace = [Request(0.01 * n, 1.0, model, steps=1) for n, model in enumerate("aabc")]
+    asyncio.run(measure(Asked(Replay("t.csv"), MIX, trace=trace), there, Listening(ignored, ignored)))
+    assert [wanted.model for wanted in there.asked[:3]] == ["a", "b", "c"]
 
 
 def test_a_replay_prepares_its_plan_and_measures_what_comes_most(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,4 +151,5 @@ def test_a_replay_prepares_its_plan_and_measures_what_comes_most(monkeypatch: py
     }
     assert report.runs[0].rate == pytest.approx(6 / 0.05)
     assert any("1 of 3 kinds were not measured alone" in note for note in notes)
+    assert [wanted.images for wanted in there.asked[:2]] == [1, 2]  # its one model is warm with those
     assert report.goodput == []

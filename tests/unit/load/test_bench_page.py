@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -65,13 +66,34 @@ def test_the_table_of_several_runs_has_a_line_for_each() -> None:
     said = table(made(1.0, 2.0, 4.0))
     lines = [line for line in said.splitlines() if re.match(r"\d\.000 \(", line)]
     assert [line.split()[0] for line in lines] == ["1.000", "2.000", "4.000"]
-    assert re.search(r"^goodput at 90% +1\.000 requests a second, within 2x alone$", said, re.MULTILINE)
+    assert [line.split()[2] for line in lines] == ["1.051", "2.103", "4.205"]  # 41 requests over 39 gaps: what came
+    assert re.search(r"^goodput at 90% +1\.051 requests a second, within 2x alone$", said, re.MULTILINE)
+    assert re.search(r"^goodput at 99% +-: it takes 100 requests$", said, re.MULTILINE)
+
+
+def test_an_estimate_of_a_latency_alone_is_marked() -> None:
+    assert re.search(r"  8 steps, <b> .* ~2\.000 ", table(made(2.0)))
+    assert re.search(r"  4 steps .* 1\.000 ", table(made(2.0)))
+    html = page(made(2.0))
+    assert "<td>~2.00 s</td>" in html
+    assert "<td>1.00 s</td>" in html
+
+
+def test_a_page_has_no_p99_of_fewer_than_a_hundred() -> None:
+    assert "<b>–</b><small>p99 latency</small>" in page(made(2.0))
+    assert "Goodput at 99%, within 2x alone: <b>–</b>" in page(made(2.0))
 
 
 def test_a_report_reads_as_it_was_written(tmp_path: Path) -> None:
     file, report = tmp_path / "a.json", made(1.0, 2.0)
     file.write_text(json.dumps(as_json(report)))
     assert as_json(read_report(file, "--compare")) == json.loads(file.read_text())
+
+
+def test_a_file_of_before_shows_no_secret_of_its_url(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(as_json(replace(made(2.0), url="http://me:pw@there/x?key=1"))))
+    assert read_report(file, "--compare").url == "http://there/x"
 
 
 @pytest.mark.parametrize(
@@ -116,8 +138,8 @@ def test_a_generator_that_fell_behind_is_said_in_the_page_too() -> None:
     late = [Outcome(n, "4 steps", float(n), n + 0.5, None, n + 1.0, images=1) for n in range(3)]
     asked = Asked(Arrivals("poisson", 1.0, 3), Mix((4,))).as_json()
     report = Report("http://there", "native", "now", asked, None, SOLO, [run_of(1.0, late, SOLO, None, None)])
-    assert "by 0.500 s at p99" in (behind(report) or "")
-    assert "fell behind its plan, by 0.500 s at p99" in page(report)
+    assert "by 0.500 s" in (behind(report) or "")
+    assert "fell behind its plan, by 0.500 s" in page(report)
 
 
 def test_a_page_of_two_draws_both_into_the_same_plots() -> None:
@@ -126,11 +148,13 @@ def test_a_page_of_two_draws_both_into_the_same_plots() -> None:
     assert len([each for each in curve.iter("path") if "line" in (each.get("class") or "")]) == 2
     assert html.count("worse") > 3
     assert len(svgs(html)) == 3
+    assert "alone: ~8 steps" in html
 
 
 def test_a_comparison_says_what_became_better_and_what_was_not_the_same() -> None:
     first, second = made(2.0), made(2.0, slow=1.5)
-    rows = {each.name: each for each in compare.compared(first.runs[0], second.runs[0])}
+    alone = compare.alone_of(first, second)
+    rows = {each.name: each for each in compare.compared(first.runs[0], second.runs[0], alone)}
     assert rows["latency p50"].verdict == "worse"
     assert rows["latency p50"].change == pytest.approx(0.5)
     assert rows["within 2x alone"].verdict == "worse"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from darkroom.bench.occupancy import Watch, added
 from darkroom.bench.plan import Mix, Wanted
-from darkroom.bench.replay import Replay, prompt_of, replay_plan
-from darkroom.bench.solo import Solo, kinds_in, with_estimates
+from darkroom.bench.replay import Replay, prompt_of, replay_notes, replay_plan
+from darkroom.bench.solo import Solo, kinds_in, with_estimates, work_of
 from darkroom.errors import BadInput
 from darkroom.traces import Request
 
@@ -71,6 +72,21 @@ def test_a_prompt_has_the_length_that_was_recorded(chars: int) -> None:
 
 def test_a_prompt_is_never_longer_than_may_be() -> None:
     assert len(prompt_of(5000, MIX.prompts, random.Random(1))) == 2000
+
+
+def test_what_of_a_trace_is_not_sent_as_it_was_is_said() -> None:
+    assert replay_notes(TRACE, Replay("t"), MIX) == [
+        "1 requests had more LoRAs than --adapters names: the others are left out",
+        "2 tenants are told as metadata alone: one key sends all of it",
+    ]
+    assert replay_notes(TRACE, Replay("t"), Mix((1,)))[0].startswith("2 requests had more LoRAs")
+    assert "above 2000 characters" in replay_notes([Request(0, 1, prompt_chars=2001)], Replay("t"), MIX)[0]
+    assert replay_notes([Request(0, 1)], Replay("t"), MIX) == []
+
+
+def test_a_guided_step_is_twice_the_work() -> None:
+    base = Wanted(0, 0.0, 10, "x", 0)
+    assert work_of(replace(base, guidance=7.5)) == 2 * work_of(replace(base, guidance=1.0)) == 2 * work_of(base)
 
 
 def wanted(steps: int, images: int = 1, model: str | None = None) -> Wanted:

@@ -1,20 +1,24 @@
-"""Requests to services of others, and the pictures in their answers; pure."""
+"""Requests to services of others, and the pictures in their answers."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from darkroom.bench.dialects import pictures_in
+from darkroom.bench.dialects import Answered, Dialect, bare, open_native, open_openai, pictures_in
 from darkroom.bench.pictures import draw_mask, draw_start, kind_of
 from darkroom.bench.plan import Wanted
-from darkroom.bench.template import Template, read_template
+from darkroom.bench.template import Plain, Template, read_template
 from darkroom.client.wire import Answer
 from darkroom.errors import BadInput, DarkroomError
 
@@ -53,6 +57,105 @@ def test_a_template_puts_values_in_their_places_and_keeps_numbers_numbers(
     }
 
 
+def test_a_content_type_in_small_letters_takes_the_place_of_ours() -> None:
+    request = Template("http://x", headers={"content-type": "text/json"}, body={"a": 1}).request(WANTED)
+    assert {name: said for name, said in request.headers.items() if name.lower() == "content-type"} == {
+        "content-type": "text/json"
+    }
+
+
+def test_secrets_of_a_url_are_sent_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THEIR_KEY", "s3{steps}cret")
+    file = tmp_path / "there.toml"
+    file.write_text('url = "http://me:pw@there/${THEIR_KEY}/x?key=${THEIR_KEY}&n={steps}"')
+    template = read_template(file)
+    assert template.request(WANTED).url == "http://me:pw@there/s3%7Bsteps%7Dcret/x?key=s3%7Bsteps%7Dcret&n=8"
+    assert Plain(template).url == "http://there/${THEIR_KEY}/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://there:80/a", "http://there:80/a"),
+        ("https://me:p@w@there/a?key=1#x", "https://there/a"),
+        ("http://there?key=me@home", "http://there"),
+        ("http://there/me@home", "http://there/me@home"),
+    ],
+)
+def test_a_url_is_shown_without_who_asks_and_what(url: str, shown: str) -> None:
+    assert bare(url) == shown
+
+
+def test_the_url_of_a_service_is_shown_without_its_user() -> None:
+    assert open_openai("http://me:pw@there/x").url == open_native("http://me:pw@there/x").url == "http://there/x"
+
+
+@pytest.fixture
+def there() -> Iterator[tuple[str, list[tuple[int, bytes]]]]:
+    """A service that gives the answers of a list in turn, at a URL."""
+    answers: list[tuple[int, bytes]] = []
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status, content = answers.pop(0)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", answers
+        server.shutdown()
+        thread.join()
+
+
+def asked(dialect: Dialect, wanted: Wanted = WANTED) -> Answered:
+    async def ask() -> Answered:
+        try:
+            return await dialect.ask(wanted, lambda: 0.0)
+        finally:
+            await dialect.close()
+
+    return asyncio.run(ask())
+
+
+def test_fewer_images_than_were_asked_for_are_no_success(there: tuple[str, list[tuple[int, bytes]]]) -> None:
+    url, answers = there
+    one, two = (json.dumps({"data": [{"b64_json": said(PNG)}] * count}).encode() for count in (1, 2))
+    answers += [(200, one), (200, two), (200, PNG), (200, one)]
+    openai = [asked(open_openai(url)) for _ in range(2)]
+    body, path = (asked(Plain(Template(url, body={}, image=image))) for image in ("body", "data.*.b64_json"))
+    codes = [answered.error and answered.error.code for answered in (*openai, body, path)]
+    assert codes == ["too_few_images", None, "too_few_images", "too_few_images"]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("rate_limit-1.x", "rate_limit-1.x"),
+        ("a b", "http_429"),
+        ("x" * 61, "http_429"),
+        ("\x1b[2J", "http_429"),
+        ("ü", "http_429"),
+    ],
+)
+def test_a_foreign_code_is_told_where_it_is_a_word(
+    there: tuple[str, list[tuple[int, bytes]]], code: str, told: str
+) -> None:
+    url, answers = there
+    answers.append((429, json.dumps({"error": {"message": "no", "code": code}}).encode()))
+    with pytest.raises(DarkroomError) as refused:
+        asked(Plain(Template(f"{url}/x?key=s3cret", body={})))
+    assert refused.value.code == told
+    assert "s3cret" not in refused.value.message
+
+
 def test_a_get_has_no_body() -> None:
     request = Template("http://there/{steps}", method="GET").request(WANTED)
     assert (request.method, request.url, request.content) == ("GET", "http://there/8", None)
@@ -70,6 +173,10 @@ def test_a_get_has_no_body() -> None:
         ('url = "http://x"\nheaders = { a = 1 }', "table of texts"),
         ('url = "http://x"\nheaders = { a = "${NOT_THERE_AT_ALL}" }', "environment does not have"),
         ('url = "http://x"\nheaders = { a = "é" }', "printable ASCII"),
+        ('url = "http://x"\nheaders = { "é" = "a" }', "name no HTTP header may have"),
+        ('url = "http://x"\nheaders = { a = "1", A = "2" }', "same header twice"),
+        ('url = "http://x"\n[body]\na = 2026-01-02', "body that cannot be sent"),
+        ('url = "http://x/${NOT_THERE_AT_ALL}"', "environment does not have"),
         ('url = "http://x"\nimage = "data..b"', "no path"),
         ('url = "http://x"\nmethod = "GET"\nbody = { a = 1 }', "GET does not carry"),
         ("url = ", "cannot be read"),
