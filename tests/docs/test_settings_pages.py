@@ -9,6 +9,7 @@ from textwrap import dedent
 import pytest
 
 from darkroom import config
+from darkroom.bench.template import read_template
 from darkroom.config import SafetySettings
 from darkroom.models.catalogue import catalogue
 from darkroom.safety import read_rules
@@ -16,7 +17,7 @@ from darkroom.safety import read_rules
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted(f"docs/guides/{path.name}" for path in (ROOT / "docs/guides").glob("*.md"))
 PAGES = (*GUIDES, "docs/reference/settings.md", "README.md")
-RULES = "# rules.toml\n"  # begins what is no darkroom.toml
+RULES, TEMPLATE = "# rules.toml\n", "# theirs.toml\n"  # begin what is no darkroom.toml
 TOML = re.compile(r"^( *)```toml\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
@@ -26,11 +27,17 @@ def blocks() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("page", "block"), blocks())
-def test_every_file_on_the_pages_is_a_valid_one(page: str, block: str, tmp_path: Path) -> None:
+def test_every_file_on_the_pages_is_a_valid_one(
+    page: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "darkroom.toml"
     path.write_text(block, encoding="utf-8")
     if block.startswith(RULES):
         assert read_rules(SafetySettings(rules=path)).default.finds("forbidden")
+        return
+    if block.startswith(TEMPLATE):
+        monkeypatch.setenv("THEIR_KEY", "a-key")
+        assert read_template(path).url == "http://127.0.0.1:9000/predictions"
         return
     settings = config.load(path)
     known = catalogue(settings) if settings.models or not settings.adapters else None  # a block may name others' models

@@ -495,9 +495,9 @@ def test_without_a_command_there_is_help(darkroom: Call) -> None:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """No network, and none of what this test process was told."""
+    """No network, and of what this test process was told only the threads: bytes follow them."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DARKROOM_", "TRANSFORMERS_"))}
-    return {**kept, "HF_HUB_OFFLINE": "1", **more}
+    return {**kept, "HF_HUB_OFFLINE": "1", "DARKROOM_THREADS": os.environ["DARKROOM_THREADS"], **more}
 
 
 @pytest.mark.slow
