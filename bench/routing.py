@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from darkroom.core import Lease, NewJob, WorkerReport
 from darkroom.jobs.opening import open_store
+from darkroom.jobs.routing import mark_of
 from darkroom.jobs.store import HOLD_S, PATIENCE_S, Claimant, Limits, Store
 from darkroom.traces import EXEC_SIGMA, MEDIAN_S, compressed, read_trace
 
@@ -134,7 +135,7 @@ class Claims:
         return ask
 
     def tell(self, worker: Worker, now: float) -> None:
-        facts = {"adapters": {model: sorted(digest[:16] for digest in held) for model, held in worker.held.items()}}
+        facts = {"adapters": {model: sorted(map(mark_of, held)) for model, held in worker.held.items()}}
         report = WorkerReport(worker.name, "ready", now, self._models, tuple(worker.held), facts=facts)
         self._store.heartbeat(report, [], now)
 

@@ -147,13 +147,9 @@ def change_said(each: Compared) -> str:
         return "-"
     if each.unit == "%":
         return f"{(each.second - each.first) * 100:+.1f} pp"
-    return (
-        f"{each.second - each.first:+.0f}"
-        if each.unit == "n"
-        else "-"
-        if each.change is None
-        else f"{each.change:+.1%}"
-    )
+    if each.unit == "n":
+        return f"{each.second - each.first:+.0f}"
+    return "-" if each.change is None else f"{each.change:+.1%}"
 
 
 def _lines(names: tuple[str, str], first: Report, second: Report) -> Iterator[str]:

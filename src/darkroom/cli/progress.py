@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from ..wording import counted
+
 if TYPE_CHECKING:
     from ..engine.handle import Handle
 
@@ -32,7 +34,7 @@ def watch(waiting: dict[int, Handle], steps: Sequence[int]) -> Iterator[tuple[in
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total} steps"))
     ended_steps = 0.0
     with Progress(*columns, StepsPerSecond(), TimeElapsedColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("1 image" if len(steps) == 1 else f"{len(steps)} images", total=sum(steps))
+        task = bar.add_task(counted(len(steps), "image"), total=sum(steps))
         while waiting:
             ended = [number for number, handle in waiting.items() if handle.done()]
             done = ended_steps + sum(handle.progress * steps[number] for number, handle in waiting.items())

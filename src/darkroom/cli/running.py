@@ -16,6 +16,7 @@ from ..models.record import record
 from ..models.revision import short
 from ..models.tasks import call_of
 from ..storage import files, images
+from ..wording import counted
 from . import say
 from .making import Plan, Shot
 from .progress import watch
@@ -49,7 +50,7 @@ def _tell(ready: Plan) -> None:
     conditions, placement = ready.conditions, ready.loaded.placement
     rows, threads = conditions["fixed_rows"], conditions["threads"]
     said_rows = f"{rows} rows a forward" if rows > 1 else "each row alone"
-    said_threads = "1 thread" if threads == 1 else f"{threads} threads"
+    said_threads = counted(threads, "thread")
     say.note(f"{conditions['model']} {short(conditions['revision'])} on {placement}; {said_threads}, {said_rows}")
     say.note(f"seed {ready.shots[0].request.seed}")
     for text in ready.warnings:

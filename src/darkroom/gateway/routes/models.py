@@ -14,6 +14,7 @@ from ...models.offer import IMAGE_TO_IMAGE, INPAINT, Offer
 from ...models.pipelines import refused_by
 from ...models.solvers import max_steps
 from .. import schemas
+from ..forecast import READY
 from ..offers import Offers
 from ..parts import AnyHere, Visit
 from ..refusals import Answer, refusals
@@ -45,7 +46,7 @@ async def show(here: AnyHere, model: str) -> Response:
 
 async def _loaded(here: Visit) -> set[str]:
     outlook = await here.gateway.forecast.now()
-    return {model for worker in outlook.workers if worker.state == "ready" for model in worker.loaded}
+    return {model for worker in outlook.workers if worker.state == READY for model in worker.loaded}
 
 
 def _model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:

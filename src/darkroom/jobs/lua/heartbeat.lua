@@ -1,6 +1,6 @@
 -- heartbeat: a worker's report, where its time went, and its leases extended. One that has stopped owes no drain.
--- ARGV: now, lease_s, worker, report, what it has in memory (JSON, as routing.py says), of how many days it tells, for each its number, which process, and JSON; then id
--- and fence of each lease. Returns the numbers (from 1) of those lost.
+-- ARGV: now, lease_s, worker, report, what it has in memory (JSON, as routing.py says), of how many days it tells, for
+-- each its number, which process, and JSON; then id and fence of each lease. Returns the numbers (from 1) of those lost.
 
 local now, worker = ARGV[2], ARGV[4]
 call('ZADD', P .. 'workers', now, worker)

@@ -1,5 +1,5 @@
--- lead: who keeps the store; the first to ask, until it stops asking. ARGV: who, now, ttl_s, and `fleet` where it is the fleet
--- that is led. Returns 1 or 0.
+-- lead: who keeps the store; the first to ask, until it stops asking. ARGV: who, now, ttl_s, and `fleet` where it is
+-- the fleet that is led. Returns 1 or 0.
 --
 -- A reign that ends further ahead than it could have been given was given by a clock that has gone back: it is over.
 
