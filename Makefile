@@ -20,7 +20,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-coldstart bench-schedule bench-fleet bench-routing bench-service bench-crowd bench-web soak real-parts train-landscapes train-adapters clean
+.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-coldstart bench-schedule bench-fleet bench-routing bench-service bench-crowd bench-web bench-soak soak real-parts train-landscapes train-adapters clean
 
 help: ## list these doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +112,9 @@ bench-routing: setup-dev ## loads and waits of many models on few workers, in a 
 
 bench-service: setup-dev ## the service's figures: a table and JSON; fails where a floor is not reached
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.service --gate
+
+bench-soak: setup-dev ## two hours of mixed load, cancels, disconnects, bad input and kills: what grows, what is lost
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.soak
 
 bench-crowd: setup-dev ## 300 users at once on the `fast` preset: all served, and how long status calls take meanwhile
 	CROWD=full $(PYTHON) -m pytest -q -m slow tests/integration/test_crowd.py
