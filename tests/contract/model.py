@@ -8,7 +8,7 @@ from typing import Any
 
 from darkroom.core import Job, Lease, NewJob, WorkerReport, class_step
 from darkroom.errors import IdempotencyConflict, JobNotFinal, LeaseLost, LimitExceeded
-from darkroom.jobs.store import HOLD_S, PATIENCE_S, Claimant, Limits
+from darkroom.jobs.store import CLOSE_S, HOLD_S, PATIENCE_S, Claimant, Limits
 
 DAY_S = 24 * 3600.0
 PAID = ("device_s", "cost_usd")
@@ -224,7 +224,8 @@ class Model:
 
     def is_left(self, job: ModelJob, who: Claimant, now: float) -> bool:
         """Whether a worker that is better placed is to have it."""
-        if job.level > 0 or abs(now - job.times["queued"]) >= HOLD_S:
+        is_close = job.new.deadline_at is not None and job.new.deadline_at <= now + CLOSE_S
+        if is_close or job.level > 0 or abs(now - job.times["queued"]) >= HOLD_S:
             return False
         others = {worker: self.fitness(job, worker, now) for worker in self.heard if worker != who.worker}
         own = 0 if job.new.model not in who.loaded else max(1, self.fitness(job, who.worker, now))

@@ -13,7 +13,7 @@ import pytest
 
 from darkroom.core import Job, JobState
 from darkroom.jobs.opening import open_store
-from darkroom.jobs.store import HOLD_S, PATIENCE_S, Claimant, Store
+from darkroom.jobs.store import CLOSE_S, HOLD_S, PATIENCE_S, Claimant, Store
 from tests.contract.making import (
     ERROR,
     HIGH,
@@ -203,6 +203,24 @@ def test_what_is_urgent_is_left_to_nobody(store: Store) -> None:
     insert_one(store)
     urgent = insert_one(store, priority=HIGH)
     assert ids(claim(store, 5, loaded=())) == [urgent.id]
+
+
+def test_what_is_due_soon_is_left_to_nobody(store: Store) -> None:
+    hold(store, "holder", A[1])
+    insert_one(store, deadline_at=YOUNG + CLOSE_S + 1)
+    due = insert_one(store, deadline_at=YOUNG + CLOSE_S)
+    assert ids(claim(store, 5, YOUNG, loaded=())) == [due.id]
+    insert_with(store, A, deadline_at=YOUNG + CLOSE_S + 1)
+    wants_adapter = insert_with(store, A, deadline_at=YOUNG + CLOSE_S)
+    assert wants_adapter.id in ids(claim(store, 5, YOUNG))
+    assert len(claim(store, 5, YOUNG)) == 0
+
+
+def test_what_is_due_soon_is_found_behind_many_deadlines_of_another_model(store: Store) -> None:
+    hold(store, "holder")
+    insert(store, *[new_job(model="m2", deadline_at=NOW + 1 + number / 100) for number in range(70)])
+    due = insert_one(store, deadline_at=NOW + CLOSE_S)
+    assert ids(claim(store, 5, YOUNG, loaded=())) == [due.id]
 
 
 def test_what_is_left_to_another_is_passed_over_and_no_more(store: Store) -> None:

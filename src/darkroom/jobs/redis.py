@@ -21,7 +21,7 @@ from .redis_link import Link, token
 from .redis_rows import by_name, job_of
 from .routing import dump_holds
 from .rows import dump, dump_report, report_of
-from .store import FETCH_LIMIT, Claimant, JobFilter, Limits, Noted, Page, Queue, StepDone, in_parts
+from .store import CLOSE_S, FETCH_LIMIT, Claimant, JobFilter, Limits, Noted, Page, Queue, StepDone, in_parts
 
 # What a script does in one go: Redis serves nobody else meanwhile, and a millisecond or two is nothing.
 BATCH = 100  # rows forgotten
@@ -77,7 +77,7 @@ class RedisStore(RedisLedger):
         limits = self._limits
         loaded = [model for model in claimant.loaded if model in claimant.models]
         others = [model for model in claimant.models if model not in loaded]
-        words: list[str | float] = [now, limits.lease_s, limits.patience_s, limits.hold_s, claimant.worker]
+        words: list[str | float] = [now, limits.lease_s, limits.patience_s, limits.hold_s, CLOSE_S, claimant.worker]
         words += [min(limit, FETCH_LIMIT), int(claimant.is_idle), token(), len(loaded), *loaded, *others]
         return [job_of(row) for row in self._link.run("claim", *words)]
 

@@ -2,7 +2,8 @@
 
 Delay scheduling (Zaharia et al., EuroSys 2010): a moment's wait for a worker that has what a job needs is shorter than
 bringing it to another. The time is counted from when the job was queued, so nothing is held for longer, whoever dies.
-What is urgent, of a class above normal, is left to nobody. Redis keeps the same rule in lua/claim.lua.
+What is urgent, of a class above normal or due within `CLOSE_S`, is left to nobody. Which jobs are young enough says
+`line` in sql/verbs.sql, and who is better placed this file; Redis keeps the same rules in lua/claim.lua.
 """
 
 from __future__ import annotations
@@ -44,36 +45,26 @@ class Others:
     `own` is by the claimant's last report: which adapters it has, no claimant says.
     """
 
-    def __init__(self, claimant: Claimant, now: float, hold_s: float, look: Callable[[], Iterable[Row]]) -> None:
-        self._claimant, self._now, self._hold_s, self._look = claimant, now, hold_s, look
+    def __init__(self, claimant: Claimant, look: Callable[[], Iterable[Row]]) -> None:
+        self._worker, self._look = claimant.worker, look
         self._known: tuple[Holds, list[Holds]] | None = None
 
     def may_have(self, head: Row) -> bool:
-        """Whether the claimant may have that queued job now: it is left to nobody who is better placed."""
-        if head["level"] > 0 or not self._is_young(head["queued_at"]):
+        """Whether the claimant, which has its model, may have that queued job now: nobody has its adapters before it."""
+        if not head["is_young"] or not head["adapters"]:
             return True
-        model, needs = head["model"], frozenset(filter(None, head["adapters"].split(",")))
-        is_loaded = model in self._claimant.loaded
-        if is_loaded and not needs:
-            return True
+        model, needs = head["model"], frozenset(head["adapters"].split(","))
         own, others = self._holds()
-        if is_loaded:
-            has_all = needs <= own.get(model, frozenset())
-            return has_all or not any(needs <= one[model] for one in others if model in one)
-        return not any(model in one for one in others)
+        return needs <= own.get(model, frozenset()) or not any(needs <= one[model] for one in others if model in one)
 
-    def held_s(self, model: str) -> float:
-        """For how long jobs of a model that the claimant has not are left to others: 0 where nobody has it."""
-        return self._hold_s if any(model in one for one in self._holds()[1]) else 0.0
-
-    def _is_young(self, queued_at: float) -> bool:
-        """Whether it may be held; a time far ahead was written by a clock that has since gone back."""
-        return abs(self._now - queued_at) < self._hold_s
+    def have(self, model: str) -> bool:
+        """Whether another has the model: then young jobs of it are left to others by a claimant that has it not."""
+        return any(model in one for one in self._holds()[1])
 
     def _holds(self) -> tuple[Holds, list[Holds]]:
         if self._known is None:
             holds = {row["id"]: _read(row["holds"]) for row in self._look()}
-            self._known = holds.pop(self._claimant.worker, {}), list(holds.values())
+            self._known = holds.pop(self._worker, {}), list(holds.values())
         return self._known
 
 

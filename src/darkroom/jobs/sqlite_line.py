@@ -5,13 +5,14 @@ So a choice can be looked at before anything is locked for it.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 
 from .routing import Others
 from .rows import Row, dump
 from .sqlite_statements import first, first_of, run
-from .store import Claimant, Limits
+from .store import CLOSE_S, Claimant, Limits
 
 
 def choose(db: sqlite3.Connection, claimant: Claimant, limit: int, now: float, limits: Limits) -> list[int]:
@@ -19,8 +20,8 @@ def choose(db: sqlite3.Connection, claimant: Claimant, limit: int, now: float, l
     if limit < 1 or first(db, "has_suspect", worker=claimant.worker) is not None:
         return []
     since, until = now - limits.lease_s, now + limits.lease_s
-    others = Others(claimant, now, limits.hold_s, lambda: run(db, "holds", since=since, until=until))
-    heads = sorted(_heads(db, claimant, limit, now, now - limits.patience_s, others), key=_order)[:limit]
+    others = Others(claimant, lambda: run(db, "holds", since=since, until=until))
+    heads = sorted(_heads(db, claimant, limit, now, limits, others), key=_order)[:limit]
     return [head["ins"] for head in _keep_apart(heads, claimant.is_idle)]
 
 
@@ -40,16 +41,19 @@ def positions(db: sqlite3.Connection, job_ids: Sequence[str]) -> Iterator[tuple[
 
 
 def _heads(
-    db: sqlite3.Connection, claimant: Claimant, limit: int, now: float, waited: float, others: Others
+    db: sqlite3.Connection, claimant: Claimant, limit: int, now: float, limits: Limits, others: Others
 ) -> Iterator[Row]:
     """The head of each model's line: no other row can be among those chosen."""
+    waited = now - limits.patience_s
     for model in dict.fromkeys(claimant.models):
+        at = {"model": model, "now": now, "hold_s": limits.hold_s, "close": now + CLOSE_S}
         if model in claimant.loaded:
-            yield from first_of(db, "line_of_loaded", limit, others.may_have, model=model, now=now)
+            at |= {"tier": 0, "after": -math.inf, "until": math.inf, "is_left": False, "most": -1}
+            yield from first_of(db, "line", limit, others.may_have, **at)
         else:
-            at = {"model": model, "now": now, "waited": waited}
-            yield from first_of(db, "line_of_patient", limit, others.may_have, **at)
-            yield from first_of(db, "line_of_fresh", limit, others.may_have, **at, held_s=others.held_s(model))
+            at |= {"is_left": others.have(model), "most": limit}
+            yield from run(db, "line", **at, tier=0, after=-math.inf, until=waited)
+            yield from run(db, "line", **at, tier=1, after=waited, until=math.inf)
 
 
 def _place(row: Row) -> tuple[int, float, int]:

@@ -25,6 +25,7 @@ from .ledger import Ledger
 FETCH_LIMIT = 1000  # rows a verb returns or changes at once, at most
 STAGED = 50  # jobs that one transaction queues: each may move its tenant's others, and nobody else writes meanwhile
 HOLD_S = 0.5  # a job queued less long ago is left to live workers that have its model and adapters in memory
+CLOSE_S = 30.0  # but not one that is due within so long: it takes who comes first
 PATIENCE_S = 10.0  # a queued job that has waited this long goes by rank, also where its model must be loaded first
 
 
@@ -159,8 +160,8 @@ class Store(Ledger, Protocol):
         """Mark up to `limit` queued jobs as running under a new fence each and a lease of `lease_s`.
 
         Order: class (high first), jobs of loaded models before others unless those have waited `patience_s`, rank.
-        A job of no class above normal that was queued less than `hold_s` ago is passed over while another worker is
-        better placed: has its model in memory where the claimant has not, or the model and all its adapters where the
+        A job of no class above normal that was queued less than `hold_s` ago, and is not due within `CLOSE_S`, is
+        passed over while another worker is better placed: has its model in memory where the claimant has not, or the model and all its adapters where the
         claimant lacks one. Such a worker said so in a ready report within `lease_s`, and is not asked to drain.
         Expired jobs are left for `expire`. A suspect at the head of the order goes alone to an idle claimant, and
         nothing goes to one that is not idle, so that it becomes idle. While it runs its worker is given nothing.

@@ -2,13 +2,14 @@
 --
 -- Order: priority, then jobs of loaded models and jobs that have waited, then the others, then rank. Each model has its
 -- own sorted queue, so it is enough to look at the first few of each.
--- ARGV: now, lease_s, patience_s, hold_s, worker, limit, whether it is idle ('1'), token, how many models are loaded,
--- those, and the other models it can serve. Returns rows.
+-- ARGV: now, lease_s, patience_s, hold_s, close_s, worker, limit, whether it is idle ('1'), token, how many models are
+-- loaded, those, and the other models it can serve. Returns rows.
 
 local now, lease_s, patience_s = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local hold_s, worker, limit = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
-local is_idle, token, loaded = ARGV[8] == '1', P .. 'claim:' .. ARGV[9], tonumber(ARGV[10])
-local FIRST_MODEL = 11
+local hold_s, close_s, worker, limit = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local is_idle, token, loaded = ARGV[9] == '1', P .. 'claim:' .. ARGV[10], tonumber(ARGV[11])
+local FIRST_MODEL = 12
+local FEW = 64 -- rows looked at in one go
 
 local function set_of(names)
   local set = {}
@@ -56,7 +57,8 @@ local function is_elsewhere(model, needs)
 end
 
 -- Whether a job is left to a worker that is better placed: as routing.py says.
-local function is_left(id, place, model, is_loaded, adapters)
+local function is_left(id, place, model, is_loaded, deadline_at, adapters)
+  if deadline_at and tonumber(deadline_at) <= now + close_s then return false end
   if string.sub(place, 1, 14) < level(0) then return false end -- of a class above normal
   if math.abs(now - tonumber(call('ZSCORE', P .. 'queue', id))) >= hold_s then return false end
   if is_loaded and not adapters then return false end
@@ -66,33 +68,42 @@ local function is_left(id, place, model, is_loaded, adapters)
   return not has_all(own[model] or {}, needs) and is_elsewhere(model, needs)
 end
 
--- Whether every job of a model that the claimant has not is young, of no class above normal, and left to another.
+-- Whether some job of the model may be due soon; yes where too many are for a look at each.
+local function may_be_close(model)
+  local soon = call('ZRANGEBYSCORE', P .. 'deadlines', '(' .. text(now), text(now + close_s), 'LIMIT', 0, FEW)
+  for _, id in ipairs(soon) do
+    if call('HGET', P .. 'job:' .. id, 'model') == model then return true end
+  end
+  return #soon == FEW
+end
+
+-- Whether every job of a model that the claimant has not is young, not urgent, and left to another.
 local function are_all_left(model)
   local head = call('ZRANGE', P .. 'queue:' .. model, 0, 0)[1]
   if not head then return true end
   if not own then look_around() end
-  if string.sub(head, 1, 14) < level(0) or not is_elsewhere(model, {}) then return false end
+  if string.sub(head, 1, 14) < level(0) or not is_elsewhere(model, {}) or may_be_close(model) then return false end
   local since = P .. 'since:' .. model
   return call('ZCOUNT', since, '-inf', text(now - hold_s)) == 0 and call('ZCOUNT', since, text(now + hold_s), '+inf') == 0
 end
 
 -- The first `limit` of a model's queue that have not expired and are left to nobody, as far as `is_wanted`.
 local function first_of(model, is_loaded, is_wanted)
-  local found, from, chunk = {}, 0, math.min(limit, 64)
+  local found, from, chunk = {}, 0, math.min(limit, FEW)
   repeat
     local places = call('ZRANGE', P .. 'queue:' .. model, from, from + chunk - 1)
     for _, place in ipairs(places) do
       local id = id_at(place)
       local said = call('HMGET', P .. 'job:' .. id, 'deadline_at', 'adapters')
       local is_alive = not said[1] or tonumber(said[1]) > now
-      if is_alive and is_wanted(id) and not is_left(id, place, model, is_loaded, said[2]) then
+      if is_alive and is_wanted(id) and not is_left(id, place, model, is_loaded, said[1], said[2]) then
         found[#found + 1] = place
       end
       if #found == limit then return found end
     end
     from = from + chunk
     local is_last = #places < chunk
-    chunk = 64
+    chunk = FEW
   until is_last
   return found
 end

@@ -103,24 +103,14 @@ SELECT work FROM pulse;
 -- There may be work.
 UPDATE pulse SET work = work + 1;
 
--- name: line_of_loaded
--- The line for a model that is loaded.
-SELECT ins, level, 0 AS tier, rank, is_suspect, model, queued_at, adapters FROM job INDEXED BY job_line
+-- name: line
+-- A model's line: of those queued after one time and until another, where the young are left to others without them.
+SELECT ins, level, :tier AS tier, rank, is_suspect, model, adapters,
+    level <= 0 AND abs(queued_at - :now) < :hold_s AND (deadline_at IS NULL OR deadline_at > :close) AS is_young
+FROM job INDEXED BY job_line
 WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now)
-ORDER BY level DESC, rank, ins;
-
--- name: line_of_patient
--- Of a model that is not loaded, those that have waited long: they go by rank.
-SELECT ins, level, 0 AS tier, rank, is_suspect, model, queued_at, adapters FROM job INDEXED BY job_line
-WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now) AND queued_at <= :waited
-ORDER BY level DESC, rank, ins;
-
--- name: line_of_fresh
--- Of a model that is not loaded, those that can wait, but for the young where they are left to others.
-SELECT ins, level, 1 AS tier, rank, is_suspect, model, queued_at, adapters FROM job INDEXED BY job_line
-WHERE state = 'queued' AND model = :model AND (deadline_at IS NULL OR deadline_at > :now) AND queued_at > :waited
-    AND (level > 0 OR abs(queued_at - :now) >= :held_s)
-ORDER BY level DESC, rank, ins;
+    AND queued_at > :after AND queued_at <= :until AND NOT (:is_left AND is_young)
+ORDER BY level DESC, rank, ins LIMIT :most;
 
 -- name: holds
 -- What live workers that nobody wants to drain have in memory.
