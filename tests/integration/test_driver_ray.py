@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from darkroom.core import JobState
 from darkroom.errors import DriverUnavailable
 from darkroom.fleet.drivers.ray import PROGRAM, RayDriver, namespace_of, resources_of
 from darkroom.fleet.nouns import Phase, Pool
+from darkroom.jobs.store import Claimant
 from tests.contract.cluster_kinds import LIGHT_WORKER, ray_missing
 from tests.contract.driver_kinds import wait_until
 
@@ -59,7 +63,8 @@ def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def driver_at(at: Place, address: str, program: tuple[str, ...] = PROGRAM) -> RayDriver:
     """A driver of one pool."""
     fleet = FleetSettings(driver="ray", ray_address=address, pools={"p": PoolSettings(max_workers=8)})
-    return RayDriver(at.settings.model_copy(update={"fleet": fleet}), at.store, program=program)
+    serve = at.settings.serve.model_copy(update={"heartbeat_s": 0.5})
+    return RayDriver(at.settings.model_copy(update={"fleet": fleet, "serve": serve}), at.store, program=program)
 
 
 def phases(driver: RayDriver) -> list[Phase]:
@@ -85,6 +90,24 @@ def test_workers_spread_over_nodes_and_leave_with_a_dead_one(at: Place, cluster:
         assert phases(driver) == [Phase.READY, Phase.STARTING]  # it waits for a node
         driver.scale(POOL, 0)
         wait_until(lambda: not driver.members(), "all are gone")
+
+
+@pytest.mark.slow
+def test_what_a_dead_worker_held_is_released_before_its_lease_ends(at: Place, cluster: RayCluster) -> None:
+    program = ("-c", LIGHT_WORKER, str(at.folder / "hold"))
+    with contextlib.closing(driver_at(at, cluster.address, program)) as driver:
+        driver.scale(POOL, 1)
+        wait_until(lambda: phases(driver) == [Phase.READY], "it is ready")
+        (name,) = {each.name for each in driver.members()}
+        job = at.submit()
+        far = time.time() + 3600  # nobody asks here whose lease has ended
+        (claimed,) = at.store.claim(Claimant(name, (at.job(job).model,)), 1, far)
+        (pid,) = (int(report.facts["pid"]) for report in at.store.workers(0.0) if report.id == name)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not driver.members() and at.job(job).state == JobState.QUEUED, "its death was noticed")
+        assert [error["code"] for error in at.job(job).errors] == ["worker_died"]
+        assert (claimed.lease_until or 0.0) > far
+        at.store.cancel(job, time.time())
 
 
 @pytest.mark.slow

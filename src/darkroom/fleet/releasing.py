@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from ..core import JobState, Lease
+from ..core import JobState, Lease, WorkerReport
 from ..errors import StoreUnavailable
 from ..jobs.store import FETCH_LIMIT, JobFilter, Store
 
@@ -43,6 +44,49 @@ class Releasing:
                 hand_back(self._store, worker_id)
             self._store.release_worker(worker_id, "its worker ended", time.time())
             del self._unreleased[0]
+
+
+@dataclass
+class Word:
+    """When a worker spoke last: by its own clock, and when that was noticed here (monotonic seconds)."""
+
+    at: float
+    noticed_at: float
+
+
+class Orphans:
+    """Workers whose keeper is gone, and that may live on: what is cut off from its cluster drains, and beats meanwhile.
+
+    Dead is who says nothing for `silent_s`; who says that it stopped held nothing more.
+    """
+
+    def __init__(self, silent_s: float) -> None:
+        self._silent_s = silent_s
+        self._there: dict[str, float] = {}  # when they were asked for, by name
+        self._words: dict[str, Word] = {}
+
+    def oldest(self, there: Mapping[str, float]) -> float | None:
+        """When the first was asked for of all whose reports `look` needs."""
+        return min([*there.values(), *self._there.values()], default=None)
+
+    def look(self, there: Mapping[str, float], reports: Mapping[str, WorkerReport], now: float) -> list[str]:
+        """Who has died, once each; `there` are those with a keeper, by name when they were asked for."""
+        self._there |= there
+        self._words = {name: word for name, word in self._words.items() if name not in there}
+        for name in self._there.keys() - there.keys():
+            report = reports.get(name)
+            if report is None or report.state == "stopped":
+                self._forget(name)
+            elif name not in self._words or report.at != self._words[name].at:
+                self._words[name] = Word(report.at, now)
+        dead = [name for name, word in self._words.items() if now - word.noticed_at >= self._silent_s]
+        for name in dead:
+            self._forget(name)
+        return dead
+
+    def _forget(self, name: str) -> None:
+        self._there.pop(name, None)
+        self._words.pop(name, None)
 
 
 def hand_back(store: Store, worker_id: str) -> None:

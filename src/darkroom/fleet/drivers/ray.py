@@ -2,7 +2,8 @@
 
                  a node has room      the store says it is ready       its pipe closes
     scale ──▶ asked for ──▶ starting ─────────────▶ ready ──────────────────▶ leaving ──▶ gone
-                                '────────── its process or its node dies ───────────────────▶ gone
+                                '────────── its process or its node dies ───────────────────▶ gone; once it is silent
+                                                                                              its jobs are released
 
 They outlive their driver, and the next one finds them by name. The fleets of one cluster keep apart by namespace: those
 who share a store are one fleet. Ray's library lives in a process beside this one (`ray_side.py`).
@@ -14,6 +15,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -27,9 +29,12 @@ from ...errors import DriverUnavailable, InvariantBroken, StoreUnavailable
 from ...jobs.store import Store
 from ...storage.link import is_gateway_url
 from ..nouns import Member, Phase, Pool
+from ..releasing import Orphans, Releasing
 from ..supervisor import STOP_MARGIN_S
 from . import pool_environment, worker_name
 from .ray_actor import CONFIG_FILE, ActorName
+
+log = logging.getLogger(__name__)
 
 PROGRAM = ("-m", "darkroom")  # of the Python on the node
 SIDE = "darkroom.fleet.drivers.ray_side"
@@ -38,6 +43,7 @@ REACH_S = 3.0
 JOIN_S = 30.0
 ANSWER_S = 10.0
 SINCE_MARGIN_S = 60.0  # a store may keep its own time
+BEAT_MARGIN_S = 1.0  # a heartbeat may come so much late
 PHASES = {"ready": Phase.READY, "draining": Phase.LEAVING, "stopped": Phase.LEAVING}
 
 
@@ -54,6 +60,8 @@ class RayDriver:
             raise DriverUnavailable("Ray is not installed; the extra brings it: pip install 'darkroom-server[ray]'")
         self._settings, self._store, self._program, self._fleet = settings, store, program, settings.fleet
         self._side: _Side | None = None
+        self._orphans = Orphans(settings.serve.heartbeat_s + BEAT_MARGIN_S)
+        self._releasing = Releasing(store, log.warning)
 
     def members(self) -> Sequence[Member]:
         """Those whose actor is not gone, also where it waits for a node."""
@@ -101,14 +109,20 @@ class RayDriver:
         return {**said, **pool_environment(pool)}
 
     def _with_phases(self, members: list[Member]) -> list[Member]:
-        """What the workers told the store; while it is away, only who leaves is known."""
-        oldest = min((each.since for each in members), default=None)
+        """What the workers told the store, and who of them is dead; while it is away, only who leaves is known."""
+        self._releasing.tend()
+        there = {each.name: each.since for each in members}
+        oldest = self._orphans.oldest(there)
         if oldest is None:
             return members
-        told = {}
-        with contextlib.suppress(StoreUnavailable):
-            told = {report.id: report.state for report in self._store.workers(oldest - SINCE_MARGIN_S)}
-        return [_with_phase(each, told.get(each.name, "")) for each in members]
+        try:
+            told = {report.id: report for report in self._store.workers(oldest - SINCE_MARGIN_S)}
+        except StoreUnavailable:
+            return members
+        for name in self._orphans.look(there, told, time.monotonic()):
+            log.warning("%s has ended without a word", name)
+            self._releasing.note_death(name, name)
+        return [_with_phase(each, told[each.name].state if each.name in told else "") for each in members]
 
     def _ask(self, verb: str, **said: Any) -> Any:
         """Of the process beside; one that fails is ended, and the next call has a new one."""
