@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,6 +21,9 @@ class JobState(StrEnum):
 
 
 FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+GUESTS_TENANTS = "guest-"  # begins the names of guests, each a tenant: place and 16 hex digits follow
+ALL_GUESTS = "(guests)"
+_GUEST = re.compile(rf"{GUESTS_TENANTS}.+-[0-9a-f]{{16}}")
 
 
 @dataclass(frozen=True)
@@ -256,6 +260,11 @@ class WorkerTime:
     price_per_hour_usd: float = 0.0
     device: str = ""
     pool: str = ""
+
+
+def payer_of(tenant: str) -> str:
+    """Under which name what a tenant used is summed: guests are without number, and count together."""
+    return ALL_GUESTS if _GUEST.fullmatch(tenant) else tenant
 
 
 @dataclass(frozen=True)

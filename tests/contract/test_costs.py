@@ -154,6 +154,15 @@ def test_attempts_add_up_by_day_worker_tenant_and_model(store: Store) -> None:
     assert [one.day for one in store.charges(TODAY + 1)] == [TODAY + 1]
 
 
+def test_guests_are_charged_together_however_many_they_are(store: Store) -> None:
+    for tenant in ("guest-192.0.2.7-0123456789abcdef", "guest-2001:db8::-fedcba9876543210", "guest-lecture"):
+        complete(store, running(store, tenant=tenant))
+    assert [(one.tenant, one.jobs, one.images, one.device_s) for one in store.charges(TODAY)] == [
+        ("(guests)", 2, 4, 6.0),
+        ("guest-lecture", 1, 2, 3.0),
+    ]
+
+
 def test_a_job_that_never_ran_is_charged_to_nobody(store: Store) -> None:
     store.cancel(insert_one(store).id, NOW)
     insert_one(store, deadline_at=NOW + 1)

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -73,7 +74,7 @@ class Scaler:
         self._targets: dict[str, Target] = {}
         self._holds: dict[str, Hold] = {}
         self._unready: dict[str, str] = {}  # the pools of members that were starting at the last look, by name
-        self._fault, self._strays, self._ahead_s = "", frozenset[str](), 0.0
+        self._fault, self._strays, self._ahead_s = "", Counter[str](), 0.0
         self.is_leader = False
 
     @property
@@ -179,8 +180,8 @@ class Scaler:
     def _dismiss_strays(self, seen: Observation) -> list[str]:
         """Workers of pools that the settings no longer name leave; a Deployment is somebody's own to scale down."""
         staying = [worker.member for worker in seen.workers if worker.member.phase is not Phase.LEAVING]
-        strays = frozenset(member.pool for member in staying) - set(self._notes)
-        if strays - self._strays:
+        strays = Counter(member.pool for member in staying if member.pool not in self._notes)
+        if strays.keys() - self._strays.keys():
             log.warning("fleet_strays", extra={"pools": sorted(strays), "driver": self._settings.driver})
         self._strays = strays
         if self._settings.driver == "kubernetes":
@@ -236,7 +237,9 @@ class Scaler:
         notes = tuple(self._notes.values())
         learned = self._observer.learned
         remote = tuple(sorted(self._observer.remote))
-        note = FleetNote(now, said.driver, said.policy, said.look_s, notes, fault, learned, remote)
+        note = FleetNote(
+            now, said.driver, said.policy, said.look_s, notes, fault, learned, remote, self._strays.total()
+        )
         self._store.note_fleet(write_note(note))
 
 

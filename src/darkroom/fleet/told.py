@@ -81,7 +81,7 @@ class PoolNote:
 class FleetNote:
     """What was told at `at`; `fault` says what keeps the plan from being made or carried out ("": nothing).
 
-    `remote`: models that another Darkroom runs, and no pool.
+    `remote`: models that another Darkroom runs, and no pool. `strays`: workers of pools that the settings do not name.
     """
 
     at: float
@@ -92,6 +92,7 @@ class FleetNote:
     fault: str = ""
     learned: Learned = field(default_factory=Learned)
     remote: tuple[str, ...] = ()
+    strays: int = 0
 
     def is_fresh(self, now: float) -> bool:
         """Whether somebody still scales the fleet."""

@@ -25,7 +25,7 @@ HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:,\[\]]+))(?::\
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 USER, OPERATOR, WORKER = "user", "operator", "worker"
 LOCAL_TENANT = "local"
-GUESTS, GUESTS_TENANTS = "guest:", "guest-"  # begin what guests' use is counted with, and the names of guests
+GUESTS = "guest:"  # begins what guests' use is counted with
 CORS_METHODS = "GET, POST, PATCH, DELETE"
 CORS_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, OpenAI-Beta, OpenAI-Organization, OpenAI-Project, "

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..core import Job, JobState, WorkerReport
 from ..errors import StoreUnavailable
@@ -42,9 +43,22 @@ class Outlook:
     queue: Queue | None = None
     fleet: FleetNote | None = None
 
-    def ready(self, model: str) -> list[WorkerReport]:
+    def ready(self, model: str) -> Sequence[WorkerReport]:
         """The workers that take jobs for a model."""
-        return [worker for worker in self.workers if worker.state == READY and model in worker.models]
+        return self._ready.get(model, ())
+
+    @cached_property
+    def _ready(self) -> Mapping[str, Sequence[WorkerReport]]:
+        """The same for each model: sorted once, for a list asks for each of its jobs."""
+        found: dict[str, list[WorkerReport]] = {}
+        for worker in self.workers:
+            for model in set(worker.models) if worker.state == READY else ():
+                found.setdefault(model, []).append(worker)
+        return found
+
+    @cached_property
+    def _starting(self) -> Sequence[WorkerReport]:
+        return [each for each in self.workers if each.state == STARTING and each.facts.get("kind") != "forwarder"]
 
     def warnings(self, job: Job, now: float) -> tuple[str, ...]:
         """What keeps a job that waits from being begun: nobody takes jobs of its model, and nobody is on the way."""
@@ -55,8 +69,7 @@ class Outlook:
 
     def _is_awaited(self, model: str, now: float) -> bool:
         """Whether a worker starts that may take its jobs, or the fleet would start one."""
-        starting = (each for each in self.workers if each.state == STARTING and each.facts.get("kind") != "forwarder")
-        if any(not each.models or model in each.models for each in starting):
+        if any(not each.models or model in each.models for each in self._starting):
             return True
         return self.fleet is not None and not self.fleet.fault and self.fleet.cold_s(model, now) is not None
 

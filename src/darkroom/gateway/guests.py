@@ -16,7 +16,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from ..access_settings import GuestSettings
-from .access import GUESTS, GUESTS_TENANTS, USER, Caller
+from ..core import GUESTS_TENANTS
+from .access import GUESTS, USER, Caller
 from .network import client_in
 from .sessions import cookie_name, set_cookie
 from .signing import Signer

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..config import ServeSettings
-from ..core import Artifact
+from ..core import GUESTS_TENANTS, Artifact
 from ..errors import BadInput, LimitExceeded, NotFound, Unavailable
 from ..jobs.ledger import UPLOAD_BYTES
 from ..jobs.store import Store
@@ -22,7 +22,7 @@ from ..models.adapters import check_lora, looks_like_safetensors, refuse_pickle
 from ..models.request import PICTURES
 from ..storage.incoming import PictureLimits, Received, decode_data_url, fetch_url, read_transparent, receive
 from ..storage.objects import Storage, key_for_upload
-from .access import GUESTS_TENANTS, Caller
+from .access import Caller
 from .guests import neighbours_of
 from .ids import is_id
 

@@ -78,6 +78,7 @@ class Keeper:
         self._stored: Iterator[str] | None = None
         self._loops = (Loop("keeper", self.run_once, clock), Loop("keeper-bytes", self.clean_once, clock))
         self.is_leader = False
+        self.others_led_at = 0.0  # when it last asked in vain
 
     def start(self) -> None:
         """Keep the store from now on."""
@@ -140,6 +141,8 @@ class Keeper:
         except Unavailable:
             self.is_leader = False  # who else could ask may have been heard
             raise
+        if not self.is_leader:
+            self.others_led_at = now
 
     def _expire(self, now: float) -> None:
         self._expired += self._store.expire(now)

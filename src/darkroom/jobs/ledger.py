@@ -106,7 +106,7 @@ class Ledger(Protocol):
 
     def charges(self, since_day: int) -> list[Charge]:
         """What jobs took since that day; written in the transaction that ends an attempt, by its metrics. An attempt
-        whose worker died has none, and is not among them. Deleted jobs still count."""
+        whose worker died has none, and is not among them. Deleted jobs still count. The tenant is `payer_of` it."""
 
     # Who looks on.
 

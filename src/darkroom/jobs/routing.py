@@ -50,7 +50,7 @@ class Others:
         self._known: tuple[Holds, list[Holds]] | None = None
 
     def may_have(self, head: Row) -> bool:
-        """Whether the claimant, which has its model, may have that queued job now: nobody has its adapters before it."""
+        """Whether a claimant that has the model may have that queued job now: nobody else has its adapters too."""
         if not head["is_young"] or not head["adapters"]:
             return True
         model, needs = head["model"], frozenset(head["adapters"].split(","))

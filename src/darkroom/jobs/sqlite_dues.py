@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 
-from ..core import Allowance, NewJob, Usage, WorkerReport
+from ..core import Allowance, NewJob, Usage, WorkerReport, payer_of
 from ..errors import LimitExceeded
 from .allowances import (
     COSTS_KEPT_DAYS,
@@ -97,7 +97,7 @@ def charge(
         return
     took = metrics or {}
     costs = {"device": billionths(took.get("device_s", 0.0)), "usd": billionths(took.get("cost_usd", 0.0))}
-    whose = {"worker": row["worker"], "tenant": row["tenant"], "model": row["model"]}
+    whose = {"worker": row["worker"], "tenant": payer_of(row["tenant"]), "model": row["model"]}
     run(db, "charge", day=day_of(now), **whose, jobs=jobs, images=images, **costs)
 
 

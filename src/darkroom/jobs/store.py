@@ -161,8 +161,9 @@ class Store(Ledger, Protocol):
 
         Order: class (high first), jobs of loaded models before others unless those have waited `patience_s`, rank.
         A job of no class above normal that was queued less than `hold_s` ago, and is not due within `CLOSE_S`, is
-        passed over while another worker is better placed: has its model in memory where the claimant has not, or the model and all its adapters where the
-        claimant lacks one. Such a worker said so in a ready report within `lease_s`, and is not asked to drain.
+        passed over while another worker is better placed: has its model in memory where the claimant has not, or the
+        model and all its adapters where the claimant lacks one. Such a worker said so in a ready report within
+        `lease_s`, and is not asked to drain.
         Expired jobs are left for `expire`. A suspect at the head of the order goes alone to an idle claimant, and
         nothing goes to one that is not idle, so that it becomes idle. While it runs its worker is given nothing.
         """

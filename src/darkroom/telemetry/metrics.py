@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ..core import Delivery, Event, Job, WorkerReport, WorkerTime
+from ..core import Delivery, Event, Job, WorkerReport, WorkerTime, payer_of
 from ..errors import InvariantBroken, StoreUnavailable, WorkerDied
 from ..fleet.told import read_note
 from ..jobs.allowances import day_of
@@ -27,7 +27,8 @@ DURATION_EDGES_S = (1, 2, 5, 10, 20, 30, 60, 120)
 BATCH_EDGES = (1, 2, 4, 8, 16)
 WAIT_EDGES_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 HEARD_WITHIN_S = 60.0  # a worker silent for longer is gone
-MISSED_S = 900.0  # how long one is missed that fell silent and had not said that it stops
+MISSED_S = 900.0  # how long one is missed that fell silent and had not said that it leaves
+LEFT_BY_PLAN = ("draining", "stopped")  # who drains was asked to: by the fleet, an operator, a cloud's notice
 MOST_KNOWN = 1000  # workers whose counts are remembered, should they come back
 OUTCOMES = {"delivered": "delivered", "pending": "failed", "given_up": "given_up"}  # by the state it left behind
 ENDED = {"succeeded": "success", "failed": "error"}
@@ -55,10 +56,19 @@ class Watched(Protocol):
 
 
 class GatewayMetrics(Collector):
-    """Listens to jobs' events, and reads queue and workers when scraped; `is_leader` says whether this one counts."""
+    """Listens to jobs' events, and reads queue and workers when scraped.
 
-    def __init__(self, registry: CollectorRegistry, store: Watched, is_leader: Callable[[], bool]) -> None:
-        self._store, self._is_leader = store, is_leader
+    `is_leader` says whether this one counts, and `others_led_at` when another one last did, 0 where none has.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        store: Watched,
+        is_leader: Callable[[], bool],
+        others_led_at: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._store, self._is_leader, self._others_led_at = store, is_leader, others_led_at
         self._batches, self._paid = Batches(), Paid(float(psutil.Process().create_time()))
         self.requests = Counter("diffusion_requests", "Finished jobs.", ("status", "model"), registry=registry)
         self.seconds = Histogram(
@@ -106,8 +116,9 @@ class GatewayMetrics(Collector):
         self.webhooks.labels(OUTCOMES[delivery.state]).inc()
 
     def _count(self, job: Job) -> None:
-        self.device.labels(job.model, job.tenant).inc(job.metrics.get("device_s", 0.0))
-        self.cost.labels(job.model, job.tenant).inc(job.metrics.get("cost_usd", 0.0))
+        payer = payer_of(job.tenant)
+        self.device.labels(job.model, payer).inc(job.metrics.get("device_s", 0.0))
+        self.cost.labels(job.model, payer).inc(job.metrics.get("cost_usd", 0.0))
         if job.state == "cancelled":
             self.cancelled.labels(job.model).inc()
         else:
@@ -135,11 +146,13 @@ class GatewayMetrics(Collector):
             reports = self._store.workers(now - MISSED_S)
             workers = [report for report in reports if report.at >= now - HEARD_WITHIN_S]
             self._batches.look(workers, is_counting=is_leader)
-            self._paid.look(self._store.worker_times(day_of(now) - 1), is_counting=is_leader)
+            times = self._store.worker_times(day_of(now) - 1)
+            self._paid.look(times, is_counting=is_leader, others_led_at=self._others_led_at())
             if is_leader:
                 yield from _worker_gauges(workers)
-                missed = sum(report.state != "stopped" for report in reports if report.at < now - HEARD_WITHIN_S)
-                yield _gauge("darkroom_missed_workers", "Workers that fell silent and did not stop.", missed)
+                silent = [report for report in reports if report.at < now - HEARD_WITHIN_S]
+                missed = sum(report.state not in LEFT_BY_PLAN for report in silent)
+                yield _gauge("darkroom_missed_workers", "Workers that fell silent and were not to leave.", missed)
                 yield from _queue_gauges(self._store.queue(), now)
                 yield from fleet_gauges(read_note(self._store.fleet_note()), now)
         except StoreUnavailable:

@@ -19,7 +19,8 @@ Key = tuple[str, float, int]  # a process's day
 class Paid:
     """Adds up what is new at each look: of workers that began after `began_at` (seconds since the epoch) all of it, of
     older ones what came after the first look. What was before that, an earlier life of this gateway told; Prometheus
-    goes on from there when a count begins at 0 again, and would count twice what is said twice.
+    goes on from there when a count begins at 0 again, and would count twice what is said twice. The same goes for
+    workers that began while another gateway led, where this one was not looked at before it led.
     """
 
     def __init__(self, began_at: float) -> None:
@@ -30,8 +31,9 @@ class Paid:
         self._usd: defaultdict[str, float] = defaultdict(float)
         self._has_looked = False
 
-    def look(self, times: Iterable[WorkerTime], *, is_counting: bool) -> None:
+    def look(self, times: Iterable[WorkerTime], *, is_counting: bool, others_led_at: float = 0.0) -> None:
         """Take in what is new; it is added up where this gateway is the one that counts."""
+        told_before = max(self._began_at, others_led_at)
         with self._lock:
             found = {(time.worker, time.began_at, time.day): time for time in times}
             for pool in {time.pool for time in found.values()}:
@@ -40,12 +42,12 @@ class Paid:
                     self._seconds[pool, part] += 0.0
             if is_counting:
                 for key, time in found.items():
-                    self._add(time, self._known.get(key) or self._unknown(time))
+                    self._add(time, self._known.get(key) or self._unknown(time, told_before))
             self._known, self._has_looked = found, True
 
-    def _unknown(self, time: WorkerTime) -> WorkerTime:
+    def _unknown(self, time: WorkerTime, told_before: float) -> WorkerTime:
         """What had been told of a day that is seen for the first time."""
-        is_told = not self._has_looked and time.began_at < self._began_at
+        is_told = not self._has_looked and time.began_at < told_before
         return time if is_told else WorkerTime(time.worker, time.day, time.began_at)
 
     def _add(self, time: WorkerTime, before: WorkerTime) -> None:

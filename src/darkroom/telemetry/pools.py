@@ -22,6 +22,9 @@ def fleet_gauges(note: FleetNote | None, now: float) -> Iterable[Metric]:
     yield fault
     if is_fresh:
         yield from _pool_gauges(note)
+        strays = GaugeMetricFamily("darkroom_stray_workers", "Workers of pools that the settings do not name.")
+        strays.add_metric([], note.strays)
+        yield strays
 
 
 def _pool_gauges(note: FleetNote) -> Iterable[Metric]:

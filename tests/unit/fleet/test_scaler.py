@@ -284,6 +284,16 @@ def test_workers_of_a_pool_that_is_no_more_leave(
     Scaler(settings, Observer(store, driver, POOLS, 30.0), Asking(), who="one").turn(NOW)
     assert driver.asked == asked
     assert [line.pools for line in caplog.records if line.message == "fleet_strays"] == [["old"]]  # type: ignore[attr-defined]
+    assert told(store).strays == 1
+
+
+def test_strays_are_told_until_they_leave(store: Store, driver: ListDriver, scaler: Scaler) -> None:
+    driver.there |= {name: Member(name, "old", Phase.READY, NOW - 500) for name in ("old-1", "old-2")}
+    scaler.turn(NOW)
+    assert told(store).strays == 2
+    driver.there = {name: member for name, member in driver.there.items() if member.pool != "old"}
+    scaler.turn(NOW + 5)
+    assert told(store).strays == 0
 
 
 def test_work_wakes_a_fleet_that_sleeps(store: Store, driver: ListDriver) -> None:

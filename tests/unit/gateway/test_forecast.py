@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -133,6 +134,24 @@ def test_a_job_that_nobody_will_take_says_so() -> None:
     ):
         assert hopeful.warnings(job(), NOW) == ()
     assert Outlook((), known).warnings(job(JobState.RUNNING), NOW) == Outlook().warnings(job(), NOW) == ()
+
+
+class Counted(tuple[WorkerReport, ...]):
+    """Counts how often it is looked through."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[WorkerReport]:
+        self.looks += 1
+        return super().__iter__()
+
+
+def test_a_list_of_jobs_looks_at_the_workers_once_for_its_warnings_however_long_it_is() -> None:
+    workers = Counted([report("a"), report("b", "starting")])
+    outlook = Outlook(workers, queue(1.0))
+    said = [outlook.warnings(job(model=model), NOW) for model in ("sea", "land", "sky") * 20]
+    assert sum(map(len, said)) == 40
+    assert workers.looks <= 2
 
 
 def test_with_a_worker_the_fleet_s_cold_start_is_nobody_s_business() -> None:

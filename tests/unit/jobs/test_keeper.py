@@ -134,6 +134,7 @@ def test_only_the_keeper_that_leads_keeps(store: Store, keeper: Keeper, parts: P
     assert (keeper.is_leader, second.is_leader) == (True, True)  # the first did not ask again in time
     keeper.run_once(NOW + 60)
     assert not keeper.is_leader
+    assert (keeper.others_led_at, second.others_led_at) == (NOW + 60, 0.0)
     assert state(store, "due") == JobState.SCHEDULED
     second.run_once(NOW + 60)
     assert state(store, "due") == JobState.QUEUED

@@ -85,6 +85,17 @@ def test_a_cancelled_job_is_counted_with_what_it_took_and_cost(store: Store) -> 
     assert value(registry, "diffusion_requests_total", status="success", model="landscapes") is None
 
 
+def test_guests_are_one_series_however_many_they_are(store: Store) -> None:
+    registry, now = CollectorRegistry(), time.time()
+    metrics = GatewayMetrics(registry, store, lambda: True)
+    for digit in "ab":
+        store.insert([replace(JOB, id=f"j-{digit}", tenant=f"guest-192.0.2.7-{digit * 16}")], now)
+        (job,) = store.claim(Claimant("w-1", ("landscapes",)), 1, now + 1)
+        store.complete(Lease(job.id, job.fence), [], {"device_s": 1.5}, now + 2)
+        metrics.hear(job.id, Event(1, now, "succeeded"))
+    assert value(registry, "darkroom_device_seconds_total", model="landscapes", tenant="(guests)") == 3.0
+
+
 def test_only_the_leader_counts_and_exports_the_queue(store: Store) -> None:
     registry = CollectorRegistry()
     run_one(store, GatewayMetrics(registry, store, lambda: False))
@@ -108,13 +119,14 @@ def test_queue_and_workers_are_read_when_scraped(store: Store) -> None:
     assert value(registry, "gpu_utilization_percent", gpu_id="0") == 50
 
 
-def test_a_worker_is_missed_that_fell_silent_and_had_not_stopped(store: Store) -> None:
+def test_a_worker_is_missed_that_fell_silent_and_was_not_to_leave(store: Store) -> None:
     registry, now = CollectorRegistry(), time.time()
     GatewayMetrics(registry, store, lambda: True)
     for name, state, silent_s in (
         ("here", "ready", 1),
         ("lost", "ready", 120),
         ("ended", "stopped", 120),
+        ("released", "draining", 120),  # its machine went before its last word
         ("long-lost", "ready", 2000),
     ):
         store.heartbeat(replace(REPORT, id=name, state=state, at=now - silent_s), [], now - silent_s)
@@ -254,13 +266,14 @@ def test_pools_are_told_as_long_as_somebody_scales_them(store: Store) -> None:
     assert value(registry, "darkroom_pool_wanted_workers", pool="spot") is None
     members = (Member("a", "spot", Phase.READY, now - 9), Member("b", "spot", Phase.STARTING, now))
     pools = (PoolNote("spot", wanted=2, ready_s=7.5, members=members), PoolNote("new"))
-    store.note_fleet(write_note(FleetNote(now, "local", "darkroom", 5.0, pools, fault="no_driver: away")))
+    store.note_fleet(write_note(FleetNote(now, "local", "darkroom", 5.0, pools, fault="no_driver: away", strays=2)))
     assert value(registry, "darkroom_pool_wanted_workers", pool="spot") == 2
     assert value(registry, "darkroom_pool_wanted_workers", pool="new") is None
     assert value(registry, "darkroom_pool_workers", pool="spot", state="starting") == 1
     assert value(registry, "darkroom_pool_workers", pool="new", state="ready") == 0
     assert value(registry, "darkroom_pool_ready_seconds", pool="spot") == 7.5
     assert value(registry, "darkroom_fleet_fault") == 1
+    assert value(registry, "darkroom_stray_workers") == 2
     store.note_fleet(write_note(FleetNote(now, "local", "darkroom", 5.0, pools)))
     assert value(registry, "darkroom_fleet_fault") == 0
     store.note_fleet(write_note(FleetNote(now - 100, "local", "darkroom", 5.0, pools)))

@@ -61,3 +61,13 @@ def test_pools_are_apart_and_only_the_leader_counts() -> None:
     paid.look([time(alive_s=7.0)], is_counting=False)
     paid.look([time(alive_s=8.0), time("b", 3.0, pool="")], is_counting=True)
     assert (samples(paid)["spot"], samples(paid)[""]) == (1.0, 3.0)
+
+
+def test_a_gateway_that_is_first_looked_at_once_it_leads_tells_nothing_that_the_leader_before_it_told() -> None:
+    first, second, led_at = Paid(1.0), Paid(2.0), 300.0
+    first.look([time(alive_s=100.0)], is_counting=True)
+    after = [time(alive_s=130.0), WorkerTime("new", 1, led_at + 1, 20.0, price_per_hour_usd=3600.0, pool="spot")]
+    second.look(after, is_counting=True, others_led_at=led_at)
+    assert (samples(first)["spot"], samples(second)["spot"]) == (100.0, 20.0)
+    second.look([time(alive_s=133.0), after[1]], is_counting=True, others_led_at=led_at)
+    assert samples(second)["spot"] == 23.0

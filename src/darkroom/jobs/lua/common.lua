@@ -288,12 +288,17 @@ local function settle(job)
   call('HINCRBY', usage, 'usd', whole(billionths(values[3]) - billionths(values[4])))
 end
 
+-- Under which name what a tenant used is summed: as core.py says.
+local GUEST = '^guest%-.+%-' .. string.rep('[0-9a-f]', 16) .. '$'
+
+local function payer_of(tenant) return string.find(tenant, GUEST) and '(guests)' or tenant end
+
 -- What jobs took of a worker, on the day of UTC of that time: of `device`, `usd` (billionths), `jobs`, `images` so much
 -- more. A job that never ran is charged to no worker.
 local function charge(job, at, what, by)
   if not job.worker then return end
   local day = whole(math.floor(tonumber(at) / 86400))
-  local whose = job.worker .. '\n' .. job.tenant .. '\n' .. job.model
+  local whose = job.worker .. '\n' .. payer_of(job.tenant) .. '\n' .. job.model
   call('HINCRBY', P .. 'charges:' .. day, whose .. '\n' .. what, whole(by))
   call('ZADD', P .. 'days', day, day)
 end
