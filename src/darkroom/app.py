@@ -71,7 +71,8 @@ def run_gateway(settings: Settings, listener: socket.socket, *, is_insecure: boo
             settings.serve,
             sweep=Sweep(storage.older, storage.delete, functools.partial(remove_tapes, storage)),
         )
-        metrics = GatewayMetrics(registry, store, lambda: keeper.is_leader, lambda: keeper.others_led_at)
+        leads = (lambda: keeper.is_leader, lambda: keeper.others_led_at)
+        metrics = GatewayMetrics(registry, store, *leads, settings.serve.lease_s)
         settings = with_public_url(settings, listener.getsockname())
         parts = Parts(
             *(settings, store, storage, catalogue(settings), registry),

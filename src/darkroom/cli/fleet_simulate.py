@@ -11,7 +11,7 @@ import typer
 from ..config import load
 from ..errors import BadInput, OutputNotWritable
 from ..fleet.autoscaler import open_policy
-from ..fleet.compared import figures_of, promise_s, table
+from ..fleet.compared import caption, figures_of, promise_s, table
 from ..fleet.nouns import Policy, Pool
 from ..fleet.picture import draw
 from ..fleet.prices import pools_of
@@ -42,7 +42,9 @@ def run(
     days: Annotated[int, typer.Option(help="Without --trace: days to draw, 1 to 60.")] = 7,
     seed: Annotated[int, typer.Option(help="Draws and losses.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="A PNG of workers and waiting jobs.", show_default=False)] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="A PNG of workers, waiting jobs and the figures.", show_default=False)
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Replay requests against the fleet of the settings, policy by policy, and compare waits, cost and use."""
@@ -59,7 +61,7 @@ def run(
     runs = {name: _simulate(name, each, requests, pools, model) for name, each in policies.items()}
     figures = [figures_of(name, each, pools) for name, each in runs.items()]
     if plot is not None:
-        files.write_whole(plot, draw(runs))
+        files.write_whole(plot, draw(runs, [caption(each) for each in figures]))
     if as_json:
         say.result({"requests": len(requests), "policies": [asdict(each) for each in figures]})
     else:

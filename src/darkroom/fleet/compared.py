@@ -77,6 +77,12 @@ def percentile(ordered: Sequence[float], percent: int) -> float:
     return ordered[max(0, math.ceil(Fraction(percent, 100) * len(ordered)) - 1)]
 
 
+def caption(f: Figures) -> str:
+    """What a plot of the run says beside the policy's name: wait, attainment, cost, use."""
+    _, wait, _, p95, _, in_time, cost, _, busy, *_ = _cells(f)
+    return f"wait {wait}, p95 {p95}   {in_time} in time   {cost}   {busy} busy"
+
+
 def table(figures: Sequence[Figures]) -> str:
     """A line for each policy, columns aligned."""
     rows = [HEADS, *(_cells(each) for each in figures)]

@@ -1,4 +1,4 @@
-"""A picture of simulated fleets: for each policy its workers and what waited, over time."""
+"""A picture of simulated fleets: for each policy its workers and what waited, over time, and what it came to."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def columns_of(samples: Sequence[Sample], ends_at: float, count: int) -> list[Co
     return [Column(*pair) for pair in zip(workers, waiting, strict=True)]
 
 
-def draw(runs: Mapping[str, Run]) -> bytes:
-    """A PNG with a panel for each policy, all with the same axes."""
+def draw(runs: Mapping[str, Run], captions: Sequence[str]) -> bytes:
+    """A PNG with a panel and a caption for each policy, all with the same axes."""
     size = (WIDTH, TOP + BOTTOM + len(runs) * PANEL + (len(runs) - 1) * GAP)
     image = Image.new("RGB", (size[0] * SCALE, size[1] * SCALE), PAPER)
     pen = _Pen(ImageDraw.Draw(image))
@@ -49,8 +49,10 @@ def draw(runs: Mapping[str, Run]) -> bytes:
     most_workers = max(1.0, *(column.workers for each in columns.values() for column in each))
     most_waiting = max(1, *(column.waiting for each in columns.values() for column in each))
     _draw_legend(pen)
-    for place, (name, each) in enumerate(columns.items()):
-        _draw_panel(pen, TOP + place * (PANEL + GAP), name, each, (most_workers, most_waiting))
+    for place, ((name, each), caption) in enumerate(zip(columns.items(), captions, strict=True)):
+        top = TOP + place * (PANEL + GAP)
+        _draw_panel(pen, top, name, each, (most_workers, most_waiting))
+        pen.text(WIDTH - RIGHT, top - 10, caption, INK, "rm", 12)
     _draw_days(pen, size[1] - BOTTOM, ends_at)
     file = io.BytesIO()
     image.resize(size, Image.Resampling.LANCZOS).save(file, "PNG", optimize=True)

@@ -26,8 +26,8 @@ from .pools import fleet_gauges
 DURATION_EDGES_S = (1, 2, 5, 10, 20, 30, 60, 120)
 BATCH_EDGES = (1, 2, 4, 8, 16)
 WAIT_EDGES_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
-HEARD_WITHIN_S = 60.0  # a worker silent for longer is gone
-MISSED_S = 900.0  # how long one is missed that fell silent and had not said that it leaves
+HEARD_WITHIN_S = 60.0
+MISSED_S = 840.0  # how long one is missed that fell silent and had not said that it leaves
 LEFT_BY_PLAN = ("draining", "stopped")  # who drains was asked to: by the fleet, an operator, a cloud's notice
 MOST_KNOWN = 1000  # workers whose counts are remembered, should they come back
 OUTCOMES = {"delivered": "delivered", "pending": "failed", "given_up": "given_up"}  # by the state it left behind
@@ -58,7 +58,8 @@ class Watched(Protocol):
 class GatewayMetrics(Collector):
     """Listens to jobs' events, and reads queue and workers when scraped.
 
-    `is_leader` says whether this one counts, and `others_led_at` when another one last did, 0 where none has.
+    `is_leader` says whether this one counts, and `others_led_at` when another one last did, 0 where none has. A worker
+    that was silent for `lease_s` is gone, and for `HEARD_WITHIN_S` at the least.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class GatewayMetrics(Collector):
         store: Watched,
         is_leader: Callable[[], bool],
         others_led_at: Callable[[], float] = lambda: 0.0,
+        lease_s: float = 0.0,
     ) -> None:
         self._store, self._is_leader, self._others_led_at = store, is_leader, others_led_at
+        self._heard_within_s = max(HEARD_WITHIN_S, lease_s)
         self._batches, self._paid = Batches(), Paid(float(psutil.Process().create_time()))
         self.requests = Counter("diffusion_requests", "Finished jobs.", ("status", "model"), registry=registry)
         self.seconds = Histogram(
@@ -143,14 +146,15 @@ class GatewayMetrics(Collector):
         is_up = 1.0
         try:
             now, is_leader = time.time(), self._is_leader()
-            reports = self._store.workers(now - MISSED_S)
-            workers = [report for report in reports if report.at >= now - HEARD_WITHIN_S]
+            gone_before = now - self._heard_within_s
+            reports = self._store.workers(gone_before - MISSED_S)
+            workers = [report for report in reports if report.at >= gone_before]
             self._batches.look(workers, is_counting=is_leader)
             times = self._store.worker_times(day_of(now) - 1)
             self._paid.look(times, is_counting=is_leader, others_led_at=self._others_led_at())
             if is_leader:
                 yield from _worker_gauges(workers)
-                silent = [report for report in reports if report.at < now - HEARD_WITHIN_S]
+                silent = [report for report in reports if report.at < gone_before]
                 missed = sum(report.state not in LEFT_BY_PLAN for report in silent)
                 yield _gauge("darkroom_missed_workers", "Workers that fell silent and were not to leave.", missed)
                 yield from _queue_gauges(self._store.queue(), now)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from darkroom.errors import BadInput
 from darkroom.fleet.autoscaler import open_policy
-from darkroom.fleet.compared import figures_of, table
+from darkroom.fleet.compared import caption, figures_of, table
 from darkroom.fleet.nouns import Observation, Phase, Plan, Pool, Target
 from darkroom.fleet.picture import columns_of
 from darkroom.fleet.simulation import Model, Run, Sample, simulate
@@ -175,3 +175,4 @@ def test_the_table_names_every_policy_in_a_line() -> None:
     assert heads.split()[0] == "policy"
     assert line.split()[0] == "darkroom"
     assert "66.7%" in line
+    assert caption(found) == "wait 10 s, p95 10 s   100.0% in time   $0.03   66.7% busy"

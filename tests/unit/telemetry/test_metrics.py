@@ -134,6 +134,15 @@ def test_a_worker_is_missed_that_fell_silent_and_was_not_to_leave(store: Store) 
     assert value(registry, "darkroom_workers", state="ready") == 1
 
 
+def test_workers_that_beat_seldom_are_there_for_their_lease(store: Store) -> None:
+    registry, now = CollectorRegistry(), time.time()
+    GatewayMetrics(registry, store, lambda: True, lease_s=1800.0)
+    for name, silent_s in (("here", 500), ("lost", 1900), ("long-lost", 3000)):
+        store.heartbeat(replace(REPORT, id=name, at=now - silent_s), [], now - silent_s)
+    assert value(registry, "darkroom_workers", state="ready") == 1
+    assert value(registry, "darkroom_missed_workers") == 1
+
+
 def test_failed_jobs_are_counted_by_why_from_zero(store: Store) -> None:
     registry, now = CollectorRegistry(), time.time()
     metrics = GatewayMetrics(registry, store, lambda: True)
