@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Response
+from playwright.sync_api import Browser, Page, Response, expect
 
 from tests.integration.service import Service, served
 from tests.missing import need, need_file
@@ -23,7 +24,17 @@ WEB = Path(__file__).parents[2] / "web"
 SCRIPTS_KIB, STYLES_KIB = 220, 16  # of a first visit, as they come over the wire
 ROOMS = {"CreateRoom": "", "CompareRoom": "compare", "LibraryRoom": "library", "FleetRoom": "fleet"}
 BLOCKING = ("theme.js", ".css")  # what may hold back the first paint: small, and without it the page would flash
-MADE = 30
+MADE, LISTED = 30, 24
+SOONER, FIRST = 6, 3  # as in web/src/features/create/Stage.tsx
+# How many cards there were each time that the page had changed, and whether something stood below them.
+COUNT = """
+window.cards = [];
+new MutationObserver(() => {
+    const cards = document.querySelectorAll("[data-job]").length;
+    const isFollowed = [...document.querySelectorAll("button")].some((one) => one.textContent === "Show more");
+    if (cards !== window.cards.at(-1)?.[0]) window.cards.push([cards, isFollowed]);
+}).observe(document, { childList: true, subtree: true });
+"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,65 @@ def test_files_come_packed_and_those_with_a_hash_are_kept_for_ever(browser: Brow
         kept = "max-age=31536000, immutable" if is_named_after_its_contents else "no-cache"
         assert kept in file.headers["cache-control"], file.name
     assert {file.name for file in files} >= {"", "theme.js"}
+
+
+def test_create_asks_for_everything_once(browser: Browser, service: Service) -> None:
+    asked: list[str] = []
+    with visit(browser, service.url) as visitor:
+        visitor.page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+        entered(visitor.go())
+    answers = [path for path in asked if path.startswith(("/v1/", "/auth/")) and not path.endswith("/events")]
+    assert {"/auth/me", "/v1/jobs", "/v1/models"} <= set(answers)
+    assert sorted(answers) == sorted(set(answers))
+
+
+def test_the_first_cards_are_drawn_before_the_rest_and_all_at_once_for_who_returns(
+    browser: Browser, service: Service
+) -> None:
+    with visit(browser, service.url) as visitor:
+        visitor.page.add_init_script(COUNT)
+        page = entered(visitor.go())
+        assert page.evaluate("window.cards") == [[0, False], [SOONER, False], [LISTED, True]]
+        page.get_by_role("link", name="Fleet").click()
+        expect(page.locator("[data-job]")).to_have_count(0)
+        page.evaluate("window.cards = []")
+        page.get_by_role("link", name="Create", exact=True).click()
+        expect(page.locator("[data-job]")).to_have_count(LISTED)
+        assert page.evaluate("window.cards") == [[LISTED, True]]
+
+
+def test_pictures_that_are_seen_first_are_fetched_first(browser: Browser, service: Service) -> None:
+    with visit(browser, service.url) as visitor:
+        pictures = entered(visitor.go()).locator("[data-job] img")
+        ways = pictures.evaluate_all("all => all.map((one) => [one.loading, one.fetchPriority])")
+    assert ways == [["eager", "high"]] * FIRST + [["lazy", "auto"]] * (LISTED - FIRST)
+
+
+def test_what_opens_at_a_control_is_made_when_that_is_used(browser: Browser, service: Service) -> None:
+    """Tips and menus of all cards at once would hold up the page when it is entered."""
+    with visit(browser, service.url) as visitor:
+        page = entered(visitor.go())
+        expect(page.locator("[data-job] [data-state]")).to_have_count(0)  # what Radix has made says so
+        card = page.locator("[data-job]").first
+        card.get_by_role("button", name="Download").hover()
+        expect(page.get_by_role("tooltip")).to_have_text("Download")
+        card.get_by_role("button", name="Use as input").focus()
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("tooltip")).to_have_count(0)
+        expect(card.get_by_role("button", name="More")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("menuitem", name="Repeat exactly")).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(card.get_by_role("button", name="More")).to_be_focused()
+        expect(page.locator("[data-job] [data-state]")).to_have_count(3)
+        assert visitor.violations() == []
+
+
+def entered(page: Page) -> Page:
+    """Create, with its form and all of its cards."""
+    expect(page.get_by_role("form", name="Composer")).to_be_visible()
+    expect(page.locator("[data-job]")).to_have_count(LISTED)
+    return settle(page)
 
 
 def test_lighthouse_finds_the_pages_accessible_and_lean(service: Service) -> None:

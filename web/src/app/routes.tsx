@@ -1,6 +1,7 @@
 import { createBrowserRouter } from "react-router";
 
 import { Waiting } from "@/components/Notice";
+import { askAhead } from "@/lib/api/queries";
 
 import { Crashed, NotHere, Shell } from "./Shell";
 
@@ -13,7 +14,11 @@ export const router = createBrowserRouter(
       ErrorBoundary: Crashed,
       HydrateFallback: Waiting,
       children: [
-        { index: true, lazy: async () => ({ Component: (await import("@/features/create/CreateRoom")).CreateRoom }) },
+        {
+          index: true,
+          loader: askAhead,
+          lazy: async () => ({ Component: (await import("@/features/create/CreateRoom")).CreateRoom }),
+        },
         {
           path: "compare",
           lazy: async () => ({ Component: (await import("@/features/compare/CompareRoom")).CompareRoom }),

@@ -57,14 +57,16 @@ export function JobActions({ job, output, deeds }: Props) {
         trigger={<Button look="ghost" aria-label="More" icon={<Ellipsis />} />}
         groups={[...moreOf(job, output, deeds), [askDelete(() => setIsAsking(true))]]}
       />
-      <Confirm
-        isOpen={isAsking}
-        title={job.outputs.length > 1 ? `Delete these ${job.outputs.length} pictures?` : "Delete this job?"}
-        description="The job and its pictures are removed from the server. This cannot be taken back."
-        action="Delete"
-        onConfirm={() => void remove(job, deeds)}
-        onClose={() => setIsAsking(false)}
-      />
+      {isAsking ? (
+        <Confirm
+          isOpen
+          title={job.outputs.length > 1 ? `Delete these ${job.outputs.length} pictures?` : "Delete this job?"}
+          description="The job and its pictures are removed from the server. This cannot be taken back."
+          action="Delete"
+          onConfirm={() => void remove(job, deeds)}
+          onClose={() => setIsAsking(false)}
+        />
+      ) : null}
     </>
   );
 }

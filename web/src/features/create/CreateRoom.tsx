@@ -1,5 +1,5 @@
 import { Keyboard } from "lucide-react";
-import { useCallback, useRef, useState } from "react";
+import { useCallback, useDeferredValue, useRef, useState } from "react";
 
 import { Button } from "@/components/Button";
 import { Fault, Waiting } from "@/components/Notice";
@@ -18,6 +18,7 @@ import { Viewer } from "./Viewer";
 /** The room where pictures are made: the composer, and all that was asked for, live. */
 export function CreateRoom() {
   const { offer, models, problem } = useOffer();
+  const isOffered = useDeferredValue(offer !== null); // its many fields are drawn in small parts, which yield to input
   const [open, setOpen] = useState<string | null>(null);
   const [isHelping, setIsHelping] = useState(false);
   const box = useRef<HTMLTextAreaElement>(null);
@@ -30,7 +31,7 @@ export function CreateRoom() {
     <div className={styles.room}>
       <h1 className="hidden-visually">Create</h1>
       <div className={styles.composer}>
-        {offer ? (
+        {offer && isOffered ? (
           <Composer offer={offer} models={models} box={box} />
         ) : problem ? (
           <Fault error={problem} />

@@ -20,11 +20,13 @@ import { standing } from "./standing";
 interface Props {
   id: string;
   deeds: JobDeeds & { onTryAgain: (job: Job) => void };
+  /** Its pictures are fetched ahead of others. */
+  isFirst: boolean;
   onOpen: (output: Artifact) => void;
 }
 
 /** One job from the moment it was accepted to its pictures. */
-export const JobCard = memo(function JobCard({ id, deeds, onOpen }: Props) {
+export const JobCard = memo(function JobCard({ id, deeds, isFirst, onOpen }: Props) {
   const known = useJob(id).data;
   const word = useWord(id);
   if (!known) return null;
@@ -33,7 +35,7 @@ export const JobCard = memo(function JobCard({ id, deeds, onOpen }: Props) {
   const isArriving = job.state === "succeeded" && job.outputs.length === 0;
   return (
     <article className={styles.card} data-job={id} tabIndex={-1} aria-label={inputOf(job).prompt}>
-      <JobFrames job={job} preview={word.preview} onOpen={onOpen} />
+      <JobFrames job={job} preview={word.preview} isFirst={isFirst} onOpen={onOpen} />
       <div className={styles.bar}>
         {isLive || isArriving ? (
           <Progress value={job.state === "running" ? job.progress : isArriving ? 1 : null} label="Progress" />

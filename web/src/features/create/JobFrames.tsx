@@ -7,11 +7,12 @@ import styles from "./JobFrames.module.css";
 interface Props {
   job: Job;
   preview: string | undefined;
+  isFirst: boolean;
   onOpen: (output: Artifact) => void;
 }
 
 /** The pictures of a job; their frames stand from the start, and what develops shows in the first. */
-export function JobFrames({ job, preview, onOpen }: Props) {
+export function JobFrames({ job, preview, isFirst, onOpen }: Props) {
   const frame = frameOf(job.input);
   const count = Math.max(frame.count, job.outputs.length);
   const prompt = inputOf(job).prompt;
@@ -23,7 +24,7 @@ export function JobFrames({ job, preview, onOpen }: Props) {
         const name = count > 1 ? `${prompt}, ${at + 1} of ${count}` : prompt;
         return (
           <button key={at} type="button" className={styles.open} onClick={() => onOpen(output)}>
-            <Picture src={output.url} alt={name} width={output.width} height={output.height} />
+            <Picture src={output.url} alt={name} width={output.width} height={output.height} isFirst={isFirst} />
           </button>
         );
       })}

@@ -1,5 +1,5 @@
 import { ImageIcon, X } from "lucide-react";
-import { useEffect, useState } from "react";
+import { useDeferredValue, useEffect, useState } from "react";
 
 import { Button } from "@/components/Button";
 import type { JobDeeds } from "@/components/JobActions";
@@ -7,7 +7,7 @@ import { Empty, Fault, Waiting } from "@/components/Notice";
 import { Progress } from "@/components/Progress";
 import type { Artifact, Job } from "@/lib/api/client";
 import { sentenceOf } from "@/lib/api/errors";
-import { keys, queryClient, useMe, useRecent } from "@/lib/api/queries";
+import { PAGE, keys, queryClient, useRecent } from "@/lib/api/queries";
 import { useLive } from "@/lib/live";
 
 import { BareFrames } from "./JobFrames";
@@ -17,9 +17,10 @@ import { isOfGrid, useStage } from "./grids";
 import { type Send, useSending } from "./sending";
 import styles from "./Stage.module.css";
 
-const PAGE = 24;
 const MOST = 192;
 const FEWEST = 8; // beside grids that are left out; else further ones are asked for
+const SOONER = 6; // about as many as a screen shows: drawn before the others
+const FIRST = 3; // whose pictures do not wait until it is known that they are in view
 const GATHER_MS = 1_500; // where an operator hears of everybody's, one look is for all of them
 
 interface Props {
@@ -31,9 +32,8 @@ interface Props {
 export function Stage({ deeds, onOpen }: Props) {
   const [limit, setLimit] = useState(PAGE);
   const isWithGrids = useStage((stage) => stage.isWithGrids);
-  const me = useMe().data;
-  const tenant = me?.roles.includes("operator") ? me.tenant : undefined;
-  const recent = useRecent(limit, tenant);
+  const recent = useRecent(limit);
+  const isWhole = useWhole(!recent.isPending);
   const sends = useSending((state) => state.sends);
   useNewcomers();
   const all = recent.data ?? [];
@@ -56,11 +56,11 @@ export function Stage({ deeds, onOpen }: Props) {
         {sends.map((send) => (
           <Sending key={send.key} send={send} />
         ))}
-        {ids.map((id) => (
-          <JobCard key={id} id={id} deeds={deeds} onOpen={onOpen} />
+        {(isWhole ? ids : ids.slice(0, SOONER)).map((id, at) => (
+          <JobCard key={id} id={id} deeds={deeds} isFirst={at < FIRST} onOpen={onOpen} />
         ))}
       </div>
-      {left > 0 || isWithGrids ? (
+      {isWhole && (left > 0 || isWithGrids) ? (
         <p className={styles.grids}>
           {isWithGrids
             ? "Pictures of Compare’s grids are among these."
@@ -70,13 +70,27 @@ export function Stage({ deeds, onOpen }: Props) {
           </Button>
         </p>
       ) : null}
-      {hasMore ? (
+      {isWhole && hasMore ? (
         <Button className={styles.more} disabled={recent.isFetching} onClick={() => setLimit(limit + PAGE)}>
           Show more
         </Button>
       ) : null}
     </section>
   );
+}
+
+/**
+ * Whether all cards are to be drawn: at a first visit in a second go, which yields to input and to what is drawn before.
+ *
+ * Who comes back finds all of them at once, and is scrolled to where they were.
+ */
+function useWhole(isThere: boolean): boolean {
+  const [wasDrawn] = useState(() => useStage.getState().wasDrawn);
+  const isWhole = useDeferredValue(isThere, wasDrawn);
+  useEffect(() => {
+    if (isWhole) useStage.setState({ wasDrawn: true });
+  }, [isWhole]);
+  return isWhole;
 }
 
 /** Jobs that were made elsewhere, such as in another window, join soon after they are heard of. */

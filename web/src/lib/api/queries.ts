@@ -1,8 +1,8 @@
 /** What the rooms ask of the gateway, each under one cache key. */
 
-import { QueryClient, useQuery } from "@tanstack/react-query";
+import { QueryClient, queryOptions, useQuery } from "@tanstack/react-query";
 
-import { FINAL_STATES, type Job, api, dataOf } from "./client";
+import { FINAL_STATES, type Job, type Schemas, api, dataOf } from "./client";
 import { isPassing } from "./errors";
 
 /** Passing faults are asked again with growing pauses; refusals are told at once. */
@@ -27,15 +27,17 @@ export const keys = {
   workers: ["workers"] as const,
 };
 
-export const useMe = () =>
-  useQuery({ queryKey: keys.me, queryFn: () => dataOf(api.GET("/auth/me")), staleTime: 60_000 });
+const ME = queryOptions({ queryKey: keys.me, queryFn: () => dataOf(api.GET("/auth/me")), staleTime: 60_000 });
 
-export const useModels = () =>
-  useQuery({
-    queryKey: keys.models,
-    queryFn: async () => (await dataOf(api.GET("/v1/models"))).data,
-    staleTime: 30_000,
-  });
+export const useMe = () => useQuery(ME);
+
+const MODELS = queryOptions({
+  queryKey: keys.models,
+  queryFn: async () => (await dataOf(api.GET("/v1/models"))).data,
+  staleTime: 30_000,
+});
+
+export const useModels = () => useQuery(MODELS);
 
 export const useModel = (id: string | undefined) =>
   useQuery({
@@ -57,9 +59,24 @@ export const useJob = (id: string) =>
     staleTime: ({ state }) => (state.data && FINAL_STATES.has(state.data.state) ? 30 * 60_000 : 60_000),
   });
 
-/** The latest jobs; each also fills the cache of its own. `tenant`: for operators, who see everybody's. */
-export const useRecent = (limit: number, tenant?: string) =>
-  useQuery({
+/** How many of the latest jobs are asked for at first. */
+export const PAGE = 24;
+
+/** One's own latest jobs; each also fills the cache of its own. */
+export function useRecent(limit: number) {
+  const { data: me, failureCount } = useMe();
+  // Who asks must be known first, or an operator's list would be fetched twice; where that fails, this tells why.
+  return useQuery({
+    ...recent(limit, me),
+    enabled: me !== undefined || failureCount > 0,
+    placeholderData: (before) => before,
+  });
+}
+
+/** Operators see everybody's jobs, unless they say whose they want. */
+function recent(limit: number, me: Schemas["Me"] | undefined) {
+  const tenant = me?.roles.includes("operator") ? me.tenant : undefined;
+  return queryOptions({
     queryKey: [...keys.recent, limit, tenant ?? null],
     queryFn: async () => {
       const query = { limit, ...(tenant ? { tenant } : {}) };
@@ -67,8 +84,17 @@ export const useRecent = (limit: number, tenant?: string) =>
       found.forEach(remember);
       return found.map((job) => job.id);
     },
-    placeholderData: (before) => before,
   });
+}
+
+/** What the first room needs, asked for while its scripts are still on their way; faults are told where it is used. */
+export function askAhead(): void {
+  void queryClient.prefetchQuery(MODELS);
+  void queryClient
+    .fetchQuery(ME)
+    .then((me) => queryClient.prefetchQuery(recent(PAGE, me)))
+    .catch(() => undefined);
+}
 
 export function remember(job: Job): void {
   queryClient.setQueryData(keys.job(job.id), job);
