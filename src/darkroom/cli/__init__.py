@@ -13,7 +13,7 @@ from typer.main import get_command
 from .. import __version__
 from ..errors import BadInput, DarkroomError
 from ..wording import plain
-from . import adapters, bench, doctor, fleet, generate, jobs, keys, models, processes, say, serve, slack
+from . import adapters, bench, doctor, export, fleet, generate, jobs, keys, models, processes, say, serve, slack
 from .flags import command_in, flag_of, wants_json
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -63,6 +63,7 @@ app.command("cancel")(jobs.cancel)
 app.command("logs")(jobs.logs)
 app.command("bench")(bench.bench)
 app.command("slack")(slack.slack)
+app.add_typer(export.app, name="export")
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Programs of others that Darkroom works with; each knows it by its API alone, as any outsider would."""
+"""Programs of others that Darkroom works with: it is their client, or one model of it runs in them."""

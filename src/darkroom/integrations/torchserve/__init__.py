@@ -1,0 +1,1 @@
+"""A model archive for TorchServe, and what runs from it there."""

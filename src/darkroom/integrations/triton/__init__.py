@@ -1,0 +1,1 @@
+"""A model repository for Triton, and what runs from it there."""
