@@ -25,6 +25,8 @@ OF_EXTRA = {
     "ray": ("fleet/drivers/ray",),
     "kubernetes": ("fleet/drivers/kubernetes",),
 }
+# What runs in another program's process finds there what nobody can install.
+BROUGHT = {"integrations/triton/model.py": {"triton_python_backend_utils"}}
 
 
 def declared(requirements: list[str]) -> set[str]:
@@ -50,6 +52,7 @@ def undeclared(place: str, tree: ast.AST) -> set[str]:
         *(declared(PROJECT["optional-dependencies"][name]) for name in extras)
     )
     foreign = {name for name in imported(tree) if name != "darkroom" and name not in sys.stdlib_module_names}
+    foreign -= BROUGHT.get(place, set())
     return {name for name in foreign if name_of(name) not in known}
 
 

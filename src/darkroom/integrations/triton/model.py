@@ -15,11 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy._core.multiarray  # accelerate takes it for imported, which numpy 1 does not do by itself
-import torch
 import triton_python_backend_utils as triton
 
 from darkroom.errors import BadInput, DarkroomError, InvalidConfig
-from darkroom.integrations.hosted import Hosted, see_one_device
 
 INPUTS = {"steps": "num_inference_steps"}  # Triton's name and ours, where they differ
 CODES = {400: "INVALID_ARG", 404: "NOT_FOUND", 429: "UNAVAILABLE", 501: "UNSUPPORTED", 503: "UNAVAILABLE"}
@@ -30,6 +28,9 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load the model; where this raises, Triton says so and does not serve it."""
+        # Here, for Triton reads this file twice, the first time in a process that only asks for its configuration.
+        from darkroom.integrations.hosted import Hosted, see_one_device
+
         check_numpy()
         if args["model_instance_kind"] == "GPU":
             see_one_device(int(args["model_instance_device_id"]))
@@ -63,6 +64,8 @@ class TritonPythonModel:
 
 def check_numpy() -> None:
     """Raise where the backend was built before numpy 2, and meets it: its process would die of the first request."""
+    import torch
+
     seen = triton.Tensor.from_dlpack("probe", torch.arange(4, dtype=torch.uint8)).as_numpy()
     if seen.tolist() != [0, 1, 2, 3]:
         said = f"this Triton's Python backend cannot read arrays of numpy {np.__version__}: install numpy<2 beside it"

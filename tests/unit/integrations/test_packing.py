@@ -1,0 +1,144 @@
+"""What `darkroom export` writes: that it holds what runs, and that Darkroom reads its settings back as they were."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from darkroom import config
+from darkroom.cli import run
+from darkroom.integrations.triton.repository import TENSORS
+from darkroom.models.catalogue import BUNDLED_FOLDER, Entry, catalogue
+from darkroom.models.layout import read_layout
+from darkroom.models.offer import offer_of
+
+LANDSCAPES = BUNDLED_FOLDER / "landscapes"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def served_by(folder: Path) -> Entry:
+    """The one model of an exported darkroom.toml, as what runs there finds it."""
+    settings = config.load(folder / "darkroom.toml")
+    [name] = settings.serve.models
+    return catalogue(settings).find(name)
+
+
+def unpacked(archive: Path, into: Path) -> Path:
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(into)
+    return into
+
+
+def test_an_archive_names_files_that_are_in_it(here: Path) -> None:
+    assert run(["export", "torchserve", "landscapes"]) == 0
+    folder = unpacked(here / "model-store" / "landscapes.mar", here / "unpacked")
+    model = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_bytes())["model"]
+    assert model["modelName"] == "landscapes"
+    assert (folder / model["handler"]).is_file()
+    assert "asyncCommunication: true" in (folder / model["configFile"]).read_text()
+    assert served_by(folder).folder == LANDSCAPES
+
+
+def test_the_same_model_gives_the_same_archive(here: Path) -> None:
+    for name in ("one", "two"):
+        assert run(["export", "torchserve", "landscapes", "-o", name, "--with-weights"]) == 0
+    one, two = ((here / name / "landscapes.mar").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_a_repository_names_every_input_that_its_model_takes(here: Path) -> None:
+    assert run(["export", "triton", "landscapes", "--name", "Lake.2"]) == 0
+    folder = here / "model-repository" / "Lake.2"
+    said = (folder / "config.pbtxt").read_text()
+    assert 'name: "Lake.2"' in said
+    assert said.count("optional: true") == len(TENSORS) - 1
+    assert (folder / "1" / "model.py").is_file()
+    assert served_by(folder / "1").name == "landscapes"
+
+
+def test_settings_of_a_model_come_with_it(here: Path) -> None:
+    (here / "darkroom.toml").write_text(
+        f"""
+threads = 1
+[models.poster]
+path = "{LANDSCAPES}"
+default_size = [192, 192]
+presets.draft = {{ num_inference_steps = 3, solver = "euler" }}
+[adapters.ink]
+path = "ink.safetensors"
+model = "poster"
+[safety]
+check_images = false
+[serve]
+max_queued = 7
+"""
+    )
+    assert run(["export", "triton", "poster"]) == 0
+    said = config.load(here / "model-repository" / "poster" / "1" / "darkroom.toml")
+    entry = catalogue(said).entries["poster"]
+    offer = offer_of(entry, read_layout(LANDSCAPES))
+    assert (offer.default_size, offer.presets["draft"].solver) == ((192, 192), "euler")
+    assert entry.adapters["ink"].place == here / "ink.safetensors"
+    assert (said.threads, said.serve.max_queued, said.safety.check_images) == (1, 7, False)
+    assert said.home == here / ".darkroom"
+
+
+def test_with_weights_it_can_be_carried_elsewhere(here: Path) -> None:
+    shutil.copytree(LANDSCAPES, here / "My Model")
+    for model in ("landscapes", "My Model"):
+        assert run(["export", "triton", model, "--with-weights"]) == 0
+    shutil.rmtree(here / "My Model")
+    shutil.move(here / "model-repository", here / "elsewhere")
+    shipped, own = (served_by(here / "elsewhere" / name / "1") for name in ("landscapes", "my-model"))
+    before = catalogue(config.load()).find("landscapes")
+    assert shipped.revision() == own.revision() == before.revision()
+    offered = offer_of(before, read_layout(LANDSCAPES))
+    assert offer_of(shipped, read_layout(LANDSCAPES)) == replace(offered, adapters=shipped.adapters)
+    digests = {name: adapter.facts().digest for name, adapter in shipped.adapters.items()}
+    assert digests == {name: adapter.facts().digest for name, adapter in before.adapters.items()}
+    assert str(here / "My Model") not in (here / "elsewhere" / "my-model" / "1" / "darkroom.toml").read_text()
+
+
+def test_an_export_replaces_what_was_exported_and_nothing_else(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "triton", "landscapes", "--with-weights"]) == 0
+    assert run(["export", "triton", "landscapes"]) == 0
+    folder = here / "model-repository" / "landscapes"
+    assert sorted(path.name for path in (folder / "1").iterdir()) == ["darkroom.toml", "model.py"]
+    assert [path.name for path in folder.parent.iterdir()] == ["landscapes"]
+    (folder / "1" / "darkroom.toml").unlink()
+    assert run(["export", "triton", "landscapes"]) == 2
+    assert "was not exported" in capsys.readouterr().err
+    assert (folder / "1" / "model.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["landscapes", "--name", "a/b"], 2, "name must have letters"),
+        (["landscapez"], 2, "there is no model 'landscapez'"),
+        (["there"], 2, "another Darkroom"),
+    ],
+)
+@pytest.mark.parametrize("server", ["torchserve", "triton"])
+def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
+    here: Path, capsys: pytest.CaptureFixture[str], server: str, arguments: list[str], code: int, words: str
+) -> None:
+    (here / "darkroom.toml").write_text('[models.there]\nremote = "http://127.0.0.1:9"\n')
+    assert run(["export", server, *arguments]) == code
+    assert words in capsys.readouterr().err
+    assert [path.name for path in here.iterdir()] == ["darkroom.toml"]
+
+
+def test_a_program_is_told_the_path(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "torchserve", "landscapes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"path": str(here / "model-store" / "landscapes.mar")}
