@@ -168,8 +168,8 @@ def counting_rows(module: torch.nn.Module) -> Iterator[Callable[[], int]]:
     seen = [0]
 
     def count(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        rows = next(v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor) and v.dim() > 2)
-        seen[0] += rows.shape[0]
+        rows = next(v for v in (*args, *kwargs.values()) if isinstance(v, list) or (torch.is_tensor(v) and v.dim() > 2))
+        seen[0] += len(rows)
 
     hook = module.register_forward_pre_hook(count, with_kwargs=True)
     try:

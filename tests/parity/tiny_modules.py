@@ -20,6 +20,7 @@ from diffusers import (
     SD3Transformer2DModel,
     UNet2DConditionModel,
     WanTransformer3DModel,
+    ZImageTransformer2DModel,
 )
 
 from tests.parity.tiny_text import WIDTH, seeded
@@ -297,3 +298,26 @@ def wan(seed: int = 45) -> WanTransformer3DModel:
             rope_max_seq_len=32,
         ),
     )
+
+
+@cache
+def z_image(seed: int = 46) -> ZImageTransformer2DModel:
+    """Its padding has an embedding, which is not zero as a fresh one's is."""
+    module = seeded(
+        seed,
+        lambda: ZImageTransformer2DModel(
+            in_channels=4,
+            dim=32,
+            n_layers=2,
+            n_refiner_layers=1,
+            n_heads=2,
+            n_kv_heads=2,
+            cap_feat_dim=WIDTH,
+            axes_dims=[8, 4, 4],
+            axes_lens=[256, 32, 32],
+        ),
+    )
+    for name, parameter in module.named_parameters():
+        if "pad_token" in name:
+            parameter.normal_(generator=torch.Generator().manual_seed(1))
+    return module

@@ -16,6 +16,9 @@ from transformers import (
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3Model,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -124,3 +127,30 @@ def gemma(seed: int = 5) -> Gemma2Model:
         attn_implementation="eager",
     )
     return seeded(seed, lambda: Gemma2Model(config))
+
+
+@cache
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """Bytes only: a letter is a token. It writes a turn's beginning and end, as Z-Image asks of it."""
+    letters = [*string.ascii_lowercase, *string.digits, *",.'-", "\u0120"]
+    own = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Qwen2Tokenizer(
+        vocab={piece: i for i, piece in enumerate([*own, *letters])}, merges=[], additional_special_tokens=own[1:]
+    )
+    tokenizer.chat_template = "<|im_start|>{{ messages[0]['content'] }}<|im_end|>"
+    return tokenizer
+
+
+@cache
+def qwen3(seed: int = 84) -> Qwen3Model:
+    config = Qwen3Config(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        initializer_range=0.2,
+    )
+    return seeded(seed, lambda: Qwen3Model(config))

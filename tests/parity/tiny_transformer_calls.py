@@ -144,31 +144,14 @@ def qwen_image() -> Made:
 
 
 def z_image() -> Made:
-    module = seeded(
-        81,
-        lambda: diffusers.ZImageTransformer2DModel(
-            in_channels=4,
-            dim=32,
-            n_layers=1,
-            n_refiner_layers=1,
-            n_heads=2,
-            n_kv_heads=2,
-            cap_feat_dim=WIDTH,
-            axes_dims=[8, 4, 4],
-            axes_lens=[256, 32, 32],
-        ),
-    )
-    for name, parameter in module.named_parameters():
-        if "pad_token" in name:
-            parameter.normal_(generator=torch.Generator().manual_seed(1))
     calls = both(
         lambda n: {
             "x": [randn(4, 1, 8, 8) * (k + 1) for k in range(n)],
             "t": torch.full((n,), 0.3 * n),
-            "cap_feats": [randn(9, WIDTH) * (k + 1) for k in range(n)],
+            "cap_feats": [randn(9 + 5 * n + k, WIDTH) * (k + 1) for k in range(n)],
         }
     )
-    return module, "forward", calls
+    return modules.z_image(), "forward", calls
 
 
 def wan() -> Made:

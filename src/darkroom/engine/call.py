@@ -106,10 +106,13 @@ def make_call(hook: HookedMethod, args: tuple[Any, ...], kwargs: dict[str, Any],
 
 
 def fixed_rows_of(spec: CallSpec, fixed_rows: int) -> int:
-    """The row count of the reproducible regime: encoders and decoders run row by row."""
+    """The row count of the reproducible regime: encoders and decoders run row by row.
+
+    So does what pads ragged rows: how long a row becomes, and whether it is masked, follows its company.
+    """
     if not fixed_rows:
         return 0
-    return fixed_rows if spec.kind in (Kind.DENOISE, Kind.CONTROL) else 1
+    return fixed_rows if spec.kind in (Kind.DENOISE, Kind.CONTROL) and not spec.ragged else 1
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
@@ -174,7 +177,7 @@ def _describe_argument(spec: CallSpec, name: str, value: Any, rows: int) -> tupl
     if name in spec.ignored:
         return ("value", None)
     if name in spec.listed:
-        return _described("shape", _list_shapes(value, rows))
+        return _described("shape", _list_shapes(value, rows, name in spec.ragged))
     if name in spec.repeated:
         return _described("value", _repeated_mark(value, rows))
     if name in spec.factors:
@@ -190,13 +193,18 @@ def _described(kind: str, what: Any) -> tuple[str, Any] | None:
     return None if what is None else (kind, what)
 
 
-def _list_shapes(value: Any, rows: int) -> Any:
+def _list_shapes(value: Any, rows: int, is_ragged: bool) -> Any:
     if value is None:
         return ("none",)
     if not isinstance(value, list) or len(value) != rows:
         return None
-    # Entries of a list keep their own shapes; the first stands for the key so that sizes do not mix.
-    return tuple((tuple(t.shape), t.dtype, t.device) for t in tensors_in(value[0]))
+    marks = {tuple((_entry_shape(t, is_ragged), t.dtype, t.device) for t in tensors_in(entry)) for entry in value}
+    return marks.pop() if len(marks) == 1 else None
+
+
+def _entry_shape(entry: torch.Tensor, is_ragged: bool) -> tuple[int, ...]:
+    """Without the length, where rows of all lengths share a forward."""
+    return tuple(entry.shape)[1:] if is_ragged else tuple(entry.shape)
 
 
 def _repeated_mark(value: Any, rows: int) -> Any:

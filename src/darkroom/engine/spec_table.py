@@ -187,9 +187,17 @@ _IMAGE_TRANSFORMERS: dict[str, tuple[CallSpec, ...]] = {
         scalars=_TIMESTEP_AND_GUIDANCE,
         repeated=("img_shapes",),
     ),
-    # Lists with one tensor a row, in and out.
+    # Lists with one tensor a row, in and out; captions as long as they are.
     "ZImageTransformer2DModel": (
-        CallSpec("forward", Kind.DENOISE, "x", scalars=("t",), listed=("x", "cap_feats"), taped=True),
+        CallSpec(
+            "forward",
+            Kind.DENOISE,
+            "x",
+            scalars=("t",),
+            listed=("x", "cap_feats"),
+            ragged=("cap_feats",),
+            taped=True,
+        ),
     ),
 }
 

@@ -31,7 +31,8 @@ class CallSpec:
     lists, tuples, dicts of tensors) with the rows in dimension 0; `times` ones have a whole multiple of the rows
     there. `scalars` are numbers, 0-d, one-element or per-row tensors that become one value a row. `factors` are
     numbers that the method multiplies its rows by, as `rows * factor`. `listed` arguments are Python lists with one
-    entry a row; `repeated` ones must have equal entries, of equal value between calls. `ignored` arguments take no
+    entry a row, of equal shapes; `ragged` names those of them whose entries may differ in length, which the method pads
+    and masks itself. `repeated` ones must have equal entries, of equal value between calls. `ignored` arguments take no
     part in the key; the first call's is used. `fixed` arguments are set so, whatever the pipeline passes. `shared`
     tensors are compared by content. `alone_if` says which calls must not be stacked at all.
     """
@@ -44,6 +45,7 @@ class CallSpec:
     factors: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
+    ragged: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
