@@ -99,6 +99,6 @@ def _multiple(pipeline: str, scale: int, denoiser: Mapping[str, Any]) -> int:
     """Pixels that a side must be a multiple of: UNet pipelines insist on 8, Flux packs 2x2 latents into a token."""
     if "down_block_types" in denoiser:
         return math.lcm(8, scale)
-    said = denoiser.get("patch_size") or 1
+    said = denoiser.get("patch_size") or denoiser.get("all_patch_size") or 1
     patch = int(max(said) if isinstance(said, list | tuple) else said)
     return scale * (2 * patch if "Flux" in pipeline else patch)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,7 +17,7 @@ from . import solvers
 from .adapters import Adapter
 from .catalogue import BUNDLED, Entry
 from .layout import Layout, read_json
-from .pipelines import GUIDANCE, NEGATIVE, refused_by, tasks_of
+from .pipelines import GUIDANCE, LOOKING, NEGATIVE, STRENGTH, refused_by, tasks_of
 from .pipelines import IMAGE_TO_IMAGE as IMAGE_TO_IMAGE
 from .pipelines import INPAINT as INPAINT
 from .pipelines import TASKS as TASKS
@@ -72,10 +73,18 @@ class Offer:
             )
             raise NotSupported(said, field="control_image" if is_controlled else "task")
 
-    def check_taken(self, task: str, negative: str, guidance: float | None, *, is_controlled: bool) -> None:
+    @property
+    def looks_at_image(self) -> bool:
+        """Whether its `image` is a reference, of any size, and no picture to start from."""
+        return self.layout.pipeline in LOOKING
+
+    def check_taken(
+        self, task: str, negative: str, guidance: float | None, strength: Any = None, *, is_controlled: bool
+    ) -> None:
         """Raise `UnknownArgument` for an input that its pipeline does not take for that task, as far as is known."""
         name = refused_by(self.layout.pipeline, task, is_controlled=is_controlled)
-        if (name == NEGATIVE and negative) or (name == GUIDANCE and guidance is not None):
+        given = {NEGATIVE: negative or None, GUIDANCE: guidance, STRENGTH: strength}
+        if name is not None and given[name] is not None:
             raise UnknownArgument(f"{self.model} ({self.layout.pipeline}) takes no {name}; leave it out", field=name)
 
     @property

@@ -38,7 +38,7 @@ SERVED = _by_class(
         """,
         (TEXT_TO_IMAGE,): """
             AuraFlowPipeline ChromaPipeline CogView3PlusPipeline CogView4ControlPipeline CogView4Pipeline
-            Flux2KleinPipeline Flux2Pipeline FluxKontextPipeline GlmImagePipeline HeliosPipeline
+            Flux2KleinPipeline Flux2Pipeline GlmImagePipeline HeliosPipeline
             HunyuanDiTPAGPipeline HunyuanDiTPipeline Ideogram4Pipeline Krea2Pipeline Lumina2Pipeline LuminaPipeline
             NucleusMoEImagePipeline OvisImagePipeline PRXPipeline PixArtAlphaPipeline PixArtSigmaPAGPipeline
             PixArtSigmaPipeline QwenImage21Pipeline QwenImageControlNetPipeline QwenImageEditPlusPipeline
@@ -47,7 +47,8 @@ SERVED = _by_class(
             WuerstchenCombinedPipeline ZImageControlNetPipeline ZImageOmniPipeline
         """,
         (TEXT_TO_IMAGE, IMAGE_TO_IMAGE): """
-            Kandinsky3Img2ImgPipeline Kandinsky3Pipeline KandinskyCombinedPipeline KandinskyImg2ImgCombinedPipeline
+            FluxKontextPipeline Kandinsky3Img2ImgPipeline Kandinsky3Pipeline KandinskyCombinedPipeline
+            KandinskyImg2ImgCombinedPipeline
             KandinskyInpaintCombinedPipeline KandinskyV22CombinedPipeline KandinskyV22Img2ImgCombinedPipeline
             KandinskyV22InpaintCombinedPipeline LatentConsistencyModelImg2ImgPipeline LatentConsistencyModelPipeline
             StableDiffusion3PAGImg2ImgPipeline StableDiffusion3PAGPipeline
@@ -92,7 +93,10 @@ CONTROLLED = _by_class(
 )
 
 
-NEGATIVE, GUIDANCE = "negative_prompt", "guidance_scale"
+# Their `image` is a reference that they look at, of any size, and no picture whose first steps are left out.
+LOOKING = frozenset({"FluxKontextPipeline"})
+
+NEGATIVE, GUIDANCE, STRENGTH = "negative_prompt", "guidance_scale", "strength"
 # What a pipeline's `__call__` does not take, by class and task.
 REFUSED: dict[tuple[str, str], str] = {
     **{(name, TEXT_TO_IMAGE): GUIDANCE for name in ("QwenImage21Pipeline", "StableCascadeCombinedPipeline")},
@@ -103,6 +107,7 @@ REFUSED: dict[tuple[str, str], str] = {
     },
     ("LatentConsistencyModelPipeline", IMAGE_TO_IMAGE): NEGATIVE,
     **{("LatentConsistencyModelImg2ImgPipeline", task): NEGATIVE for task in (TEXT_TO_IMAGE, IMAGE_TO_IMAGE)},
+    **{(name, IMAGE_TO_IMAGE): STRENGTH for name in LOOKING},
     **{(f"FluxControl{kind}Pipeline", task): NEGATIVE for kind in ("", "Img2Img", "Inpaint") for task in TASKS},
     **{
         (f"FluxControlNet{kind}Pipeline", task): NEGATIVE

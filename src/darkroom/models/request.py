@@ -106,7 +106,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         raise BadInput(f"seed must leave room for {images} images: at most {MAX_SEED - images + 1}", field="seed")
     negative = _text(given, "negative_prompt", MAX_PROMPT, least=0) if "negative_prompt" in given else ""
     guidance = _guidance(given, preset)
-    offer.check_taken(task, negative, guidance, is_controlled="control_image" in given)
+    offer.check_taken(task, negative, guidance, given.get("strength"), is_controlled="control_image" in given)
     return ImageRequest(
         prompt=_prompt(given),
         negative_prompt=negative,
@@ -120,7 +120,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         task=task,
         image=given.get("image"),
         mask_image=given.get("mask_image"),
-        strength=_strength(given, task, steps),
+        strength=None if offer.looks_at_image else _strength(given, task, steps),
         control_image=given.get("control_image"),
         controlnet_conditioning_scale=_control_scale(given),
         adapters=adapters,
@@ -245,7 +245,9 @@ def _size(given: Mapping[str, Any], offer: Offer) -> tuple[int, int]:
         if isinstance(side, bool) or not isinstance(side, int) or side < 1:
             raise BadInput(f"{name} must be a whole number of pixels, not {_shown(side)}", field=name)
     _check_offered(width, height, offer)
-    _check_pictures(given, (width, height))
+    _check_pictures(
+        {name: given[name] for name in given if name != "image" or not offer.looks_at_image}, (width, height)
+    )
     return width, height
 
 

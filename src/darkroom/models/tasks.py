@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import NotSupported, UnknownArgument, UnknownSolver
 from . import solvers
 from .offer import IMAGE_TO_IMAGE, INPAINT, TEXT_TO_IMAGE
+from .pipelines import LOOKING
 from .request import ImageRequest
 
 # By name: diffusers reads every pipeline it has, for seconds, when one of these is touched.
@@ -17,6 +18,10 @@ MAKERS = {
     IMAGE_TO_IMAGE: "AutoPipelineForImage2Image",
     INPAINT: "AutoPipelineForInpainting",
 }
+
+USUAL_SCALE = (
+    8  # pixels a latent, along one side: Kontext fits references to sizes that it was trained on at that scale
+)
 
 
 def pipeline_for(pipe: Any, task: str, solver: str | None, model: str, controlnet: Any = None) -> Any:
@@ -48,6 +53,10 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
         call["controlnet_conditioning_scale"] = request.controlnet_conditioning_scale
     if "width" in takes:  # where it is not taken, the picture to start from has the size
         call.update(width=request.width, height=request.height)
+    if "max_area" in takes:  # or it makes a megapixel of every size
+        call["max_area"] = request.width * request.height
+    if "_auto_resize" in takes and pipe.vae_scale_factor != USUAL_SCALE:
+        call["_auto_resize"] = False
     unknown = next((name for name in call if name not in takes), None)
     if unknown:
         raise UnknownArgument(f"{type(pipe).__name__} takes no {unknown}; leave it out", field=unknown)
@@ -95,5 +104,7 @@ def _widened(pipe: Any, task: str) -> Any:
 def _is_of_task(pipe: Any, task: str) -> bool:
     """Judged by what it takes, so that pipelines which diffusers does not know are served too."""
     takes = inspect.signature(type(pipe).__call__).parameters
+    if type(pipe).__name__ in LOOKING:
+        return task in (TEXT_TO_IMAGE, IMAGE_TO_IMAGE)
     implied = INPAINT if "mask_image" in takes else IMAGE_TO_IMAGE if "strength" in takes else TEXT_TO_IMAGE
     return implied == task

@@ -15,7 +15,16 @@ from darkroom.errors import NotSupported, UnknownArgument
 from darkroom.gateway.routes.models import schema_of
 from darkroom.models import pipelines
 from darkroom.models.offer import Offer
-from darkroom.models.pipelines import GUIDANCE, IMAGE_TO_IMAGE, INPAINT, NEGATIVE, TASKS, TEXT_TO_IMAGE
+from darkroom.models.pipelines import (
+    GUIDANCE,
+    IMAGE_TO_IMAGE,
+    INPAINT,
+    LOOKING,
+    NEGATIVE,
+    STRENGTH,
+    TASKS,
+    TEXT_TO_IMAGE,
+)
 from darkroom.models.request import validate
 
 MAPS = {
@@ -48,10 +57,15 @@ def task_of(kind: Any) -> str:
     return INPAINT if "mask_image" in said else IMAGE_TO_IMAGE if "strength" in said else TEXT_TO_IMAGE
 
 
+def does(kind: Any, task: str) -> bool:
+    """One that looks at an image has no task of its own for it."""
+    return task in (TEXT_TO_IMAGE, IMAGE_TO_IMAGE) if kind.__name__ in LOOKING else task_of(kind) == task
+
+
 def made_for(name: str, task: str, *, is_controlled: bool) -> Any:
     """The class that models/tasks.py would have diffusers make of one of that name; None where there is none."""
     kind = CLASSES[name]
-    if task_of(kind) == task and not is_controlled:
+    if does(kind, task) and not is_controlled:
         return kind
     found = auto_pipeline._get_task_class(MAPS[task], name, throw_error_if_not_exist=False)
     if found is None or not is_controlled:
@@ -70,7 +84,9 @@ def has_parts(wanted: Any, kind: Any) -> bool:
 def is_served(kind: Any, task: str, *, is_controlled: bool) -> bool:
     control = {"controlnet_conditioning_scale"} if is_controlled else set()
     needed = {"prompt", "num_inference_steps", *NEEDED[task], *control}
-    return kind is not None and task_of(kind) == task and needed <= takes(kind)
+    if kind is not None and kind.__name__ in LOOKING:
+        needed -= {STRENGTH}
+    return kind is not None and does(kind, task) and needed <= takes(kind)
 
 
 @pytest.mark.parametrize("is_controlled", [False, True])
@@ -83,7 +99,8 @@ def test_the_tables_are_what_diffusers_says(is_controlled: bool) -> None:
         served = tuple(task for task in TASKS if is_served(made[task], task, is_controlled=is_controlled))
         assert pipelines.tasks_of(name, is_controlled=is_controlled) == served, name
         for task in served:
-            lacking = [word for word in (NEGATIVE, GUIDANCE) if word not in takes(made[task])]
+            words = (NEGATIVE, GUIDANCE) if task == TEXT_TO_IMAGE else (NEGATIVE, GUIDANCE, STRENGTH)
+            lacking = [word for word in words if word not in takes(made[task])]
             refused = pipelines.refused_by(name, task, is_controlled=is_controlled)
             assert lacking == ([] if refused is None else [refused]), (name, task)
 
@@ -128,6 +145,23 @@ def test_control_images_are_judged_by_the_pipeline_that_reads_them(offer: Offer)
     assert validate(asked(IMAGE_TO_IMAGE, negative_prompt="rain"), flux)
     with pytest.raises(UnknownArgument, match="takes no negative_prompt"):
         validate(asked(IMAGE_TO_IMAGE, negative_prompt="rain", **control), flux)
+
+
+def test_a_reference_may_have_any_size_and_takes_no_strength(offer: Offer) -> None:
+    kontext = of(offer, "FluxKontextPipeline")
+    assert kontext.tasks == (TEXT_TO_IMAGE, IMAGE_TO_IMAGE)
+    wide = Image.new("RGB", (320, 130))
+    request = validate(asked(IMAGE_TO_IMAGE, image=wide, width=256, height=256), kontext)
+    assert (request.task, request.width, request.strength) == (IMAGE_TO_IMAGE, 256, None)
+    assert request.steps_to_run == request.num_inference_steps
+    with pytest.raises(UnknownArgument, match="takes no strength") as caught:
+        validate(asked(IMAGE_TO_IMAGE, strength=0.5), kontext)
+    assert caught.value.field == "strength"
+    with pytest.raises(NotSupported, match="has no inpaint"):
+        validate(asked(INPAINT), kontext)
+    fields = schema_of(kontext)["properties"].keys()
+    assert "image" in fields
+    assert not {"strength", "mask_image"} & fields
 
 
 def test_of_a_class_that_nobody_knows_the_worker_judges(offer: Offer) -> None:

@@ -96,6 +96,7 @@ def _not_taken(offer: Offer) -> set[str]:
     without = set() if offer.has_controlnet else {*CONTROL}
     without |= set() if INPAINT in offer.tasks else {"mask_image"}
     without |= set() if {IMAGE_TO_IMAGE, INPAINT} & {*offer.tasks} else {"image", "strength"}
+    without |= {"strength"} if offer.looks_at_image else set()
     refused = {refused_by(offer.layout.pipeline, task) for task in offer.tasks}
     return {*without, *(name for name in refused if name is not None and len(refused) == 1)}
 
