@@ -36,7 +36,7 @@ PowerOfTwo = Annotated[int, Field(ge=1, le=MAX_ROWS), AfterValidator(_power_of_t
 HUB_ID = re.compile(r"(?!\.{1,2}/)[\w.-]+/[\w.-]+")
 # A name and a password in an URL would be secrets where nobody expects any.
 PlainUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")]
-MODEL_PATHS = ("path", "file", "config", "safety_checker", "api_key_file")
+MODEL_PATHS = ("path", "file", "config", "safety_checker", "t2i_adapter", "ip_adapter", "api_key_file")
 Weight = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
 
 
@@ -72,6 +72,9 @@ class ModelSettings(Frozen):
     safety_checker: Path | None = None
     controlnet: str | None = Field(default=None, min_length=1)
     controlnet_revision: str | None = Field(default=None, min_length=1)
+    t2i_adapter: Path | None = None
+    ip_adapter: Path | None = None
+    refiner: str | None = Field(default=None, min_length=1)
     remote: PlainUrl | None = Field(default=None, repr=False)
     remote_model: str | None = Field(default=None, min_length=1, max_length=200)
     api_key_file: Path | None = None
@@ -89,6 +92,8 @@ class ModelSettings(Frozen):
             raise ValueError("config goes with file only")
         if self.controlnet_revision is not None and not HUB_ID.fullmatch(self.controlnet or ""):
             raise ValueError("controlnet_revision goes with a controlnet from the hub only, such as owner/name")
+        if self.controlnet is not None and self.t2i_adapter is not None:
+            raise ValueError("give controlnet or t2i_adapter, not both: both read a request's control_image")
         if self.sizes and self.default_size and self.default_size not in self.sizes:
             raise ValueError("default_size must be one of sizes")
         return self

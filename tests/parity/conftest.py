@@ -38,6 +38,7 @@ _THEIRS = (
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
     "ignore:`FluxPosEmbed` is deprecated:FutureWarning",
     "ignore:`upcast_vae` is deprecated:FutureWarning",
+    "ignore:The decode_latents method is deprecated:FutureWarning",
 )
 
 

@@ -74,6 +74,13 @@ def sdxl_unet(in_channels: int = 4, seed: int = 11) -> UNet2DConditionModel:
 
 
 @cache
+def refiner_unet(seed: int = 15) -> UNet2DConditionModel:
+    """It reads one text encoder's words, and a score among the sizes."""
+    settings = {**_SDXL, "cross_attention_dim": WIDTH, "projection_class_embeddings_input_dim": 5 * 8 + WIDTH}
+    return unet(4, seed, **settings)
+
+
+@cache
 def controlnet(seed: int = 20, **more: Any) -> ControlNetModel:
     """Its zero convolutions are drawn too, or it would add nothing."""
     settings: dict[str, Any] = {"cross_attention_dim": WIDTH, "attention_head_dim": 4, **_UNET_BLOCKS, **more}

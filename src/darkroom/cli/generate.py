@@ -18,6 +18,16 @@ ControlImageOption = Annotated[
 ControlScaleOption = Annotated[
     float | None, typer.Option("--control-scale", help="How closely, 0 to 2; 1 if left out.", show_default=False)
 ]
+PromptImageOption = Annotated[
+    Path | None, typer.Option("--ip-adapter-image", help="A picture that prompts beside the words.", show_default=False)
+]
+PromptScaleOption = Annotated[
+    float | None,
+    typer.Option("--ip-adapter-scale", help="How much it counts, 0 to 2; 1 if left out.", show_default=False),
+]
+HandOverOption = Annotated[
+    float | None, typer.Option("--denoising-end", help="Share of the steps before the refiner.", show_default=False)
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class Pictures:
     image: Path | None = None
     mask_image: Path | None = None
     control_image: Path | None = None
+    ip_adapter_image: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,12 @@ def generate(
     mask: Annotated[Path | None, typer.Option(help="White where it is to be redrawn.", show_default=False)] = None,
     control_image: ControlImageOption = None,
     control_scale: ControlScaleOption = None,
+    ip_adapter_image: PromptImageOption = None,
+    ip_adapter_scale: PromptScaleOption = None,
+    outpaint: Annotated[
+        str | None, typer.Option(help="Margins to paint: left=PIXELS,right=PIXELS,...", show_default=False)
+    ] = None,
+    denoising_end: HandOverOption = None,
     adapter: Annotated[
         list[str] | None, typer.Option(help="NAME=WEIGHT of a LoRA; may be given again.", show_default=False)
     ] = None,
@@ -89,12 +106,16 @@ def generate(
         "preset": preset,
         "strength": strength,
         "controlnet_conditioning_scale": control_scale,
+        "ip_adapter_scale": ip_adapter_scale,
+        "outpaint": parse_margins(outpaint),
+        "denoising_end": denoising_end,
         "adapters": parse_adapters(adapter),
         **parse_size(size),
     }
     given = {name: value for name, value in inputs.items() if value is not None}
     prompts = _prompts(prompt or [], prompts_file, has_like=like is not None)
-    wish = Wish(prompts, output, given, model, images, Pictures(init_image, mask, control_image), like, config)
+    pictures = Pictures(init_image, mask, control_image, ip_adapter_image)
+    wish = Wish(prompts, output, given, model, images, pictures, like, config)
     from .making import plan
 
     ready = plan(wish)
@@ -116,6 +137,16 @@ def parse_adapters(words: list[str] | None) -> dict[str, float] | None:
             raise BadInput(f"adapter must name each adapter once, not {word!r}", field="adapters")
         weights[name] = weight
     return weights or None
+
+
+def parse_margins(said: str | None) -> dict[str, int] | None:
+    """`left=64,top=32` as margins by side; None where nothing was said."""
+    if said is None:
+        return None
+    pairs = [word.partition("=") for word in said.split(",")]
+    if not all(pixels.strip().isdecimal() for _, _, pixels in pairs):
+        raise BadInput(f"outpaint must be SIDE=PIXELS, such as left=64,right=64, not {said!r}", field="outpaint")
+    return {side.strip(): int(pixels) for side, _, pixels in pairs}
 
 
 def parse_size(text: str | None) -> dict[str, int]:

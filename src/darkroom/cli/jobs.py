@@ -16,7 +16,15 @@ from ..storage import files
 from . import say
 from .card import card, line
 from .formats import PictureFormat, format_of
-from .generate import ControlImageOption, ControlScaleOption, parse_adapters, parse_size
+from .generate import (
+    ControlImageOption,
+    ControlScaleOption,
+    HandOverOption,
+    PromptImageOption,
+    PromptScaleOption,
+    parse_adapters,
+    parse_size,
+)
 from .remote import connect
 from .start import JsonOption
 
@@ -41,6 +49,9 @@ def submit(
     ] = None,
     control_image: ControlImageOption = None,
     control_scale: ControlScaleOption = None,
+    ip_adapter_image: PromptImageOption = None,
+    ip_adapter_scale: PromptScaleOption = None,
+    denoising_end: HandOverOption = None,
     images: Annotated[int, typer.Option(help="Images, 1 to 16; image k has seed + k.")] = 1,
     picture_format: Annotated[
         PictureFormat | None, typer.Option("--format", help="Of the pictures.", show_default="as -o says, else png")
@@ -63,6 +74,9 @@ def submit(
         "preset": preset,
         "control_image": control_image,
         "controlnet_conditioning_scale": control_scale,
+        "ip_adapter_image": ip_adapter_image,
+        "ip_adapter_scale": ip_adapter_scale,
+        "denoising_end": denoising_end,
         "adapters": parse_adapters(adapter),
         "num_images_per_prompt": images,
         **parse_size(size),

@@ -124,11 +124,10 @@ def _ready(
     origin: str | None,
 ) -> Plan:
     from ..models.device import fix_threads
-    from ..models.tasks import pipeline_for
+    from ..models.tasks import variant_of
 
     first = shots[0].request
-    controlnet = None if first.control_image is None else loaded.controlnet
-    pipe = pipeline_for(loaded.pipe, first.task, first.solver, loaded.entry.name, controlnet)
+    pipe = variant_of(loaded, first.task, first.solver, **first.pieces)
     pipe = loaded.with_checker(pipe) if settings.safety.check_images else loaded.without_checker(pipe)
     rows = recalled.fixed_rows if recalled else offer.fixed_rows
     conditions = conditions_of(loaded, rows, fix_threads(settings.threads, rows), origin=origin)

@@ -40,13 +40,17 @@ def list_models(context: typer.Context, as_json: JsonOption = False, config: Con
         mark = " (default)" if model["name"] == catalogue.default else ""
         head = f"{model['name']:{width}}  {model['source']:8}  {short(model['revision'] or '') or '-':12}"
         typer.echo(f"{head}  {model['origin']}{mark}")
-        control = f"; ControlNet {model['controlnet']}" if model["controlnet"] else ""
-        said = model["problem"] or f"sizes {model['said_sizes']}; presets {', '.join(model['presets'])}{control}"
+        pieces = [f"; {name} {model[key]}" for key, name in PIECES.items() if model[key]]
+        said = (
+            model["problem"] or f"sizes {model['said_sizes']}; presets {', '.join(model['presets'])}{''.join(pieces)}"
+        )
         typer.echo(f"{'':{width}}  {said}")
 
 
 app.command("add")(catalogue_commands.add)
 app.command("pull")(catalogue_commands.pull)
+
+PIECES = {"controlnet": "ControlNet", "t2i_adapter": "T2I-Adapter", "ip_adapter": "IP-Adapter", "refiner": "refiner"}
 
 
 def describe(catalogue: Catalogue) -> list[dict[str, Any]]:
@@ -57,6 +61,9 @@ def describe(catalogue: Catalogue) -> list[dict[str, Any]]:
 def _describe(entry: Entry) -> dict[str, Any]:
     head = {"name": entry.name, "source": entry.source, "origin": entry.origin, "problem": None, "revision": None}
     head["controlnet"] = None if entry.controlnet is None else entry.controlnet.origin
+    for piece in ("t2i_adapter", "ip_adapter", "refiner"):
+        said = getattr(entry.settings, piece)
+        head[piece] = None if said is None else str(said)
     if entry.is_remote:
         return {**head, **_bounds(None), "said_sizes": "told by the Darkroom that runs it"}
     try:

@@ -17,7 +17,7 @@ from ..wording import problem_said
 
 KEPT = (
     *("prompt", "negative_prompt", "width", "height", "seed"),
-    *("strength", "controlnet_conditioning_scale", "adapters"),
+    *("strength", "controlnet_conditioning_scale", "ip_adapter_scale", "outpaint", "denoising_end", "adapters"),
 )
 BASE = ("num_inference_steps", "guidance_scale", "solver")
 # What must be the same for the same pixels, and what to call it.
@@ -31,12 +31,14 @@ CONDITIONS = {
     "image_sha256": "picture to start from",
     "mask_sha256": "mask",
     "control_sha256": "control image",
+    "ip_adapter_sha256": "image prompt",
 }
 # What says that a picture was there, which input gave it, and how it is asked for.
 PICTURES = {
     "image_sha256": ("image", "was made from another picture: give that one too"),
     "mask_sha256": ("mask_image", "was made with a mask: give that one too"),
     "control_sha256": ("control_image", "was made with a control image: give that one too"),
+    "ip_adapter_sha256": ("ip_adapter_image", "was prompted by a picture: give that one too"),
 }
 
 IN_COMPANY = "it was made outside of reproducible mode, as a service does unless asked: the pixels may differ slightly"

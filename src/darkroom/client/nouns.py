@@ -145,8 +145,9 @@ class JobEvent:
 class Model:
     """A model that is served; `problem` says in words why no job can be made for it just now.
 
-    `sizes` are pixels, (width, height). `has_controlnet`: `control_image` can be given. `revision`, the hash of its
-    files, and `input`, the JSON schema of a job's input, are told of one model at a time: None in a list.
+    `sizes` are pixels, (width, height). `has_controlnet`: `control_image` can be given; `has_ip_adapter`:
+    `ip_adapter_image`; `has_refiner`: `denoising_end`. `revision`, the hash of its files, and `input`, the JSON schema
+    of a job's input, are told of one model at a time: None in a list.
     """
 
     id: str
@@ -157,6 +158,8 @@ class Model:
     presets: Mapping[str, Mapping[str, Any]]
     adapters: tuple[str, ...]
     has_controlnet: bool
+    has_ip_adapter: bool
+    has_refiner: bool
     is_loaded: bool
     problem: str | None
     revision: str | None
@@ -167,7 +170,8 @@ class Model:
     def read(cls, said: Mapping[str, Any]) -> Self:
         """From the API's JSON."""
         fields = _fields(cls, said, lists=("tasks", "solvers", "adapters"))
-        fields["has_controlnet"] = bool(fields["has_controlnet"])  # an earlier release does not say
+        pieces = ("has_controlnet", "has_ip_adapter", "has_refiner")
+        fields |= {name: bool(fields[name]) for name in pieces}  # an earlier release does not say
         sizes = {"sizes": tuple(_size(size) for size in said["sizes"]), "default_size": _size(said["default_size"])}
         return cls(**{**fields, **sizes})
 

@@ -22,7 +22,7 @@ Picture: TypeAlias = "PathLike[str] | bytes | Image"
 LoraFile: TypeAlias = "str | PathLike[str] | bytes"  # a path, or its content
 
 ABOUT_THE_JOB = ("model", "task", "priority", "deadline_s", "run_at", "output", "metadata", "webhook")
-PICTURES = ("image", "mask_image", "control_image")
+PICTURES = ("image", "mask_image", "control_image", "ip_adapter_image")
 NAMES = {"request_id": "X-Request-Id", "traceparent": "traceparent"}  # sent as headers
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -56,6 +56,10 @@ class Wish(TypedDict, total=False):
     mask_image: str | Picture
     control_image: str | Picture
     controlnet_conditioning_scale: float
+    ip_adapter_image: str | Picture
+    ip_adapter_scale: float
+    outpaint: Mapping[str, int]
+    denoising_end: float
     seed: int
     preset: str
     solver: str

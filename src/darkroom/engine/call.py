@@ -182,6 +182,8 @@ def _describe_argument(spec: CallSpec, name: str, value: Any, rows: int) -> tupl
         return _described("value", _repeated_mark(value, rows))
     if name in spec.factors:
         return _described("value", _factor_mark(value))
+    if name in spec.options and isinstance(value, Mapping):
+        return _described("value", _options_mark(value, spec.options[name]))
     if name in spec.scalars:
         return _described("value", _scalar_mark(value, rows))
     if name in spec.stacked or name in spec.times:
@@ -229,6 +231,12 @@ def _factor_mark(value: Any) -> Any:
     """A number, or a tensor that torch takes for one; a tensor with dimensions would widen what it multiplies."""
     is_number = isinstance(value, int | float) or (isinstance(value, torch.Tensor) and value.dim() == 0)
     return ("factor",) if is_number else None
+
+
+def _options_mark(options: Mapping[str, Any], factors: tuple[str, ...]) -> Any:
+    """The numbers among them that become one a row, by their names alone; the rest by value."""
+    marks = [(k, _factor_mark(v) if k in factors else _value_mark(v, False)) for k, v in options.items()]
+    return None if any(mark is None for _, mark in marks) else tuple(marks)
 
 
 def _row_shapes(value: Any, rows: int, is_multiple: bool) -> Any:

@@ -18,7 +18,7 @@ class Unsplittable(Exception):
 
 @dataclass(frozen=True)
 class RowFactors:
-    """A number a row, for the right side of `tensor * number`, and as exact as one number for all is.
+    """A number a row, for either side of `tensor * number`, and as exact as one number for all is.
 
     Torch multiplies a half-precision tensor by a Python number in float32 and rounds once. A tensor of numbers in its
     stead must have the tensor's own dtype, where 0.3 is another number, or the product has another dtype.
@@ -29,6 +29,8 @@ class RowFactors:
     def __rmul__(self, rows: torch.Tensor) -> torch.Tensor:
         factors = self.values.reshape(-1, *[1] * (rows.dim() - 1))
         return (rows.to(self.values.dtype) * factors).to(rows.dtype)
+
+    __mul__ = __rmul__
 
 
 def stack(calls: Sequence[Call]) -> dict[str, Any]:
@@ -43,6 +45,8 @@ def _stack_argument(spec: CallSpec, name: str, calls: Sequence[Call]) -> Any:
     values = [call.arguments[name] for call in calls]
     if name in spec.factors:
         return _stack_factors(values, calls)
+    if name in spec.options and isinstance(values[0], Mapping):
+        return _stack_options(values, calls, spec.options[name])
     if name in spec.scalars:
         return _stack_scalars(values, calls)
     if name in spec.listed or name in spec.repeated:
@@ -57,6 +61,13 @@ def _stack_factors(values: list[Any], calls: Sequence[Call]) -> RowFactors:
     wide = torch.promote_types(rows.dtype, torch.float32)
     each = [torch.as_tensor(value, dtype=wide, device=rows.device) for value in values]
     return RowFactors(torch.cat([one.expand(call.rows) for one, call in zip(each, calls, strict=True)]))
+
+
+def _stack_options(values: list[Any], calls: Sequence[Call], factors: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        key: _stack_factors([value[key] for value in values], calls) if key in factors else first
+        for key, first in values[0].items()
+    }
 
 
 def _stack_scalars(values: list[Any], calls: Sequence[Call]) -> Any:
@@ -108,6 +119,8 @@ def _take_argument(spec: CallSpec, name: str, value: Any, index: list[int], tota
         return [value[row] for row in index]
     if isinstance(value, RowFactors):
         return RowFactors(value.values[index])
+    if name in spec.options:
+        return {key: RowFactors(v.values[index]) if isinstance(v, RowFactors) else v for key, v in value.items()}
     if name in spec.scalars or name in spec.stacked or name in spec.times:
         return _map_tensors(value, lambda tensor: _pick(tensor, index, total))
     return value

@@ -80,8 +80,13 @@ _UNET_STACKED = (
     "down_intrablock_additional_residuals",
 )
 
+# How much an image prompt counts, where models/image_prompts.py has put its attention processors in.
+IMAGE_PROMPT_SCALE = "ip_adapter_masks"
+
 _UNETS: dict[str, tuple[CallSpec, ...]] = {
-    "UNet2DConditionModel": _denoise("sample", *_UNET_STACKED),
+    "UNet2DConditionModel": _denoise(
+        "sample", *_UNET_STACKED, options={"cross_attention_kwargs": (IMAGE_PROMPT_SCALE,)}
+    ),
     "UNet2DModel": _denoise("sample", "class_labels"),
     # Text and residuals come once a frame, row-major; time and added conditions once a row.
     "UNetMotionModel": _denoise(

@@ -30,7 +30,8 @@ class CallSpec:
     `rows` names the argument whose first dimension counts rows. `stacked` arguments are tensors (or nested
     lists, tuples, dicts of tensors) with the rows in dimension 0; `times` ones have a whole multiple of the rows
     there. `scalars` are numbers, 0-d, one-element or per-row tensors that become one value a row. `factors` are
-    numbers that the method multiplies its rows by, as `rows * factor`. `listed` arguments are Python lists with one
+    numbers that the method multiplies its rows by, as `rows * factor`; `options` names such numbers inside arguments
+    that are dicts. `listed` arguments are Python lists with one
     entry a row, of equal shapes; `ragged` names those of them whose entries may differ in length, which the method pads
     and masks itself. `repeated` ones must have equal entries, of equal value between calls. `ignored` arguments take no
     part in the key; the first call's is used. `fixed` arguments are set so, whatever the pipeline passes. `shared`
@@ -43,6 +44,7 @@ class CallSpec:
     stacked: tuple[str, ...] = ()
     scalars: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     times: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     ragged: tuple[str, ...] = ()

@@ -18,7 +18,8 @@ from ..config import Settings
 from ..core import NewJob, effective_priority
 from ..errors import BadInput, UnknownArgument
 from ..models.offer import Offer
-from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, check_control, unknown_input, validate
+from ..models.pieces import check_pieces
+from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, unknown_input, validate
 from ..safety import Rules, check_characters
 from .access import Caller
 from .fetches import Fetches
@@ -35,7 +36,7 @@ HOUR_S = 3600.0
 DRAWN_SEEDS = 2**53 - MAX_IMAGES  # JavaScript keeps whole numbers up to 2^53
 CLOCK_SKEW_S = 60.0  # a client's "now" may be that far behind ours
 FURTHEST_S = 366 * 24 * 3600.0
-MAPS = ("adapters", "adapter_digests")  # inputs that are more than one value
+MAPS = ("adapters", "adapter_digests", "outpaint")  # inputs that are more than one value
 INPUT_NAMES = (*(name for name in INPUTS if name != "task"), "reproducible")  # a job's task stands beside its input
 
 
@@ -98,7 +99,7 @@ class Door:
         offered = await self._offered(self.offers.choose(wish.model), inputs.get("adapters"))
         if offered.entry.is_remote:
             self.rules.check_remote(offered.entry.name, caller.tenant)
-        check_control(inputs, offered.offer)  # before a picture is fetched for nothing
+        check_pieces(inputs, offered.offer)  # before a picture is fetched for nothing
         pictures = await self._pictures(inputs, caller)
         drawn = {"seed": random.randrange(DRAWN_SEEDS)}
         request = validate({**drawn, **inputs, **pictures, "task": wish.task}, offered.offer)

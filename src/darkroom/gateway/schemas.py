@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from ..model_settings import MAX_ADAPTERS, MAX_WEIGHT
-from ..models.request import DEFAULT_CONTROL_SCALE, MAX_CONTROL_SCALE, MAX_GUIDANCE, MAX_IMAGES, MAX_PROMPT, MAX_SEED
+from ..models.outpaint import MOST, SIDES
+from ..models.pieces import DEFAULT_CONTROL_SCALE, DEFAULT_PROMPT_SCALE, MAX_CONTROL_SCALE, MAX_PROMPT_SCALE
+from ..models.request import MAX_GUIDANCE, MAX_IMAGES, MAX_PROMPT, MAX_SEED
 from .webhooks import FINAL, MAX_URL, Told
 
 MAX_PRIORITY = 100
@@ -46,13 +48,34 @@ INPUT_SCHEMA: dict[str, Any] = {
         "image": {"type": "string", "description": f"a picture to start from: {PICTURE}"},
         "mask_image": {"type": "string", "description": f"white is painted anew: {PICTURE}"},
         "strength": {"type": "number", "minimum": 0, "maximum": 1},
-        "control_image": {"type": "string", "description": f"what the model's ControlNet follows: {PICTURE}"},
+        "control_image": {"type": "string", "description": f"what the model is to follow: {PICTURE}"},
         "controlnet_conditioning_scale": {
             "type": "number",
             "minimum": 0,
             "maximum": MAX_CONTROL_SCALE,
             "default": DEFAULT_CONTROL_SCALE,
             "description": "how closely control_image is followed",
+        },
+        "ip_adapter_image": {"type": "string", "description": f"prompts beside the text: {PICTURE}"},
+        "ip_adapter_scale": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": MAX_PROMPT_SCALE,
+            "default": DEFAULT_PROMPT_SCALE,
+            "description": "how much ip_adapter_image counts",
+        },
+        "outpaint": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": False,
+            "properties": {side: {"type": "integer", "minimum": 0, "maximum": MOST} for side in SIDES},
+            "description": "margins in pixels to paint around image, by inpainting",
+        },
+        "denoising_end": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "exclusiveMaximum": 1,
+            "description": "the share of the steps after which the model's refiner goes on",
         },
         "adapters": {
             "type": "object",
@@ -293,7 +316,8 @@ class PresetAnswer(BaseModel):
 class ModelAnswer(BaseModel):
     """OpenAI's model, and what ours says beyond; `problem` says in words why no job can be made for it just now.
 
-    `has_controlnet`: a job may have a `control_image`.
+    `has_controlnet`: a job may have a `control_image`; `has_ip_adapter`: an `ip_adapter_image`; `has_refiner`: a
+    `denoising_end`.
     """
 
     id: str
@@ -307,6 +331,8 @@ class ModelAnswer(BaseModel):
     presets: dict[str, PresetAnswer]
     adapters: list[str]
     has_controlnet: bool
+    has_ip_adapter: bool
+    has_refiner: bool
     is_loaded: bool
     problem: str | None
 

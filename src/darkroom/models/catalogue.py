@@ -12,8 +12,11 @@ from ..errors import DarkroomError, InvalidConfig, MissingWeights, NotSupported,
 from . import weights
 from .adapters import Adapter, shipped_and_named
 from .controlnet import ControlNet
+from .ip_adapter import IpAdapter
 from .layout import config_of
+from .refiner import check_refiner, with_refiners
 from .revision import revision_of
+from .t2i_adapter import T2iAdapter
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 BUNDLED, FOLDER, HUB, FILE, REMOTE = "bundled", "folder", "hub", "file", "remote"
@@ -27,7 +30,8 @@ UNDESCRIBED = (
 class Entry:
     """One model that can be served; `source` says which of the five kinds it is, `home` where hashes are kept.
 
-    `adapters` are those that ship for it, and those that darkroom.toml names.
+    `adapters` are those that ship for it, and those that darkroom.toml names. `refiner` is another model, which can
+    take its last steps.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Entry:
     settings: ModelSettings
     home: Path
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
+    refiner: Entry | None = None
 
     @property
     def origin(self) -> str:
@@ -71,6 +76,18 @@ class Entry:
         return None if place is None else ControlNet(self.name, place, said.controlnet_revision, said.allow_pickle)
 
     @property
+    def t2i_adapter(self) -> T2iAdapter | None:
+        """What reads control images in a ControlNet's place, where it has one."""
+        said = self.settings
+        return None if said.t2i_adapter is None else T2iAdapter(self.name, said.t2i_adapter, said.allow_pickle)
+
+    @property
+    def ip_adapter(self) -> IpAdapter | None:
+        """What has a picture prompt it, where it has one."""
+        place = self.settings.ip_adapter
+        return None if place is None else IpAdapter(self.name, place)
+
+    @property
     def is_of_hub(self) -> bool:
         """Whether some of it is fetched at its first use."""
         return self.source == HUB or (self.controlnet is not None and self.controlnet.is_hub)
@@ -104,6 +121,12 @@ class Entry:
         self._check_files()
         if self.controlnet is not None:
             self.controlnet.check(*self.configs())
+        if self.t2i_adapter is not None:
+            self.t2i_adapter.check(self.configs()[0])
+        if self.ip_adapter is not None:
+            self.ip_adapter.check(self.configs()[0])
+        if self.refiner is not None:
+            check_refiner(self.name, self.folder, self.refiner)
 
     def configs(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Of its denoiser and its VAE, as its files say; empty where they are not here."""
@@ -127,8 +150,15 @@ class Entry:
     def revision(self) -> str:
         """The hash over weights, configurations and vocabularies; raises what `check` raises."""
         self.check()
-        control = {} if self.controlnet is None else self.controlnet.files()
-        return revision_of({**self._files(), **{f"control/{name}": control[name] for name in control}}, self.home)
+        return revision_of({**self._files(), **self._files_beside()}, self.home)
+
+    def _files_beside(self) -> dict[str, Path]:
+        """Of its pieces that are no components of its pipeline."""
+        pieces = {"control": self.controlnet, "t2i": self.t2i_adapter, "ip": self.ip_adapter}
+        found = {kind: piece.files() for kind, piece in pieces.items() if piece is not None}
+        if self.refiner is not None:
+            found["refiner"] = self.refiner._files()
+        return {f"{kind}/{name}": path for kind, files in found.items() for name, path in files.items()}
 
     def _files(self) -> dict[str, Path]:
         if self.settings.file is not None:
@@ -168,6 +198,7 @@ def catalogue(settings: Settings) -> Catalogue:
         entries[name] = Entry(name, _source_of(said), said, settings.home)
     for model, adapters in shipped_and_named(settings, entries).items():
         entries[model] = replace(entries[model], adapters=adapters)
+    with_refiners(entries)
     return Catalogue(entries, settings.default_model, settings.home)
 
 

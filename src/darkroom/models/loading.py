@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from ..errors import CorruptWeights, InvalidConfig, MissingWeights, UnsafeWeights
+from . import ip_adapter, t2i_adapter
 from .catalogue import HUB, Entry
 from .checking import Checker, calls_its_own, followed_by, has_own, load_checker, with_own, without_own
 from .controlnet import FIELD
@@ -44,7 +45,9 @@ FILE_PIPELINES = {
 class Loaded:
     """A model in memory, on its device and in evaluation mode; `checker` is one that its pipelines do not call.
 
-    `controlnet` reads control images, in pipelines that are made with it.
+    `controlnet` reads control images, in pipelines that are made with it: a ControlNet or a T2I-Adapter. `prompted` is
+    the pipeline that pictures prompt, over a UNet of its own with the same weights. `refiner` is another model's
+    pipeline.
     """
 
     entry: Entry
@@ -53,6 +56,8 @@ class Loaded:
     revision: str
     checker: Checker | None = None
     controlnet: Any = None
+    prompted: Any = None
+    refiner: Any = None
 
     @property
     def has_checker(self) -> bool:
@@ -63,7 +68,10 @@ class Loaded:
     def beside(self) -> tuple[Any, ...]:
         """Modules that belong to it and are no components of its pipeline."""
         modules = (self.checker and self.checker.module, self.controlnet)
-        return tuple(module for module in modules if module is not None)
+        inner = (
+            part for pipe in (self.prompted, self.refiner) if pipe is not None for part in pipe.components.values()
+        )
+        return tuple(module for module in (*modules, *inner) if isinstance(module, torch.nn.Module))
 
     def with_checker(self, pipe: Any) -> Any:
         """One of its pipelines, with the checker behind it that it does not call itself."""
@@ -91,7 +99,7 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
     placement = place(entry.settings.device, entry.settings.dtype)
     if entry.source == HUB:
         fetch(entry, is_offline=is_offline)
-    controlnet = _controlnet_of(entry, placement, is_offline=is_offline)
+    controlnet = _controlnet_of(entry, placement, is_offline=is_offline) or _adapter_of(entry, placement)
     revision = entry.revision()
     with _naming_faults(entry.origin), _refusing_made_up_weights(entry.origin):
         pipe = _from_file(entry, placement) if entry.settings.file else _from_folder(entry, placement)
@@ -107,7 +115,50 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
     if checker is not None and calls_its_own(pipe):
         with_own(pipe, checker)
         checker = None
-    return Loaded(entry, pipe.to(placement.kind), placement, revision, checker, controlnet)
+    pipe = pipe.to(placement.kind)
+    prompted = _prompted(entry, pipe)
+    refiner = None if entry.refiner is None else load(entry.refiner, is_offline=is_offline).pipe
+    return Loaded(entry, pipe, placement, revision, checker, controlnet, prompted, refiner)
+
+
+def _prompted(entry: Entry, pipe: Any) -> Any:
+    """The pipeline that pictures prompt, where the entry names an IP-Adapter."""
+    said = entry.ip_adapter
+    if said is None:
+        return None
+    from .image_prompts import prompted
+
+    origin = f"the IP-Adapter {said.file}"
+    try:
+        with _refusing_made_up_weights(origin, ip_adapter.FIELD):
+            return prompted(pipe, said)
+    except torch.OutOfMemoryError:
+        raise
+    except LOADING_FAULTS as error:
+        raise _loading_fault(origin, error, ip_adapter.FIELD) from error
+
+
+def _adapter_of(entry: Entry, placement: Placement) -> Any:
+    """The T2I-Adapter that the entry names, on the model's device."""
+    said = entry.t2i_adapter
+    if said is None:
+        return None
+    entry.check()
+    origin = f"the T2I-Adapter {said.folder}"
+    try:
+        with _refusing_made_up_weights(origin, t2i_adapter.FIELD):
+            module = diffusers.T2IAdapter.from_pretrained(
+                said.folder,
+                dtype=placement.torch_dtype,
+                variant=variant_of_component(said.folder),
+                use_safetensors=None if said.allow_pickle else True,
+                local_files_only=True,
+            )
+    except torch.OutOfMemoryError:
+        raise
+    except LOADING_FAULTS as error:
+        raise _loading_fault(origin, error, t2i_adapter.FIELD) from error
+    return module.eval().to(placement.kind)
 
 
 def fetch_controlnet(entry: Entry) -> Path | None:

@@ -46,7 +46,8 @@ class Offer:
     """The bounds of a request to one model; `sizes` empty means every multiple within `SIDE_RANGE`.
 
     `fixed_rows` is the row count of a forward in reproducible mode; 1 runs every row alone. `adapters` can be named.
-    `has_controlnet`: control images can be given.
+    `has_controlnet`: control images can be given, which a T2I-Adapter reads where `has_t2i_adapter`. `has_ip_adapter`:
+    pictures can prompt it. `has_refiner`: the last steps can be another model's.
     """
 
     model: str
@@ -57,6 +58,9 @@ class Offer:
     fixed_rows: int
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
     has_controlnet: bool = False
+    has_t2i_adapter: bool = False
+    has_ip_adapter: bool = False
+    has_refiner: bool = False
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -66,6 +70,8 @@ class Offer:
     def check_task(self, task: str, *, is_controlled: bool) -> None:
         """Raise `NotSupported` for what its pipeline does not do, as far as that is known."""
         allowed = tasks_of(self.layout.pipeline, is_controlled=is_controlled)
+        if is_controlled and self.has_t2i_adapter:
+            allowed = (TEXT_TO_IMAGE,)
         if task not in allowed:
             control = " with a control image" if is_controlled else ""
             said = (
@@ -140,8 +146,14 @@ def offer_of(entry: Entry, layout: Layout) -> Offer:
         _check_multiple(entry, layout, width, height)
     presets = said.presets or _with_adapters(made.presets, entry) or STOCK_PRESETS
     _check_presets(entry, layout, presets)
-    has_controlnet = entry.controlnet is not None
-    return Offer(entry.name, layout, sizes, default, presets, rows, entry.adapters, has_controlnet)
+    offer = Offer(entry.name, layout, sizes, default, presets, rows, entry.adapters)
+    return replace(
+        offer,
+        has_controlnet=entry.controlnet is not None or entry.t2i_adapter is not None,
+        has_t2i_adapter=entry.t2i_adapter is not None,
+        has_ip_adapter=entry.ip_adapter is not None,
+        has_refiner=entry.refiner is not None,
+    )
 
 
 def _default_size(wanted: Size, sizes: tuple[Size, ...]) -> Size:

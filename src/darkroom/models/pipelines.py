@@ -96,6 +96,13 @@ CONTROLLED = _by_class(
 # Their `image` is a reference that they look at, of any size, and no picture whose first steps are left out.
 LOOKING = frozenset({"FluxKontextPipeline"})
 
+# What reads a control image through a T2I-Adapter in a pipeline's stead.
+ADAPTED = {
+    "StableDiffusionPipeline": "StableDiffusionAdapterPipeline",
+    "StableDiffusionXLPipeline": "StableDiffusionXLAdapterPipeline",
+}
+REFINED = ("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline")  # a base model's, and a refiner's
+
 NEGATIVE, GUIDANCE, STRENGTH = "negative_prompt", "guidance_scale", "strength"
 # What a pipeline's `__call__` does not take, by class and task.
 REFUSED: dict[tuple[str, str], str] = {

@@ -45,6 +45,7 @@ def record(
         "image_sha256": request.image,
         "mask_sha256": request.mask_image,
         "control_sha256": request.control_image,
+        "ip_adapter_sha256": request.ip_adapter_image,
     }
     digests = {name: images.digest(picture) for name, picture in pictures.items() if picture is not None}
     scheduler = type(getattr(pipe, "scheduler", None)).__name__

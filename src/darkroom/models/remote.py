@@ -50,6 +50,8 @@ class ModelSaid(_Said):
     presets: dict[str, dict[str, Any]] = Field(min_length=1)
     layout: LayoutSaid
     has_controlnet: bool = False
+    has_ip_adapter: bool = False
+    has_refiner: bool = False
     revision: str | None
 
 
@@ -104,7 +106,12 @@ def offer_said(name: str, said: Mapping[str, Any]) -> Offer:
     layout = model.layout
     bounds = Layout(layout.pipeline, layout.scheduler, layout.size_multiple, layout.native_size)
     adapters = {each: Adapter(each, name, REMOTE, told=Facts("", 0)) for each in model.adapters}
-    return Offer(name, bounds, model.sizes, model.default_size, presets, 1, adapters, model.has_controlnet)
+    return Offer(
+        *(name, bounds, model.sizes, model.default_size, presets, 1, adapters),
+        has_controlnet=model.has_controlnet,
+        has_ip_adapter=model.has_ip_adapter,
+        has_refiner=model.has_refiner,
+    )
 
 
 class Remote:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import PresetSettings
-from ..errors import BadInput, MaskSizeMismatch, NotSupported, SizeNotOffered, UnknownArgument
+from ..errors import BadInput, MaskSizeMismatch, SizeNotOffered, UnknownArgument
 from ..wording import counted, did_you_mean
-from . import adapting, solvers
+from . import adapting, outpaint, pieces, solvers
 from .offer import IMAGE_TO_IMAGE, INPAINT, TASKS, TEXT_TO_IMAGE, Offer
+from .values import number, shown, text, whole
 
 MAX_PROMPT = 2000  # characters
 MAX_GUIDANCE = 50.0
@@ -22,8 +23,6 @@ MAX_SEED = 2**63 - 1
 MAX_IMAGES = 16
 NEEDED = {TEXT_TO_IMAGE: (), IMAGE_TO_IMAGE: ("image",), INPAINT: ("image", "mask_image")}
 DEFAULT_STRENGTH = {IMAGE_TO_IMAGE: 0.8, INPAINT: 1.0}  # diffusers' own
-MAX_CONTROL_SCALE = 2.0
-DEFAULT_CONTROL_SCALE = 1.0  # diffusers' own
 INPUTS = (
     "prompt",
     "negative_prompt",
@@ -41,10 +40,14 @@ INPUTS = (
     "strength",
     "control_image",
     "controlnet_conditioning_scale",
+    "ip_adapter_image",
+    "ip_adapter_scale",
+    "outpaint",
+    "denoising_end",
     "adapters",
     "adapter_digests",
 )
-PICTURES = ("image", "mask_image", "control_image")
+PICTURES = ("image", "mask_image", "control_image", "ip_adapter_image")
 NOT_RECORDED = {"num_images_per_prompt", "preset", "task", *PICTURES, "adapter_digests"}
 
 
@@ -53,7 +56,9 @@ class ImageRequest:
     """A request within a model's bounds; `guidance_scale` None is the pipeline's own, `solver` None the model's.
 
     Image k of it uses `seed + k`. `image`, `mask_image` and `control_image` are PIL images of `width` by `height`
-    pixels. `adapters` are weights by name, `adapter_digests` the SHA-256 of their files, where that is known.
+    pixels; with `outpaint`, margins in pixels by side, `image` is so much smaller. `ip_adapter_image` is of any size,
+    and so is an `image` that the model only looks at. Up to `denoising_end` of its steps are the base model's.
+    `adapters` are weights by name, `adapter_digests` the SHA-256 of their files, where that is known.
     """
 
     prompt: str
@@ -71,6 +76,10 @@ class ImageRequest:
     strength: float | None = None
     control_image: Any = None
     controlnet_conditioning_scale: float | None = None
+    ip_adapter_image: Any = None
+    ip_adapter_scale: float | None = None
+    outpaint: Mapping[str, int] = field(default_factory=dict)
+    denoising_end: float | None = None
     adapters: Mapping[str, float] = field(default_factory=dict)
     adapter_digests: Mapping[str, str] = field(default_factory=dict)
 
@@ -84,6 +93,15 @@ class ImageRequest:
         said = {name: getattr(self, name) for name in INPUTS if name not in NOT_RECORDED}
         return {name: value for name, value in said.items() if value not in (None, "", {})}
 
+    @property
+    def pieces(self) -> dict[str, bool]:
+        """Which of a model's pieces it needs, as `tasks.variant_of` asks."""
+        return {
+            "is_controlled": self.control_image is not None,
+            "is_image_prompted": self.ip_adapter_image is not None,
+            "is_refined": self.denoising_end is not None,
+        }
+
 
 def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | None = None) -> ImageRequest:
     """A request from what a caller gave, `None` being the same as not given; `seed` must be given.
@@ -93,18 +111,19 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     """
     given = {name: value for name, value in inputs.items() if value is not None}
     _refuse_unknown(given)
-    preset = offer.preset(_text(given, "preset", 64)) if "preset" in given else base or offer.preset(None)
+    preset = offer.preset(text(given, "preset", 64)) if "preset" in given else base or offer.preset(None)
+    margins = outpaint.margins_of(given)
     task = _task(given)
     solver = _solver(given, preset, offer)
     steps = _steps(given, preset, solver, offer)
-    check_control(given, offer)
+    pieces.check_pieces(given, offer)
     offer.check_task(task, is_controlled="control_image" in given)
-    width, height = _size(given, offer)
+    width, height = _size(given, offer, margins)
     adapters = adapting.weights_of(given, preset, offer)
-    images, seed = _whole(given, "num_images_per_prompt", 1, MAX_IMAGES, 1), _whole(given, "seed", 0, MAX_SEED)
+    images, seed = whole(given, "num_images_per_prompt", 1, MAX_IMAGES, 1), whole(given, "seed", 0, MAX_SEED)
     if seed + images - 1 > MAX_SEED:
         raise BadInput(f"seed must leave room for {images} images: at most {MAX_SEED - images + 1}", field="seed")
-    negative = _text(given, "negative_prompt", MAX_PROMPT, least=0) if "negative_prompt" in given else ""
+    negative = text(given, "negative_prompt", MAX_PROMPT, least=0) if "negative_prompt" in given else ""
     guidance = _guidance(given, preset)
     offer.check_taken(task, negative, guidance, given.get("strength"), is_controlled="control_image" in given)
     return ImageRequest(
@@ -122,17 +141,14 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         mask_image=given.get("mask_image"),
         strength=None if offer.looks_at_image else _strength(given, task, steps),
         control_image=given.get("control_image"),
-        controlnet_conditioning_scale=_control_scale(given),
+        controlnet_conditioning_scale=pieces.control_scale(given),
+        ip_adapter_image=given.get("ip_adapter_image"),
+        ip_adapter_scale=pieces.prompt_scale(given),
+        outpaint=margins,
+        denoising_end=pieces.hand_over(given, task, steps),
         adapters=adapters,
         adapter_digests=adapting.digests_of(adapters, given, offer),
     )
-
-
-def check_control(inputs: Mapping[str, Any], offer: Offer) -> None:
-    """Raise `NotSupported` where a control image is given and the model has nothing that reads one."""
-    if inputs.get("control_image") is not None and not offer.has_controlnet:
-        said = f"{offer.model} has no ControlNet to read a control image: `controlnet` in [models.{offer.model}] of "
-        raise NotSupported(f"{said}darkroom.toml names one", field="control_image")
 
 
 def steps_left(steps: int, strength: float | None) -> int:
@@ -148,53 +164,15 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
 
 def unknown_input(name: str, allowed: Sequence[str]) -> UnknownArgument:
     """The refusal of an input that is none of those."""
-    said = f"there is no input {_shown(name)}{did_you_mean(name, allowed)}; allowed: {', '.join(allowed)}"
+    said = f"there is no input {shown(name)}{did_you_mean(name, allowed)}; allowed: {', '.join(allowed)}"
     return UnknownArgument(said, field=name)
 
 
-def _text(given: Mapping[str, Any], name: str, most: int, least: int = 1) -> str:
-    value = given[name]
-    if not isinstance(value, str):
-        raise BadInput(f"{name} must be text, not {type(value).__name__}", field=name)
-    if not least <= len(value) <= most:
-        raise BadInput(f"{name} must have {least} to {most} characters, not {len(value)}", field=name)
-    if not _is_unicode(value):
-        raise BadInput(f"{name} must be valid Unicode text", field=name)
-    return value
-
-
-def _is_unicode(text: str) -> bool:
-    """Half a surrogate pair gets into a str, and into no tokenizer."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def _prompt(given: Mapping[str, Any]) -> str:
-    prompt = _text({"prompt": "", **given}, "prompt", MAX_PROMPT)
+    prompt = text({"prompt": "", **given}, "prompt", MAX_PROMPT)
     if not prompt.strip():
         raise BadInput(f"prompt must have 1 to {MAX_PROMPT} characters, not only blanks", field="prompt")
     return prompt
-
-
-def _whole(given: Mapping[str, Any], name: str, low: int, high: int, default: int | None = None) -> int:
-    value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadInput(f"{name} must be a whole number from {low} to {high}, not {_shown(value)}", field=name)
-    return value
-
-
-def _number(given: Mapping[str, Any], name: str, low: float, high: float) -> float:
-    value = given[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise BadInput(f"{name} must be a finite number from {low:g} to {high:g}, not {_shown(value)}", field=name)
-    return float(value)
-
-
-def _shown(value: Any) -> str:
-    """What was given, short enough for one line; Python refuses to print very long numbers at all."""
-    if isinstance(value, int) and value.bit_length() > 128:
-        return f"a number of {value.bit_length()} bits"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _task(given: Mapping[str, Any]) -> str:
@@ -202,11 +180,12 @@ def _task(given: Mapping[str, Any]) -> str:
         raise BadInput("mask_image needs an image to fill in", field="image")
     if "strength" in given and "image" not in given:
         raise BadInput("strength needs an image to start from", field="image")
-    implied = INPAINT if "mask_image" in given else IMAGE_TO_IMAGE if "image" in given else TEXT_TO_IMAGE
+    masks = {"mask_image", "outpaint"} & given.keys()
+    implied = INPAINT if masks else IMAGE_TO_IMAGE if "image" in given else TEXT_TO_IMAGE
     task = given.get("task", implied)
     if task not in TASKS:
-        raise BadInput(f"task must be one of {', '.join(TASKS)}, not {_shown(task)}", field="task")
-    missing = [name for name in NEEDED[task] if name not in given]
+        raise BadInput(f"task must be one of {', '.join(TASKS)}, not {shown(task)}", field="task")
+    missing = [name for name in NEEDED[task] if name not in given and not (name == "mask_image" and masks)]
     if missing:
         raise BadInput(f"task is {task!r}, which needs {' and '.join(missing)} in the input", field="task")
     if task != implied:
@@ -215,7 +194,7 @@ def _task(given: Mapping[str, Any]) -> str:
 
 
 def _solver(given: Mapping[str, Any], preset: PresetSettings, offer: Offer) -> str | None:
-    solver = _text(given, "solver", 64) if "solver" in given else preset.solver
+    solver = text(given, "solver", 64) if "solver" in given else preset.solver
     if solver is not None:
         solvers.check(solver, offer.layout.scheduler, offer.model)
     return solver
@@ -223,31 +202,35 @@ def _solver(given: Mapping[str, Any], preset: PresetSettings, offer: Offer) -> s
 
 def _steps(given: Mapping[str, Any], preset: PresetSettings, solver: str | None, offer: Offer) -> int:
     most = solvers.max_steps(solver, offer.layout.scheduler)
-    return _whole(given, "num_inference_steps", 1, most, preset.num_inference_steps)
+    return whole(given, "num_inference_steps", 1, most, preset.num_inference_steps)
 
 
 def _guidance(given: Mapping[str, Any], preset: PresetSettings) -> float | None:
     if "guidance_scale" not in given:
         return preset.guidance_scale
-    value = _number(given, "guidance_scale", 0.0, MAX_GUIDANCE)
+    value = number(given, "guidance_scale", 0.0, MAX_GUIDANCE)
     assert math.isfinite(value)
     return value
 
 
-def _size(given: Mapping[str, Any], offer: Offer) -> tuple[int, int]:
+def _size(given: Mapping[str, Any], offer: Offer, margins: Mapping[str, int]) -> tuple[int, int]:
     """The size asked for, that of the picture to start from, of the one to follow, or the model's own."""
     if ("width" in given) != ("height" in given):
         raise BadInput("give width and height together, or neither", field="height" if "width" in given else "width")
     picture = next((name for name in ("image", "control_image") if name in given), None)
     default = offer.default_size if picture is None else _size_of(given[picture], picture)
+    default = outpaint.widened(default, margins if picture == "image" else {})
     width, height = given.get("width", default[0]), given.get("height", default[1])
     for name, side in (("width", width), ("height", height)):
         if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-            raise BadInput(f"{name} must be a whole number of pixels, not {_shown(side)}", field=name)
+            raise BadInput(f"{name} must be a whole number of pixels, not {shown(side)}", field=name)
     _check_offered(width, height, offer)
-    _check_pictures(
-        {name: given[name] for name in given if name != "image" or not offer.looks_at_image}, (width, height)
-    )
+    if "image" in given and not offer.looks_at_image:
+        _check_picture(given, "image", outpaint.widened((width, height), margins, -1))
+    if "control_image" in given:
+        _check_picture(given, "control_image", (width, height))
+    if "mask_image" in given:
+        _check_mask(given, (width, height))
     return width, height
 
 
@@ -257,33 +240,25 @@ def _check_offered(width: int, height: int, offer: Offer) -> None:
     multiple, sizes = offer.layout.size_multiple, offer.said_near(width, height)
     for name, side in (("width", width), ("height", height)):
         if side % multiple:
-            said = f"{name} must be a multiple of {multiple}, not {_shown(side)}; {offer.model} offers {sizes}"
+            said = f"{name} must be a multiple of {multiple}, not {shown(side)}; {offer.model} offers {sizes}"
             raise SizeNotOffered(said, field=name)
-    asked = f"{_shown(width)}x{_shown(height)}"
+    asked = f"{shown(width)}x{shown(height)}"
     raise SizeNotOffered(f"{offer.model} does not offer {asked}; it offers {sizes}", field="width")
 
 
-def _check_pictures(given: Mapping[str, Any], size: tuple[int, int]) -> None:
-    for name in ("image", "control_image"):
-        width, height = _size_of(given[name], name) if name in given else size
-        if (width, height) != size:
-            wanted = f"{size[0]}x{size[1]}"
-            said = f"{name} is {width}x{height} and the size asked for is {wanted}: resize it first"
-            raise BadInput(said, field=name)
-    if "mask_image" in given:
-        mask = _size_of(given["mask_image"], "mask_image")
-        if mask != size:
-            said = f"mask_image is {mask[0]}x{mask[1]}; it must have the image's size, {size[0]}x{size[1]}"
-            raise MaskSizeMismatch(said, field="mask_image")
+def _check_picture(given: Mapping[str, Any], name: str, size: tuple[int, int]) -> None:
+    mine = _size_of(given[name], name)
+    if mine != size:
+        asked = "the size asked for leaves" if "outpaint" in given and name == "image" else "the size asked for is"
+        said = f"{name} is {mine[0]}x{mine[1]} and {asked} {size[0]}x{size[1]}: resize it first"
+        raise BadInput(said, field=name)
 
 
-def _control_scale(given: Mapping[str, Any]) -> float | None:
-    name, has_image = "controlnet_conditioning_scale", "control_image" in given
-    if name not in given:
-        return DEFAULT_CONTROL_SCALE if has_image else None
-    if not has_image:
-        raise BadInput(f"{name} needs a control_image to follow", field="control_image")
-    return _number(given, name, 0.0, MAX_CONTROL_SCALE)
+def _check_mask(given: Mapping[str, Any], size: tuple[int, int]) -> None:
+    mask = _size_of(given["mask_image"], "mask_image")
+    if mask != size:
+        said = f"mask_image is {mask[0]}x{mask[1]}; it must have the image's size, {size[0]}x{size[1]}"
+        raise MaskSizeMismatch(said, field="mask_image")
 
 
 def _size_of(picture: Any, name: str) -> tuple[int, int]:
@@ -296,7 +271,7 @@ def _size_of(picture: Any, name: str) -> tuple[int, int]:
 def _strength(given: Mapping[str, Any], task: str, steps: int) -> float | None:
     if task == TEXT_TO_IMAGE:
         return None
-    strength = _number(given, "strength", 0.0, 1.0) if "strength" in given else DEFAULT_STRENGTH[task]
+    strength = number(given, "strength", 0.0, 1.0) if "strength" in given else DEFAULT_STRENGTH[task]
     if steps_left(steps, strength) < 1:
         least = math.ceil(100 / steps) / 100
         raise BadInput(

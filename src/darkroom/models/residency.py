@@ -26,16 +26,18 @@ from typing import Any, Protocol
 import psutil
 import torch
 
-from ..errors import EngineClosed
+from ..errors import DarkroomError, EngineClosed
 from .catalogue import Entry
 from .device import place
+from .ip_adapter import IpAdapter
 from .loading import Loaded
 from .offer import Offer
-from .tasks import pipeline_for
+from .tasks import variant_of
 
 log = logging.getLogger(__name__)
 
 DEVICE_SHARE, HOST_SHARE = 0.7, 0.5  # of the memory there is; requests in flight need the rest
+NO_PIECES: Mapping[str, bool] = {}
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use; "max" where nothing is said
 
 
@@ -59,7 +61,7 @@ class Resident:
     seconds: float
     uses: int = 0
     is_leaving: bool = False
-    variants: dict[tuple[str, str | None, bool, bool], tuple[str, Any]] = field(default_factory=dict)
+    variants: dict[tuple[str, str | None, bool, tuple[str, ...]], tuple[str, Any]] = field(default_factory=dict)
     making: threading.Lock = field(default_factory=threading.Lock)
     adapters: dict[str, Future[None]] = field(default_factory=dict)  # that the host knows, or is being told
     adapting: threading.Lock = field(default_factory=threading.Lock)
@@ -129,22 +131,22 @@ class Residency:
         solver: str | None,
         *,
         is_checked: bool = True,
-        is_controlled: bool = False,
+        pieces: Mapping[str, bool] = NO_PIECES,
     ) -> tuple[str, Any]:
         """The name under which the host serves that task and solver, and its pipeline; made at its first use.
 
-        `is_checked`: with its safety checker, where it has one. `is_controlled`: with its ControlNet.
+        `is_checked`: with its safety checker, where it has one. `pieces`: with those of `tasks.variant_of`.
         """
         is_unchecked = resident.loaded.has_checker and not is_checked
-        key = (task, solver, is_unchecked, is_controlled)
+        marks = tuple(name.removeprefix("is_") for name, is_needed in pieces.items() if is_needed)
+        key = (task, solver, is_unchecked, marks)
         with resident.making:  # its own lock: the first use of a task reads diffusers' pipelines, for seconds
             if key not in resident.variants:
                 model = resident.loaded.entry.name
-                controlnet = resident.loaded.controlnet if is_controlled else None
-                pipe = pipeline_for(resident.loaded.pipe, task, solver, model, controlnet)
+                pipe = variant_of(resident.loaded, task, solver, **pieces)
                 pipe = resident.loaded.without_checker(pipe) if is_unchecked else resident.loaded.with_checker(pipe)
-                marks = f"{' controlled' if is_controlled else ''}{' unchecked' if is_unchecked else ''}"
-                name = "|".join((model, task, f"{solver or ''}{marks}"))
+                words = (solver or "", *marks, *(["unchecked"] if is_unchecked else []))
+                name = "|".join((model, task, " ".join(words)))
                 self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows)
                 resident.variants[key] = (name, pipe)
             return resident.variants[key]
@@ -326,8 +328,18 @@ def expected_bytes(entry: Entry) -> int:
     said = entry.settings
     files = [said.file] if said.file is not None else _plain_weights(entry.folder, "*/*.safetensors")
     files += _plain_weights(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
+    files += _plain_weights(said.t2i_adapter, "*.safetensors")
+    files += [] if entry.ip_adapter is None else _prompting(entry.ip_adapter)
     per_value = place(said.device, said.dtype).torch_dtype.itemsize
-    return per_value * sum(_values_in(path) for path in files if path.suffix == ".safetensors")
+    own = per_value * sum(_values_in(path) for path in files if path.suffix == ".safetensors")
+    return own + (0 if entry.refiner is None else expected_bytes(entry.refiner))
+
+
+def _prompting(adapter: IpAdapter) -> list[Path]:
+    try:
+        return [adapter.file, *_plain_weights(adapter.encoder, "*.safetensors")]
+    except DarkroomError:  # loading says by name what is wrong with it
+        return []
 
 
 def _plain_weights(folder: Path | None, pattern: str) -> list[Path]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..engine.spec_table import IMAGE_PROMPT_SCALE
 from ..errors import NotSupported, UnknownArgument, UnknownSolver
 from . import solvers
 from .offer import IMAGE_TO_IMAGE, INPAINT, TEXT_TO_IMAGE
-from .pipelines import LOOKING
+from .outpaint import canvas
+from .pipelines import ADAPTED, LOOKING
 from .request import ImageRequest
+from .t2i_adapter import KIND
+
+if TYPE_CHECKING:
+    from .loading import Loaded
 
 # By name: diffusers reads every pipeline it has, for seconds, when one of these is touched.
 MAKERS = {
@@ -24,10 +30,30 @@ USUAL_SCALE = (
 )
 
 
+def variant_of(
+    loaded: Loaded,
+    task: str,
+    solver: str | None,
+    *,
+    is_controlled: bool = False,
+    is_image_prompted: bool = False,
+    is_refined: bool = False,
+) -> Any:
+    """A pipeline of that model, by those of its pieces that are needed; raises what `pipeline_for` raises."""
+    pipe = loaded.prompted if is_image_prompted else loaded.pipe
+    name, controlnet = loaded.entry.name, loaded.controlnet if is_controlled else None
+    own = pipeline_for(pipe, task, solver, name, controlnet)
+    if not is_refined:
+        return own
+    from .refined import RefinedPipeline
+
+    return RefinedPipeline(own, pipeline_for(loaded.refiner, IMAGE_TO_IMAGE, solver, name))
+
+
 def pipeline_for(pipe: Any, task: str, solver: str | None, model: str, controlnet: Any = None) -> Any:
     """A pipeline for that task and solver; raises `NotSupported` or `UnknownSolver` where the model has none.
 
-    `controlnet`: one that reads a control image by that module.
+    `controlnet`: one that reads a control image by that module, a ControlNet or a T2I-Adapter.
     """
     own = _for_task(pipe, task, model) if controlnet is None else _with_control(pipe, task, model, controlnet)
     if solver is None:
@@ -45,12 +71,16 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
     call: dict[str, Any] = {
         "prompt": request.prompt,
         "num_inference_steps": request.num_inference_steps,
-        **_given(request, "negative_prompt", "guidance_scale", "image", "mask_image", "strength"),
+        **_given(request, "negative_prompt", "guidance_scale", "strength", "denoising_end", "ip_adapter_image"),
+        **_pictures(request),
     }
     if request.control_image is not None:
         # Text-to-image pipelines of the Stable Diffusion family call it their `image`.
         call["control_image" if "control_image" in takes else "image"] = request.control_image
-        call["controlnet_conditioning_scale"] = request.controlnet_conditioning_scale
+        scale = "adapter" if "adapter_conditioning_scale" in takes else "controlnet"
+        call[f"{scale}_conditioning_scale"] = request.controlnet_conditioning_scale
+    if request.ip_adapter_scale is not None:
+        call["cross_attention_kwargs"] = {IMAGE_PROMPT_SCALE: request.ip_adapter_scale}
     if "width" in takes:  # where it is not taken, the picture to start from has the size
         call.update(width=request.width, height=request.height)
     if "max_area" in takes:  # or it makes a megapixel of every size
@@ -65,6 +95,13 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
 
 def _given(request: ImageRequest, *names: str) -> dict[str, Any]:
     return {name: getattr(request, name) for name in names if getattr(request, name) not in (None, "")}
+
+
+def _pictures(request: ImageRequest) -> dict[str, Any]:
+    if not request.outpaint:
+        return _given(request, "image", "mask_image")
+    image, mask = canvas(request.image, request.outpaint)
+    return {"image": image, "mask_image": mask}
 
 
 def _for_task(pipe: Any, task: str, model: str) -> Any:
@@ -83,6 +120,8 @@ def _for_task(pipe: Any, task: str, model: str) -> Any:
 def _with_control(pipe: Any, task: str, model: str, controlnet: Any) -> Any:
     import diffusers
 
+    if type(controlnet).__name__ == KIND:
+        return _with_adapter(pipe, task, model, controlnet)
     said = f"{model} ({type(pipe).__name__}) has no {task} with a control image in diffusers {diffusers.__version__}"
     try:
         made = getattr(diffusers, MAKERS[task]).from_pipe(pipe, controlnet=controlnet)
@@ -91,6 +130,16 @@ def _with_control(pipe: Any, task: str, model: str, controlnet: Any) -> Any:
     if not _is_of_task(made, task):  # that of SD3 is called inpainting, and takes neither picture nor mask
         raise NotSupported(said, field="control_image")
     return _widened(made, task)
+
+
+def _with_adapter(pipe: Any, task: str, model: str, adapter: Any) -> Any:
+    import diffusers
+
+    kind = ADAPTED.get(type(pipe).__name__)
+    if kind is None or task != TEXT_TO_IMAGE:
+        said = f"{model} ({type(pipe).__name__}) has no {task} with a T2I-Adapter; text-to-image of "
+        raise NotSupported(f"{said}{' and '.join(ADAPTED)} can have one", field="control_image")
+    return getattr(diffusers, kind).from_pipe(pipe, adapter=adapter)
 
 
 def _widened(pipe: Any, task: str) -> Any:

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MODES = {"image": "RGB", "mask_image": "L", "control_image": "RGB"}  # of inputs that are artifacts, once read
+# Of inputs that are artifacts, once read.
+MODES = {"image": "RGB", "mask_image": "L", "control_image": "RGB", "ip_adapter_image": "RGB"}
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Chain:
         attempt.served_as, attempt.pipe = self._tools.residency.variant(
             *(resident, first.task, first.solver),
             is_checked=attempt.is_checked,
-            is_controlled=first.control_image is not None,
+            pieces=first.pieces,
         )
         attempt.adapters = lend(self._tools.engine, self._tools.adapters, resident, attempt.served_as, first)
         self._hand_over(attempt, self._tools.tapes.fetch(attempt))

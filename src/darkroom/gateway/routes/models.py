@@ -21,7 +21,12 @@ from ..refusals import Answer, refusals
 
 router = APIRouter(prefix="/v1", tags=["models"])
 OWNER = "darkroom"
-CONTROL = ("control_image", "controlnet_conditioning_scale")  # inputs of models that have a ControlNet
+# Inputs of models that have a piece that others lack.
+PIECES = {
+    "has_controlnet": ("control_image", "controlnet_conditioning_scale"),
+    "has_ip_adapter": ("ip_adapter_image", "ip_adapter_scale"),
+    "has_refiner": ("denoising_end",),
+}
 
 
 @router.get("/models", response_model=schemas.ModelList, responses=refusals(StoreUnavailable))
@@ -59,7 +64,7 @@ def _model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
         "owned_by": OWNER,
         **(_offer(offer) if offer else _nothing()),
         "adapters": list(offer.adapters) if offer else [],
-        "has_controlnet": offer is not None and offer.has_controlnet,
+        **{piece: offer is not None and getattr(offer, piece) for piece in PIECES},
         "is_loaded": name in loaded,
         "problem": problem,
     }
@@ -93,8 +98,8 @@ def schema_of(offer: Offer) -> dict[str, Any]:
 
 def _not_taken(offer: Offer) -> set[str]:
     """Inputs that it takes for none of its tasks."""
-    without = set() if offer.has_controlnet else {*CONTROL}
-    without |= set() if INPAINT in offer.tasks else {"mask_image"}
+    without = {name for piece, names in PIECES.items() if not getattr(offer, piece) for name in names}
+    without |= set() if INPAINT in offer.tasks else {"mask_image", "outpaint"}
     without |= set() if {IMAGE_TO_IMAGE, INPAINT} & {*offer.tasks} else {"image", "strength"}
     without |= {"strength"} if offer.looks_at_image else set()
     refused = {refused_by(offer.layout.pipeline, task) for task in offer.tasks}
