@@ -13,6 +13,7 @@ import pytest
 
 from darkroom.core import FINAL_EVENTS
 from darkroom.gateway import schemas
+from darkroom.gateway.input_schema import INPUT_SCHEMA
 from tests.lora_files import lora
 from tests.missing import need
 
@@ -58,7 +59,7 @@ def test_every_event_and_every_field_of_a_job_is_on_the_page() -> None:
     shown = PAGE[PAGE.index("### The job") : PAGE.index("stateDiagram")]
     for name in (*schemas.JobAnswer.model_fields, *schemas.Metrics.model_fields, *schemas.Links.model_fields):
         assert f'"{name}"' in shown, name
-    for name in (*schemas.JobBody.model_fields, *schemas.INPUT_SCHEMA["properties"]):
+    for name in (*schemas.JobBody.model_fields, *INPUT_SCHEMA["properties"]):
         assert f"`{name}`" in PAGE, name
 
 

@@ -93,7 +93,8 @@ def pixels(answer: Any) -> np.ndarray:
 
 TASKS: dict[str, dict[str, Any]] = {
     "text-to-image": {},
-    "image-to-image": {"image": START, "strength": 0.9},
+    "image-to-image": {"image": START, "strength": 0.5},  # one step of two
+    "wholly redrawn": {"image": START, "strength": 1.0},
     "inpaint": {"image": START, "mask_image": HALF},
     "outpaint": {"image": START, "outpaint": {"right": 128}, "width": 320},
 }

@@ -140,6 +140,7 @@ def _qwen_image_vae() -> torch.nn.Module:
 CALLS: dict[str, Callable[[], Made]] = {
     "UNet2DConditionModel": lambda: (modules.unet(), "forward", unets.unet_calls()),
     "UNet2DConditionModel.adapter": lambda: (modules.unet(), "forward", unets.adapted_unet_calls()),
+    "UNet2DConditionModel.prompted": unets.prompted_unet,
     "UNet2DModel": unets.unconditional,
     "UNetMotionModel": unets.motion,
     "ControlNetModel": lambda: (modules.controlnet(), "forward", unets.controlnet_calls()),

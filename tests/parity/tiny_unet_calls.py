@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 from diffusers.models.controlnets import ControlNetUnionModel
 
+from darkroom.engine.spec_table import IMAGE_PROMPT_SCALE
+from darkroom.models.image_prompts import prompted
+from darkroom.models.ip_adapter import IpAdapter
+from tests.parity.families import sd_parts
 from tests.parity.tiny_inputs import Made, both, drawn, flux_call, joint, randn
+from tests.parity.tiny_modules import unet
 from tests.parity.tiny_text import WIDTH, seeded
+from tests.piece_files import CLIP, save_ip_adapter
 
 
 def unet_calls() -> list[dict[str, Any]]:
@@ -34,6 +42,22 @@ def adapted_unet_calls() -> list[dict[str, Any]]:
         {**call, "down_intrablock_additional_residuals": [randn(n, 16, 4, 4), randn(n, 32, 4, 4)]}
         for call, n in ((call, len(call["sample"])) for call in unet_calls())
     ]
+
+
+def prompted_unet() -> Made:
+    """An image prompt a row, each call with a scale of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        adapter = IpAdapter("tiny", save_ip_adapter(unet(), Path(folder)))
+        module = prompted(diffusers.StableDiffusionPipeline(**sd_parts()), adapter).unet
+    calls = [
+        {
+            **call,
+            "added_cond_kwargs": {"image_embeds": [randn(len(call["sample"]), 1, CLIP)]},
+            "cross_attention_kwargs": {IMAGE_PROMPT_SCALE: scale},
+        }
+        for call, scale in zip(unet_calls(), (0.3, 1.0, 1.7), strict=True)
+    ]
+    return module, "forward", calls
 
 
 def unconditional() -> Made:

@@ -54,7 +54,7 @@ class Wish:
     config: Path | None
 
 
-def generate(
+def generate(  # budget: a line for each flag
     prompt: Annotated[
         list[str] | None,
         typer.Argument(help="What to draw; each argument is one prompt, so quote it.", show_default=False),

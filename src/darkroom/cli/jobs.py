@@ -31,7 +31,7 @@ from .start import JsonOption
 JobId = Annotated[str, typer.Argument(help="A job's id, as `submit` and `jobs` say it.")]
 
 
-def submit(
+def submit(  # budget: a line for each flag
     prompt: Annotated[str, typer.Argument(help="What to draw; quote it.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Wait, and write the image here.", show_default=False)

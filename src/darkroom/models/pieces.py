@@ -52,10 +52,12 @@ def _scale(given: Mapping[str, Any], name: str, picture: str, default: float, mo
     return number(given, name, 0.0, most)
 
 
-def hand_over(given: Mapping[str, Any], task: str, steps: int) -> float | None:
+def hand_over(given: Mapping[str, Any], task: str, steps: int, adapters: Mapping[str, float]) -> float | None:
     """The share of the steps that the base model takes, before its refiner takes the rest; None without one."""
     if "denoising_end" not in given:
         return None
+    if adapters:
+        raise NotSupported("denoising_end goes with no adapters: they are the base model's", field="denoising_end")
     for name in ("control_image", "ip_adapter_image"):
         if name in given:
             raise NotSupported(f"denoising_end goes with no {name}: the refiner reads none", field="denoising_end")

@@ -145,7 +145,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         ip_adapter_image=given.get("ip_adapter_image"),
         ip_adapter_scale=pieces.prompt_scale(given),
         outpaint=margins,
-        denoising_end=pieces.hand_over(given, task, steps),
+        denoising_end=pieces.hand_over(given, task, steps, adapters),
         adapters=adapters,
         adapter_digests=adapting.digests_of(adapters, given, offer),
     )

@@ -15,6 +15,7 @@ from ...models.pipelines import refused_by
 from ...models.solvers import max_steps
 from .. import schemas
 from ..forecast import READY
+from ..input_schema import INPUT_SCHEMA, WEIGHT
 from ..offers import Offers
 from ..parts import AnyHere, Visit
 from ..refusals import Answer, refusals
@@ -73,19 +74,19 @@ def _model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
 def _whole_model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
     said = _model(offers, name, loaded)
     offer = offers.listed(name) if offers.known(name) else None
-    schema = schema_of(offer) if offer else schemas.INPUT_SCHEMA
+    schema = schema_of(offer) if offer else INPUT_SCHEMA
     layout = _layout(offer.layout) if offer else None
     return {**said, "revision": offers.revision(name), "input": schema, "layout": layout}
 
 
 def schema_of(offer: Offer) -> dict[str, Any]:
     """The JSON schema of a job's input for one model."""
-    schema = copy.deepcopy(schemas.INPUT_SCHEMA)
+    schema = copy.deepcopy(INPUT_SCHEMA)
     fields = schema["properties"]
     fields["num_inference_steps"]["maximum"] = max_steps(None, offer.layout.scheduler)
     fields["solver"]["enum"] = list(offer.solvers)
     fields["preset"]["enum"] = list(offer.presets)
-    fields["adapters"] |= {"properties": dict.fromkeys(offer.adapters, schemas.WEIGHT), "additionalProperties": False}
+    fields["adapters"] |= {"properties": dict.fromkeys(offer.adapters, WEIGHT), "additionalProperties": False}
     for name in _not_taken(offer):
         del fields[name]
     fields["width"]["default"], fields["height"]["default"] = offer.default_size
