@@ -72,42 +72,43 @@ def phases(driver: RayDriver) -> list[Phase]:
     return sorted(each.phase for each in driver.members())
 
 
+def names(driver: RayDriver) -> set[str]:
+    """Of all members."""
+    return {each.name for each in driver.members()}
+
+
+def held_by(at: Place, worker: str) -> str:
+    """A job that the worker has claimed, under a lease that does not end while anybody waits for it."""
+    job_id = at.submit()
+    [claimed] = at.store.claim(Claimant(worker, (at.job(job_id).model,)), 1, time.time() + 3600)
+    return claimed.id
+
+
 @pytest.mark.slow
-def test_workers_spread_over_nodes_and_leave_with_a_dead_one(at: Place, cluster: RayCluster) -> None:
+def test_workers_spread_over_nodes_leave_with_a_dead_one_and_their_jobs_come_back_before_leases_end(
+    at: Place, cluster: RayCluster
+) -> None:
     program = ("-c", LIGHT_WORKER, str(at.folder / "hold"))
     with contextlib.closing(driver_at(at, cluster.address, program)) as driver:
         driver.scale(POOL, 2)
         wait_until(lambda: phases(driver) == [Phase.READY] * 2, "both nodes have a worker")
-        before = {each.name for each in driver.members()}
+        before = names(driver)
         cluster.kill("b")
         wait_until(lambda: phases(driver) == [Phase.READY], "the dead node's worker is a member no longer")
-        (left,) = {each.name for each in driver.members()}
+        (left,) = names(driver)
         pids = {report.id: int(report.facts["pid"]) for report in at.store.workers(0.0)}
         (lost,) = before - {left}
         wait_until(lambda: not psutil.pid_exists(pids[lost]), "its program drained by itself")
         assert psutil.pid_exists(pids[left])
         driver.scale(POOL, 2)
         assert phases(driver) == [Phase.READY, Phase.STARTING]  # it waits for a node
+        job = held_by(at, left)
+        os.kill(pids[left], signal.SIGKILL)
+        wait_until(lambda: left not in names(driver) and at.job(job).state == JobState.QUEUED, "its job came back")
+        assert [error["code"] for error in at.job(job).errors] == ["worker_died"]
+        at.store.cancel(job, time.time())
         driver.scale(POOL, 0)
         wait_until(lambda: not driver.members(), "all are gone")
-
-
-@pytest.mark.slow
-def test_what_a_dead_worker_held_is_released_before_its_lease_ends(at: Place, cluster: RayCluster) -> None:
-    program = ("-c", LIGHT_WORKER, str(at.folder / "hold"))
-    with contextlib.closing(driver_at(at, cluster.address, program)) as driver:
-        driver.scale(POOL, 1)
-        wait_until(lambda: phases(driver) == [Phase.READY], "it is ready")
-        (name,) = {each.name for each in driver.members()}
-        job = at.submit()
-        far = time.time() + 3600  # nobody asks here whose lease has ended
-        (claimed,) = at.store.claim(Claimant(name, (at.job(job).model,)), 1, far)
-        (pid,) = (int(report.facts["pid"]) for report in at.store.workers(0.0) if report.id == name)
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not driver.members() and at.job(job).state == JobState.QUEUED, "its death was noticed")
-        assert [error["code"] for error in at.job(job).errors] == ["worker_died"]
-        assert (claimed.lease_until or 0.0) > far
-        at.store.cancel(job, time.time())
 
 
 @pytest.mark.slow
