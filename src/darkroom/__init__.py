@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from .client.blocking import Client
     from .engine.engine import Engine
     from .engine.handle import Handle
+    from .workflows.plain import Run, pipeline
 
 __version__ = "0.1.0"
-__all__ = ["AsyncClient", "Client", "Engine", "Handle", "__version__", "errors"]
+__all__ = ["AsyncClient", "Client", "Engine", "Handle", "Run", "__version__", "errors", "pipeline"]
 
 _HOMES = {
     "AsyncClient": "darkroom.client.asynchronous",
     "Client": "darkroom.client.blocking",
     "Engine": "darkroom.engine.engine",
     "Handle": "darkroom.engine.handle",
+    "Run": "darkroom.workflows.plain",
+    "pipeline": "darkroom.workflows.plain",
 }
 
 

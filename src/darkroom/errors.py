@@ -42,6 +42,7 @@
     |-- JobCancelled                  cancelled         409   1
     |-- DeadlineExceeded              deadline_exceeded 504   1
     |-- EngineClosed                  engine_closed     503   1
+    |-- PipelineFailed                pipeline_failed   500   1    a plain pipeline's own code raised an error
     |-- NotFinite                     not_finite        500   1    NaN or infinity reached the decoder, or left it
     `-- InvariantBroken               internal          500   1    a fault of ours
         `-- EngineBroken              engine_broken     500        it ended the engine, whatever request it came from
@@ -334,6 +335,12 @@ class EngineClosed(DarkroomError):
 
     code = "engine_closed"
     http_status = 503
+
+
+class PipelineFailed(DarkroomError):
+    """The function of a plain pipeline raised an error."""
+
+    code = "pipeline_failed"
 
 
 class NotFinite(DarkroomError):

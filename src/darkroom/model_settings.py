@@ -33,6 +33,8 @@ Side = Annotated[int, Field(ge=8, le=8192)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_pair)]
 # Threads divide the rows of a forward evenly, or a row's bits would depend on its place.
 PowerOfTwo = Annotated[int, Field(ge=1, le=MAX_ROWS), AfterValidator(_power_of_two)]
+# A function that is served as a model: `module:function`, or with the module's file.
+FUNCTION = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.+\.py):(?P<name>[A-Za-z_]\w*)")
 HUB_ID = re.compile(r"(?!\.{1,2}/)[\w.-]+/[\w.-]+")
 # A name and a password in an URL would be secrets where nobody expects any.
 PlainUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")]
@@ -49,6 +51,7 @@ class PresetSettings(Frozen):
     adapters: dict[str, Weight] = Field(default_factory=dict, max_length=MAX_ADAPTERS)
 
 
+PLAIN_KEYS = ("pipeline", "reproducible_rows")
 REMOTE_KEYS = ("remote", "remote_model", "api_key_file", "api_key_env")
 
 
@@ -83,8 +86,13 @@ class ModelSettings(Frozen):
     @model_validator(mode="after")
     def _check(self) -> Self:
         given = [name for name in ("path", "hub", "file", "remote") if getattr(self, name) is not None]
+        if not given and self.function is not None:
+            self._check_plain()
+            return self
         if len(given) != 1:
-            raise ValueError(f"give exactly one of path, hub, file, remote; given: {', '.join(given) or 'none'}")
+            said = "give exactly one of path, hub, file, remote"
+            function = "a function is named by pipeline = 'module:function' alone"
+            raise ValueError(f"{said}; given: {', '.join(given) or 'none'}; {function}")
         self._check_remote()
         if self.revision is not None and self.hub is None:
             raise ValueError("revision goes with hub only; a folder or a file is known by the hash of its weights")
@@ -98,14 +106,32 @@ class ModelSettings(Frozen):
             raise ValueError("default_size must be one of sizes")
         return self
 
-    def placed(self, base: Path) -> Self:
-        """With a relative path as `controlnet` made absolute below `base`.
+    @property
+    def function(self) -> tuple[Path, str] | None:
+        """The file and the name of a function that is served as a model; None where `pipeline` is a class's name."""
+        found = FUNCTION.fullmatch(self.pipeline or "")
+        if found is None:
+            return None
+        place = found["place"]
+        return Path(place if place.endswith(".py") else f"{place.replace('.', '/')}.py"), found["name"]
 
-        One of the hub names its revision: a folder that is misspelt must not become somebody else's weights.
+    def placed(self, base: Path) -> Self:
+        """With a function's file, and a relative path as `controlnet`, made absolute below `base`.
+
+        A ControlNet of the hub names its revision: a misspelt folder must not become somebody else's weights.
         """
+        if self.function is not None:
+            file, name = self.function
+            return self.model_copy(update={"pipeline": f"{base / file.expanduser()}:{name}"})
         if self.controlnet is None or self.controlnet_revision is not None:
             return self
         return self.model_copy(update={"controlnet": str(base / Path(self.controlnet).expanduser())})
+
+    def _check_plain(self) -> None:
+        others = self.model_fields_set - set(PLAIN_KEYS)
+        if others:
+            said = "is for the models to say that the function calls; beside pipeline goes"
+            raise ValueError(f"{min(others)} {said} {', '.join(PLAIN_KEYS[1:])}")
 
     def _check_remote(self) -> None:
         others = self.model_fields_set - set(REMOTE_KEYS)

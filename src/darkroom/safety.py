@@ -83,13 +83,16 @@ class Rules:
     checked_tenants: Mapping[str, bool]
     check_images: bool
 
-    def check_texts(self, texts: Mapping[str, str], model: str, tenant: str) -> None:
-        """Raise `ContentRefused` with the field; what was found is not told, or it would be learnt by asking."""
+    def check_texts(self, texts: Mapping[str, str], model: str, tenant: str, *, read_as: str | None = None) -> None:
+        """Raise `ContentRefused` with the field; what was found is not told, or it would be learnt by asking.
+
+        `read_as`: the field by whose rules all of them are judged.
+        """
         found = (self.default, self.models.get(model), self.tenants.get(tenant))
         matchers = [matcher for matcher in found if matcher is not None]
         for field, text in texts.items():
             said = plain(text)
-            if any(field in matcher.fields and matcher.finds(said) for matcher in matchers):
+            if any((read_as or field) in matcher.fields and matcher.finds(said) for matcher in matchers):
                 raise ContentRefused(f"the rules of this service refuse the {field.replace('_', ' ')}", field=field)
 
     def check_remote(self, model: str, tenant: str) -> None:

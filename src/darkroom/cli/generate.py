@@ -30,6 +30,13 @@ HandOverOption = Annotated[
 ]
 
 
+LikeOption = Annotated[Path | None, typer.Option(help="Repeat this PNG; other flags override.", show_default=False)]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="NAME=VALUE of a plain pipeline's own input; may be given again.", show_default=False),
+]
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Files of the pictures that it is made from, named as inputs are."""
@@ -52,6 +59,7 @@ class Wish:
     pictures: Pictures
     like: Path | None
     config: Path | None
+    own: dict[str, str]  # inputs of a plain pipeline, as they were written
 
 
 def generate(  # budget: a line for each flag
@@ -89,9 +97,8 @@ def generate(  # budget: a line for each flag
     adapter: Annotated[
         list[str] | None, typer.Option(help="NAME=WEIGHT of a LoRA; may be given again.", show_default=False)
     ] = None,
-    like: Annotated[
-        Path | None, typer.Option(help="Repeat this PNG; other flags override.", show_default=False)
-    ] = None,
+    like: LikeOption = None,
+    own_input: InputOption = None,
     prompts_file: Annotated[Path | None, typer.Option(help="One prompt a line.", show_default=False)] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
@@ -114,8 +121,8 @@ def generate(  # budget: a line for each flag
     }
     given = {name: value for name, value in inputs.items() if value is not None}
     prompts = _prompts(prompt or [], prompts_file, has_like=like is not None)
-    pictures = Pictures(init_image, mask, control_image, ip_adapter_image)
-    wish = Wish(prompts, output, given, model, images, pictures, like, config)
+    pictures, own = Pictures(init_image, mask, control_image, ip_adapter_image), parse_inputs(own_input)
+    wish = Wish(prompts, output, given, model, images, pictures, like, config, own)
     from .making import plan
 
     ready = plan(wish)
@@ -147,6 +154,17 @@ def parse_margins(said: str | None) -> dict[str, int] | None:
     if not all(pixels.strip().isdecimal() for _, _, pixels in pairs):
         raise BadInput(f"outpaint must be SIDE=PIXELS, such as left=64,right=64, not {said!r}", field="outpaint")
     return {side.strip(): int(pixels) for side, _, pixels in pairs}
+
+
+def parse_inputs(words: list[str] | None) -> dict[str, str]:
+    """`NAME=VALUE` words as texts by name."""
+    said: dict[str, str] = {}
+    for word in words or ():
+        name, equals, value = word.partition("=")
+        if not (name and equals) or name in said:
+            raise BadInput(f"input must be NAME=VALUE, each name once, not {word!r}", field="--input")
+        said[name] = value
+    return said
 
 
 def parse_size(text: str | None) -> dict[str, int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 from ..client.blocking import Client
 from ..client.nouns import Job, JobEvent
+from ..errors import BadInput
 from ..storage import files
 from . import say
 from .card import card, line
@@ -20,9 +22,11 @@ from .generate import (
     ControlImageOption,
     ControlScaleOption,
     HandOverOption,
+    InputOption,
     PromptImageOption,
     PromptScaleOption,
     parse_adapters,
+    parse_inputs,
     parse_size,
 )
 from .remote import connect
@@ -52,6 +56,7 @@ def submit(  # budget: a line for each flag
     ip_adapter_image: PromptImageOption = None,
     ip_adapter_scale: PromptScaleOption = None,
     denoising_end: HandOverOption = None,
+    own_input: InputOption = None,
     images: Annotated[int, typer.Option(help="Images, 1 to 16; image k has seed + k.")] = 1,
     picture_format: Annotated[
         PictureFormat | None, typer.Option("--format", help="Of the pictures.", show_default="as -o says, else png")
@@ -83,9 +88,9 @@ def submit(  # budget: a line for each flag
     }
     wanted = format_of(output, picture_format)
     said["output"] = None if wanted is None else {"format": wanted}
-    paths = _checked_paths(output, images)
+    paths, own = _checked_paths(output, images), parse_inputs(own_input)
     with connect() as client:
-        job = client.submit(prompt, **said)
+        job = client.submit(prompt, **said, **_typed(client, model, own))
         if paths or is_waited_for:
             job = _wait(client, job, is_quiet=as_json)
             for made, path in zip(job.outputs, paths, strict=False):
@@ -140,6 +145,24 @@ def logs(job_id: JobId, as_json: JsonOption = False) -> None:
                 say.result({"seq": event.seq, "at": event.at, "type": event.type, **event.data})
             else:
                 typer.echo(_event_line(event))
+
+
+def _typed(client: Client, model: str | None, own: Mapping[str, str]) -> dict[str, Any]:
+    """A plain pipeline's own inputs, numbers among them as the model's schema says."""
+    if not own:
+        return {}
+    if model is None:
+        raise BadInput("input goes with --model, which says what each input is", field="--input")
+    fields = client.model(model).raw["input"]["properties"]
+    return {name: _value(text, fields.get(name, {}).get("type")) for name, text in own.items()}
+
+
+def _value(text: str, kind: str | None) -> Any:
+    """What does not fit is sent as it is, and refused by name."""
+    try:
+        return text if kind in (None, "string") else json.loads(text)
+    except ValueError:
+        return text
 
 
 def _none_there(state: str | None, model: str | None, served: Sequence[str]) -> str:

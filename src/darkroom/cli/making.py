@@ -12,9 +12,9 @@ from ..config import Settings
 from ..errors import BadInput
 from ..models.catalogue import Entry, problem_of
 from ..models.layout import read_layout
-from ..models.offer import Offer, offer_of
+from ..models.offer import Offer, offer_of, plain_offer
 from ..models.record import conditions_of, record
-from ..models.request import MAX_IMAGES, MAX_SEED, PICTURES, ImageRequest, validate
+from ..models.request import MAX_IMAGES, MAX_SEED, PICTURES, ImageRequest, unknown_input, validate
 from ..models.window import warnings_for
 from ..storage import files, images
 from .recall import Recalled, recall
@@ -68,6 +68,9 @@ def _recalled(wish: Wish) -> Recalled | None:
 
 def _offer(entry: Entry, settings: Settings) -> tuple[Offer, Loaded | None]:
     """What may be asked; a model whose configuration does not lie here must be loaded to know."""
+    if entry.is_plain:
+        entry.check()
+        return plain_offer(entry), None
     folder = entry.folder
     if folder is None or (entry.is_of_hub and problem_of(entry)):  # not here, or half of it: loading fetches the rest
         loaded = _load(entry, settings)
@@ -77,14 +80,14 @@ def _offer(entry: Entry, settings: Settings) -> tuple[Offer, Loaded | None]:
 
 
 def _load(entry: Entry, settings: Settings) -> Loaded:
-    from ..models import loading
+    from ..workflows import loading
 
     quiet_bars()
     return loading.load(entry, is_offline=settings.offline)
 
 
 def _shots(wish: Wish, recalled: Recalled | None, offer: Offer) -> tuple[Shot, ...]:
-    inputs = {**_inputs(wish, recalled), "num_images_per_prompt": wish.images}
+    inputs = {**_inputs(wish, recalled), **_own(wish, offer), "num_images_per_prompt": wish.images}
     base = recalled.base if recalled and "preset" not in wish.inputs else None
     requests = []
     for prompt in wish.prompts or (inputs.get("prompt", ""),):
@@ -105,6 +108,18 @@ def _inputs(wish: Wish, recalled: Recalled | None) -> dict[str, Any]:
         if file is not None
     }
     return {**drawn, **(recalled.inputs if recalled else {}), **wish.inputs, **pictures}
+
+
+def _own(wish: Wish, offer: Offer) -> dict[str, Any]:
+    """Inputs that no flag is for, as the plain pipeline's function wants them."""
+    if wish.own and offer.form is None:
+        raise BadInput(
+            f"input is for plain pipelines; {offer.model} has a flag for each of its inputs", field="--input"
+        )
+    fields = offer.form.fields if offer.form else {}
+    for name in [name for name in wish.own if name not in fields]:
+        raise unknown_input(name, (*fields,))
+    return {name: fields[name].parsed(said) for name, said in wish.own.items()}
 
 
 def _paths(output: Path, count: int) -> list[Path]:

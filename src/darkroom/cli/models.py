@@ -9,7 +9,7 @@ import typer
 from ..errors import DarkroomError
 from ..models.catalogue import Catalogue, Entry
 from ..models.layout import read_layout
-from ..models.offer import Offer, offer_of
+from ..models.offer import Offer, offer_of, plain_offer
 from ..models.revision import short
 from . import catalogue as catalogue_commands
 from . import say
@@ -41,9 +41,8 @@ def list_models(context: typer.Context, as_json: JsonOption = False, config: Con
         head = f"{model['name']:{width}}  {model['source']:8}  {short(model['revision'] or '') or '-':12}"
         typer.echo(f"{head}  {model['origin']}{mark}")
         pieces = [f"; {name} {model[key]}" for key, name in PIECES.items() if model[key]]
-        said = (
-            model["problem"] or f"sizes {model['said_sizes']}; presets {', '.join(model['presets'])}{''.join(pieces)}"
-        )
+        presets = f"; presets {', '.join(model['presets'])}" if model["presets"] else ""
+        said = model["problem"] or f"sizes {model['said_sizes']}{presets}{''.join(pieces)}"
         typer.echo(f"{'':{width}}  {said}")
 
 
@@ -68,6 +67,8 @@ def _describe(entry: Entry) -> dict[str, Any]:
         return {**head, **_bounds(None), "said_sizes": "told by the Darkroom that runs it"}
     try:
         head["revision"] = entry.revision()
+        if entry.is_plain:
+            return {**head, **_bounds(plain_offer(entry)), "said_sizes": f"those of {', '.join(entry.form.models)}"}
         offer = offer_of(entry, read_layout(entry.folder)) if entry.folder else None
     except DarkroomError as error:
         head["problem"], offer = error.message, None

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..config import PowerOfTwo, PresetSettings
 from ..errors import BadInput, UnreadableImage
+from ..models.offer import PIPELINE
 from ..models.revision import short
 from ..storage import images
 from ..wording import problem_said
@@ -47,11 +48,14 @@ UNSTEADY = "where it was made, company changed the model's bits, and it ran alon
 
 @dataclass(frozen=True)
 class Recalled:
-    """What a picture was made with; `base` holds its steps, guidance and solver, `None` meaning the pipeline's own."""
+    """What a picture was made with; `base` holds its steps, guidance and solver, `None` meaning the pipeline's own.
+
+    One of a plain pipeline has no base: whatever it takes is among its inputs.
+    """
 
     model: str
     inputs: Mapping[str, Any]
-    base: PresetSettings
+    base: PresetSettings | None
     fixed_rows: int
     settings: Mapping[str, Any]
 
@@ -85,8 +89,10 @@ def recall(path: Path, given: Collection[str]) -> Recalled:
     for digest, (name, why) in PICTURES.items():
         if digest in said and name not in given:
             raise BadInput(f"{path} {why}", field=name)
+    is_plain = said.get("task") == PIPELINE
     try:
-        base = PresetSettings.model_validate({name: asked[name] for name in BASE if name in asked}, strict=True)
+        own = {name: asked[name] for name in BASE if name in asked}
+        base = None if is_plain else PresetSettings.model_validate(own, strict=True)
         rows = TypeAdapter(PowerOfTwo).validate_python(said.get("fixed_rows"), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
@@ -94,7 +100,7 @@ def recall(path: Path, given: Collection[str]) -> Recalled:
         raise UnreadableImage(
             f"{path}: its settings are damaged: {place}: {problem_said(first)}", field="like"
         ) from error
-    inputs = {name: asked[name] for name in KEPT if name in asked}
+    inputs = dict(asked) if is_plain else {name: asked[name] for name in KEPT if name in asked}
     return Recalled(str(said.get("model")), inputs, base, rows, said)
 
 

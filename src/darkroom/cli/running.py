@@ -37,8 +37,8 @@ def make(ready: Plan, *, as_json: bool) -> None:
         say.result(_answer(ready, made, failed, seconds))
     else:
         for image in made:
-            asked = image["settings"]["input"]
-            typer.echo(f"{image['path']}  {asked['width']}x{asked['height']}  seed {asked['seed']}")
+            seed = image["settings"]["input"]["seed"]
+            typer.echo(f"{image['path']}  {image['width']}x{image['height']}  seed {seed}")
     for fault in failed:
         say.problem(f"{fault['error']} (seed {fault['settings']['input']['seed']})")
     if failed:
@@ -96,7 +96,8 @@ def _finish(ready: Plan, shot: Shot, handle: Handle) -> dict[str, Any]:
     if not pictures:
         raise NotSupported(f"{type(ready.pipe).__name__} makes no pictures", field="model")
     files.write_whole(shot.path, images.encode_png(pictures[0], settings))
-    return {"path": str(shot.path.absolute()), "settings": settings}
+    width, height = pictures[0].size
+    return {"path": str(shot.path.absolute()), "width": width, "height": height, "settings": settings}
 
 
 def _answer(ready: Plan, made: list[dict[str, Any]], failed: list[dict[str, Any]], seconds: float) -> dict[str, Any]:

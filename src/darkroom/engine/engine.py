@@ -35,7 +35,7 @@ from .profile import Profile
 from .request import Request, as_they_are_now, check_own_keywords, check_room, check_rows, deadline_of, scaled
 from .resuming import recorded, resumed
 from .runner import Outcome, Runner
-from .served import Served, find_served, settled_stand_in
+from .served import Served, find_served, settled_stand_in, taken_in
 from .specs import Kind
 from .tape import Tape, asked_of
 
@@ -96,15 +96,14 @@ class Engine:
     def add(self, pipe: Any, name: str | None = None, *, fixed_rows: int | None = None) -> str:
         """Serve one more pipeline; its modules are hooked until it is removed or the engine closes. Returns its name.
 
-        Pipelines that share components by identity share their batches. `fixed_rows` are those of its reproducible
+        Pipelines that share components by identity share their batches; a function under `@darkroom.pipeline` runs
+        over those that are served by the names it says. `fixed_rows` are those of its reproducible
         requests, where they are not the engine's. Raises `ModelNotServable`, `BadInput`.
         """
         check_rows(None, fixed_rows or self._fixed_rows)
         with self._lock:
             self._loop.check_open("serves no more pipelines")
-            name = name or ("default" if not self._models else f"model-{len(self._models) + 1}")
-            if name in self._models:
-                raise errors.BadInput(f"a model named {name!r} is served already", field="name")
+            pipe, name = taken_in(pipe, name, self._models)
             settled = {id(m): self._settle(m) for m in view.modules_of(pipe) if view.overflows(m)}
             served = Served(name, pipe, settled, fixed_rows)
             with contextlib.ExitStack() as undo:

@@ -79,7 +79,7 @@ class Request:
         view = make_view(
             self.own_pipe or self.served.pipe, {} if self.own_pipe else self.served.settled, self.served.kinds
         )
-        progress = Progress(self._stepped)
+        progress = Progress(self._stepped, self._loops)
         for each in pipelines_of(view):
             each.__dict__["progress_bar"] = progress.open
         arguments = self._run_arguments()
@@ -120,8 +120,9 @@ class Request:
 
     def work_left(self) -> Iterator[Work]:
         """What it still asks of the device, as far as anything like it was seen."""
-        steps = self.trip.steps if self.trip.steps is not None else self._asked_steps()
-        return left(self.trip, self._known(), steps)
+        known = self._known()
+        steps = self.trip.steps if self.trip.steps is not None else self._asked_steps() or known.steps or 0
+        return left(self.trip, known, steps)
 
     def forecast(self, profile: Profile) -> None:
         """Note what it still takes alone; without a deadline nobody asks again."""
@@ -157,7 +158,13 @@ class Request:
         given = next((each for each in lists if each is not None), None)
         steps = len(given) if isinstance(given, list | tuple) else steps if isinstance(steps, int) else 0
         steps = max(0, min(steps, MOST_STEPS))
+        steps *= self._loops
         return steps * strength if isinstance(strength, int | float) else steps
+
+    @property
+    def _loops(self) -> int:
+        """Denoising loops to be expected: a pipeline that has several may say so."""
+        return int(getattr(self.served.pipe, "loops", 1))
 
     def _argument(self, name: str) -> Any:
         parameter = self.served.parameters.get(name)
@@ -175,6 +182,8 @@ class Request:
             arguments["generator"] = image_generators(self.seed, count_images(arguments))
         elif arguments.get("generator") is not None:
             arguments["generator"] = _clone_generators(arguments["generator"])
+        if "seed" in self.served.parameters:  # one that makes its generators itself
+            arguments["seed"] = self.drawn if self.seed is None else self.seed
         self.recording.listen(arguments)
         if self.preview_every:
             is_silent = lambda: self.recording.is_replaying  # noqa: E731
@@ -211,10 +220,13 @@ def _plain(value: Any) -> Any:
 
 
 class Progress:
-    """Stands in for a view's progress bar and reports denoising steps; several loops of one request add up."""
+    """Stands in for a view's progress bar and reports denoising steps; several loops of one request add up.
 
-    def __init__(self, stepped: Callable[[int, int], None]) -> None:
-        self._stepped = stepped
+    Of the `loops` that are to be expected, those that have not begun count as long as those that have.
+    """
+
+    def __init__(self, stepped: Callable[[int, int], None], loops: int = 1) -> None:
+        self._stepped, self._loops, self._begun = stepped, loops, 0
         self._step = 0
         self._steps = 0
 
@@ -224,12 +236,13 @@ class Progress:
             raise ValueError("Either `total` or `iterable` has to be defined.")
         self._iterable = iterable
         self._steps += len(iterable) if total is None else total
+        self._begun += 1
         return self
 
     def update(self, steps: int = 1) -> None:
         """`steps` more denoising steps are done."""
         self._step += int(steps)
-        self._stepped(self._step, self._steps)
+        self._stepped(self._step, self._steps * max(self._loops, self._begun) // self._begun)
 
     def __iter__(self) -> Iterator[Any]:
         for item in self._iterable:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 
-from ..errors import ModelNotServable, UnknownArgument, UnknownModel
+from ..errors import BadInput, ModelNotServable, UnknownArgument, UnknownModel
 from . import exclusive, frozen, hook, view
 from .pace import Pace
 from .revision import Revision
@@ -216,6 +216,15 @@ def find_served(name: str | None, models: Mapping[str, Served]) -> Served:
     if name not in models:
         raise UnknownModel(f"no model {name!r} is served; served: {names}", field="model")
     return models[name]
+
+
+def taken_in(pipe: Any, name: str | None, models: Mapping[str, Served]) -> tuple[Any, str]:
+    """What `Engine.add` was given as a pipeline, and its name: a plain pipeline's function is put over those served."""
+    over = getattr(pipe, "over", None)
+    name = name or (pipe.name if over else "default" if not models else f"model-{len(models) + 1}")
+    if name in models:
+        raise BadInput(f"a model named {name!r} is served already", field="name")
+    return (over({each.name: each.pipe for each in models.values()}) if over else pipe), name
 
 
 def _is_compiled(module: torch.nn.Module) -> bool:

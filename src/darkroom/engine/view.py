@@ -53,7 +53,7 @@ def settled_kinds(pipe: Any) -> dict[int, type]:
         if is_pipeline(value):
             kinds.update(settled_kinds(value))
         elif is_feature_extractor(value):
-            kind, call = type(value), _parking(type(value).__call__)
+            kind, call = type(value), parking(type(value).__call__)
             kinds[id(value)] = type(kind.__name__, (kind,), {"__module__": kind.__module__, "__call__": call})
     return kinds
 
@@ -150,11 +150,13 @@ def off_the_tick(processor: Any) -> Any:
     own = copy.copy(processor)
     for name in ("preprocess", "postprocess", "postprocess_video", "preprocess_video"):
         if hasattr(own, name):
-            own.__dict__[name] = _parking(getattr(processor, name))
+            own.__dict__[name] = parking(getattr(processor, name))
     return own
 
 
-def _parking(function: Callable[..., Any]) -> Callable[..., Any]:
+def parking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function: called in a fiber it runs in the thread pool, and the fiber is parked meanwhile."""
+
     @functools.wraps(function)
     def park(*args: Any, **kwargs: Any) -> Any:
         running = fiber.current()

@@ -17,9 +17,10 @@ from typing import Any
 from ..config import Settings
 from ..core import NewJob, effective_priority
 from ..errors import BadInput, UnknownArgument
+from ..models.form import Form
 from ..models.offer import Offer
 from ..models.pieces import check_pieces
-from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, unknown_input, validate
+from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, inputs_of, unknown_input, validate
 from ..safety import Rules, check_characters
 from .access import Caller
 from .fetches import Fetches
@@ -95,23 +96,31 @@ class Door:
         if wish.webhook is not None:
             caller.check_no_guest()
             check_url(wish.webhook, allow_private=self.settings.serve.allow_private_webhooks)
-        inputs, is_reproducible = _check_inputs(wish.inputs)
-        offered = await self._offered(self.offers.choose(wish.model), inputs.get("adapters"))
+        offered = await self._offered(self.offers.choose(wish.model), wish.inputs.get("adapters"))
+        inputs, is_reproducible = _check_inputs(wish.inputs, offered.offer.form)
         if offered.entry.is_remote:
             self.rules.check_remote(offered.entry.name, caller.tenant)
         check_pieces(inputs, offered.offer)  # before a picture is fetched for nothing
         pictures = await self._pictures(inputs, caller)
         drawn = {"seed": random.randrange(DRAWN_SEEDS)}
         request = validate({**drawn, **inputs, **pictures, "task": wish.task}, offered.offer)
-        texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
-        check_characters(texts)
-        self.rules.check_texts(texts, offered.entry.name, caller.tenant)
+        check_characters(request.texts)
+        self._check_rules(request, offered.offer, caller)
         kept = await self.threads.files(self.pictures.keep_all, pictures, caller, now) if pictures else {}
         stored = {**request.settings(), "num_images_per_prompt": request.num_images_per_prompt, **kept}
         if request.adapter_digests:  # a worker then takes these files and no others
             stored["adapter_digests"] = dict(request.adapter_digests)
         job = self._job(wish, caller, request_id, request, offered, {**stored, "reproducible": is_reproducible})
         return Admitted(job, tuple(kept[name] for name in kept if pictures[name].artifact_id is None))
+
+    def _check_rules(self, request: ImageRequest, offer: Offer, caller: Caller) -> None:
+        """By the rules of the model, and of those that a plain pipeline calls: each of its texts may be a prompt."""
+        if offer.form is None:
+            self.rules.check_texts(request.texts, offer.model, caller.tenant)
+            return
+        for model in (offer.model, *offer.form.models):
+            for name, text in request.texts.items():
+                self.rules.check_texts({name: text}, model, caller.tenant, read_as="prompt")
 
     async def _offered(self, model: str, adapters: Any) -> Offered:
         """What the model offers; what was registered is listed only where none of the others is meant."""
@@ -183,23 +192,24 @@ def digest_of(sent: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sent, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _check_inputs(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+def _check_inputs(inputs: Mapping[str, Any], form: Form | None = None) -> tuple[dict[str, Any], bool]:
     """What was given without ours (null is the same as not given), and whether it is to be reproducible."""
+    names = INPUT_NAMES if form is None else (*inputs_of(form), "reproducible")
     kept = {name: value for name, value in inputs.items() if value is not None}
     is_reproducible = kept.pop("reproducible", None)
     if not isinstance(is_reproducible, bool | None):
         raise BadInput("reproducible must be true or false", field="reproducible")
     for name, value in kept.items():
-        if isinstance(value, dict | list) and name in INPUT_NAMES and name not in MAPS:
+        if isinstance(value, dict | list) and name in names and name not in MAPS:
             raise BadInput(
                 f"{name} must be one value, not {'a list' if isinstance(value, list) else 'an object'}", field=name
             )
     if "task" in kept:
-        allowed = ", ".join(INPUT_NAMES)
+        allowed = ", ".join(names)
         raise UnknownArgument(f"there is no input 'task': it stands beside input; allowed: {allowed}", field="task")
-    unknown = next((name for name in kept if name not in INPUT_NAMES), None)
+    unknown = next((name for name in kept if name not in names), None)
     if unknown is not None:
-        raise unknown_input(unknown, INPUT_NAMES)
+        raise unknown_input(unknown, names)
     return kept, bool(is_reproducible)
 
 

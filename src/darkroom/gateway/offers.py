@@ -13,7 +13,7 @@ from ..errors import BadInput, DarkroomError, StorageUnavailable, Unavailable, U
 from ..models.adapters import Adapter, by_name
 from ..models.catalogue import UNDESCRIBED, Catalogue, Entry
 from ..models.layout import read_layout
-from ..models.offer import Offer, offer_of
+from ..models.offer import Offer, offer_of, plain_offer
 from ..models.registered import Registered
 from ..models.remote import Described, Remote
 from ..models.window import Window, warnings_for, windows_of_folder
@@ -143,6 +143,8 @@ class Offers:
 
 
 def _read(entry: Entry) -> Offered:
+    if entry.is_plain:
+        return Offered(entry, plain_offer(entry), ())  # what becomes of its texts only its function knows
     folder = _configuration_of(entry)
     if folder is None:
         why = UNDESCRIBED if entry.settings.file is not None else f"its files are not here: {entry.how_to_fetch}"

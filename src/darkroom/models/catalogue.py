@@ -12,6 +12,7 @@ from ..errors import DarkroomError, InvalidConfig, MissingWeights, NotSupported,
 from . import weights
 from .adapters import Adapter, shipped_and_named
 from .controlnet import ControlNet
+from .form import Form, read_form
 from .ip_adapter import IpAdapter
 from .layout import config_of
 from .refiner import check_refiner, with_refiners
@@ -19,7 +20,7 @@ from .revision import revision_of
 from .t2i_adapter import T2iAdapter
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
-BUNDLED, FOLDER, HUB, FILE, REMOTE = "bundled", "folder", "hub", "file", "remote"
+BUNDLED, FOLDER, HUB, FILE, REMOTE, PLAIN = "bundled", "folder", "hub", "file", "remote", "plain"
 UNDESCRIBED = (
     "a single file does not say what may be asked of it: in darkroom.toml, name as `config` a folder that holds the "
     "configuration files of its pipeline, or serve a folder (docs/guides/models.md)"
@@ -28,10 +29,11 @@ UNDESCRIBED = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One model that can be served; `source` says which of the five kinds it is, `home` where hashes are kept.
+    """One model that can be served; `source` says which of the six kinds it is, `home` where hashes are kept.
 
     `adapters` are those that ship for it, and those that darkroom.toml names. `refiner` is another model, which can
-    take its last steps.
+    take its last steps. `others` are all entries by name, for a
+    plain pipeline to find the models that it calls.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Entry:
     home: Path
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
     refiner: Entry | None = None
+    others: Mapping[str, Entry] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def origin(self) -> str:
@@ -49,7 +52,7 @@ class Entry:
             return f"{self.remote_model} of another Darkroom"
         if self.source == HUB:
             return f"{said.hub}@{said.revision}" if said.revision else str(said.hub)
-        return str(said.file or said.path)
+        return str(said.pipeline if self.is_plain else said.file or said.path)
 
     @property
     def folder(self) -> Path | None:
@@ -62,6 +65,32 @@ class Entry:
     def is_remote(self) -> bool:
         """Whether another Darkroom runs it."""
         return self.source == REMOTE
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a user's function over other models."""
+        return self.source == PLAIN
+
+    @property
+    def form(self) -> Form:
+        """What a plain pipeline takes, and the models that it calls; raises `InvalidConfig`."""
+        assert self.settings.function is not None, "only a plain pipeline has a form"
+        return read_form(*self.settings.function)
+
+    @property
+    def parts(self) -> tuple[Entry, ...]:
+        """The models that a plain pipeline calls; none of another model's. Raises `InvalidConfig`."""
+        return tuple(map(self._part, self.form.models)) if self.is_plain else ()
+
+    def _part(self, name: str) -> Entry:
+        found, place = self.others.get(name), f"models.{self.name}.pipeline: {self.form.function}"
+        if found is None:
+            names = ", ".join(sorted(self.others))
+            raise InvalidConfig(f"{place} names the model {name!r}; there are: {names}", field="pipeline")
+        if found.is_remote or found.is_plain:
+            why = "runs on another Darkroom" if found.is_remote else "is a plain pipeline itself"
+            raise InvalidConfig(f"{place} cannot call {name}, which {why}", field="pipeline")
+        return found
 
     @property
     def remote_model(self) -> str:
@@ -118,6 +147,10 @@ class Entry:
         """
         if self.is_remote:
             raise NotSupported(f"{self.name} runs on another Darkroom: submit a job to the service", field="model")
+        for part in self.parts:
+            part.check()
+        if self.is_plain:
+            return
         self._check_files()
         if self.controlnet is not None:
             self.controlnet.check(*self.configs())
@@ -161,6 +194,10 @@ class Entry:
         return {f"{kind}/{name}": path for kind, files in found.items() for name, path in files.items()}
 
     def _files(self) -> dict[str, Path]:
+        if self.settings.function is not None and self.is_plain:
+            parts = [(part.name, {**part._files(), **part._files_beside()}) for part in self.parts]
+            of_parts = {f"{part}/{name}": path for part, files in parts for name, path in files.items()}
+            return {"function": self.settings.function[0], **of_parts}
         if self.settings.file is not None:
             configs = weights.files_of(self.settings.config) if self.settings.config else {}
             kept = {f"config/{name}": path for name, path in configs.items() if path.suffix != ".safetensors"}
@@ -199,6 +236,8 @@ def catalogue(settings: Settings) -> Catalogue:
     for model, adapters in shipped_and_named(settings, entries).items():
         entries[model] = replace(entries[model], adapters=adapters)
     with_refiners(entries)
+    for name in [name for name, entry in entries.items() if entry.is_plain]:
+        entries[name] = replace(entries[name], others=entries)
     return Catalogue(entries, settings.default_model, settings.home)
 
 
@@ -234,6 +273,8 @@ def narrow_to_pool(settings: Settings) -> Settings:
 
 
 def _source_of(said: ModelSettings) -> str:
+    if said.path is None and said.function is not None and not (said.hub or said.file):
+        return PLAIN
     return REMOTE if said.remote else HUB if said.hub else FILE if said.file else FOLDER
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import diffusers
 import torch
@@ -20,7 +20,7 @@ from .checking import Checker, calls_its_own, followed_by, has_own, load_checker
 from .controlnet import FIELD
 from .device import Placement, place
 from .layout import Layout, layout_from, read_layout
-from .offer import Offer, offer_of
+from .offer import Offer, offer_of, plain_offer
 from .weights import variant_of_component
 from .window import Window, windows_of_folder, windows_of_pipeline
 
@@ -83,12 +83,26 @@ class Loaded:
 
     def offer(self) -> Offer:
         """What a request may ask of it."""
+        if self.entry.is_plain:
+            return plain_offer(self.entry)
         return offer_of(self.entry, read_layout(self.entry.folder) if self.entry.folder else layout_of(self.pipe))
 
     def windows(self) -> list[Window]:
         """How much of a prompt its text encoders read."""
+        if self.entry.is_plain:
+            return []  # what becomes of its texts only its function knows
         folder = self.entry.folder
         return windows_of_folder(folder) if folder else windows_of_pipeline(self.pipe)
+
+
+class Composing(Protocol):
+    """How a model is made of others that are in memory."""
+
+    def parts(self, name: str) -> Sequence[str]:
+        """The names of the models that it is made of; none of one with weights of its own."""
+
+    def compose(self, name: str, parts: Sequence[Loaded]) -> Loaded:
+        """It, over those."""
 
 
 def load(entry: Entry, *, is_offline: bool) -> Loaded:

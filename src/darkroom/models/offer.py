@@ -16,10 +16,12 @@ from ..wording import problem_said
 from . import solvers
 from .adapters import Adapter
 from .catalogue import BUNDLED, Entry
-from .layout import Layout, read_json
+from .form import Form
+from .layout import Layout, read_json, read_layout
 from .pipelines import GUIDANCE, LOOKING, NEGATIVE, STRENGTH, refused_by, tasks_of
 from .pipelines import IMAGE_TO_IMAGE as IMAGE_TO_IMAGE
 from .pipelines import INPAINT as INPAINT
+from .pipelines import PIPELINE as PIPELINE
 from .pipelines import TASKS as TASKS
 from .pipelines import TEXT_TO_IMAGE as TEXT_TO_IMAGE
 
@@ -47,7 +49,8 @@ class Offer:
 
     `fixed_rows` is the row count of a forward in reproducible mode; 1 runs every row alone. `adapters` can be named.
     `has_controlnet`: control images can be given, which a T2I-Adapter reads where `has_t2i_adapter`. `has_ip_adapter`:
-    pictures can prompt it. `has_refiner`: the last steps can be another model's.
+    pictures can prompt it. `has_refiner`: the last steps can be another model's. `form`:
+    what a plain pipeline takes, which has none of the rest.
     """
 
     model: str
@@ -61,11 +64,12 @@ class Offer:
     has_t2i_adapter: bool = False
     has_ip_adapter: bool = False
     has_refiner: bool = False
+    form: Form | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """What can be asked of it; all that there are, where nothing is known of its pipeline."""
-        return tasks_of(self.layout.pipeline)
+        return tasks_of(self.layout.pipeline) if self.form is None else (PIPELINE,)
 
     def check_task(self, task: str, *, is_controlled: bool) -> None:
         """Raise `NotSupported` for what its pipeline does not do, as far as that is known."""
@@ -96,7 +100,7 @@ class Offer:
     @property
     def solvers(self) -> tuple[str, ...]:
         """Names of the solvers that fit."""
-        return solvers.offered(self.layout.scheduler)
+        return solvers.offered(self.layout.scheduler) if self.form is None else ()
 
     @property
     def said_sizes(self) -> str:
@@ -154,6 +158,17 @@ def offer_of(entry: Entry, layout: Layout) -> Offer:
         has_ip_adapter=entry.ip_adapter is not None,
         has_refiner=entry.refiner is not None,
     )
+
+
+def plain_offer(entry: Entry) -> Offer:
+    """What a plain pipeline takes; raises what is wrong with it, or with the description of a model that it calls."""
+    form, folders = entry.form, [part.folder or part.settings.config for part in entry.parts]
+    parts = [offer_of(part, read_layout(at)) for part, at in zip(entry.parts, folders, strict=True) if at is not None]
+    rows = entry.settings.reproducible_rows or min((part.fixed_rows for part in parts), default=1)
+    layout = replace(parts[0].layout if parts else Layout(""), pipeline=form.function, scheduler={})
+    size = parts[0].default_size if parts else layout.native_size
+    is_controlled = "control_image" in form.fields
+    return Offer(entry.name, layout, (), size, {}, rows, has_controlnet=is_controlled, form=form)
 
 
 def _default_size(wanted: Size, sizes: tuple[Size, ...]) -> Size:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT = "text-to-image", "image-to-image", "inpaint"
+PIPELINE = "pipeline"  # whatever a plain pipeline's function does
 TASKS = (TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT)
 WITH_PICTURE = (IMAGE_TO_IMAGE, INPAINT)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..storage import images
+from .pipelines import PIPELINE
 from .request import ImageRequest
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ def record(
         "ip_adapter_sha256": request.ip_adapter_image,
     }
     digests = {name: images.digest(picture) for name, picture in pictures.items() if picture is not None}
-    scheduler = type(getattr(pipe, "scheduler", None)).__name__
-    said = {"task": request.task, "input": request.settings(), "scheduler": scheduler}
+    said: dict[str, Any] = {"task": request.task, "input": request.settings()}
+    if request.task != PIPELINE:  # a plain pipeline has one of each model that it calls
+        said["scheduler"] = type(getattr(pipe, "scheduler", None)).__name__
     if unsteady:
         said["unsteady"] = list(unsteady)
     return {**conditions, **digests, **adapters, **said}

@@ -14,7 +14,8 @@ from ..config import PresetSettings
 from ..errors import BadInput, MaskSizeMismatch, SizeNotOffered, UnknownArgument
 from ..wording import counted, did_you_mean
 from . import adapting, outpaint, pieces, solvers
-from .offer import IMAGE_TO_IMAGE, INPAINT, TASKS, TEXT_TO_IMAGE, Offer
+from .form import SEED, Form
+from .offer import IMAGE_TO_IMAGE, INPAINT, PIPELINE, TASKS, TEXT_TO_IMAGE, Offer
 from .values import number, shown, text, whole
 
 MAX_PROMPT = 2000  # characters
@@ -48,6 +49,8 @@ INPUTS = (
     "adapter_digests",
 )
 PICTURES = ("image", "mask_image", "control_image", "ip_adapter_image")
+ALWAYS = (SEED, "num_images_per_prompt")  # inputs of a plain pipeline beside its own
+USUAL_STEPS = 25  # of a call in a plain pipeline that does not say them, until its worker does
 NOT_RECORDED = {"num_images_per_prompt", "preset", "task", *PICTURES, "adapter_digests"}
 
 
@@ -88,6 +91,11 @@ class ImageRequest:
         """Denoising steps that will run: an image to start from leaves out the first ones."""
         return steps_left(self.num_inference_steps, self.strength)
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """What of it is read as words, by input."""
+        return {"prompt": self.prompt, "negative_prompt": self.negative_prompt}
+
     def settings(self) -> dict[str, Any]:
         """What must be known to repeat it, apart from its pictures; JSON."""
         said = {name: getattr(self, name) for name in INPUTS if name not in NOT_RECORDED}
@@ -103,6 +111,23 @@ class ImageRequest:
         }
 
 
+@dataclass(frozen=True)
+class PlainRequest(ImageRequest):
+    """A request to a plain pipeline: `inputs` has a value for each parameter but the seed. Its steps are a guess."""
+
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """See `ImageRequest`."""
+        return {name: value for name, value in self.inputs.items() if isinstance(value, str)}
+
+    def settings(self) -> dict[str, Any]:
+        """See `ImageRequest`."""
+        kept = {name: value for name, value in self.inputs.items() if value is not None and name not in PICTURES}
+        return {**kept, SEED: self.seed}
+
+
 def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | None = None) -> ImageRequest:
     """A request from what a caller gave, `None` being the same as not given; `seed` must be given.
 
@@ -110,7 +135,9 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     Raises `BadInput` or one of its kind, with `field` and what is allowed.
     """
     given = {name: value for name, value in inputs.items() if value is not None}
-    _refuse_unknown(given)
+    if offer.form is not None:
+        return _plain(given, offer, offer.form)
+    _refuse_unknown(given, INPUTS)
     preset = offer.preset(text(given, "preset", 64)) if "preset" in given else base or offer.preset(None)
     margins = outpaint.margins_of(given)
     task = _task(given)
@@ -120,9 +147,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     offer.check_task(task, is_controlled="control_image" in given)
     width, height = _size(given, offer, margins)
     adapters = adapting.weights_of(given, preset, offer)
-    images, seed = whole(given, "num_images_per_prompt", 1, MAX_IMAGES, 1), whole(given, "seed", 0, MAX_SEED)
-    if seed + images - 1 > MAX_SEED:
-        raise BadInput(f"seed must leave room for {images} images: at most {MAX_SEED - images + 1}", field="seed")
+    images, seed = _images(given)
     negative = text(given, "negative_prompt", MAX_PROMPT, least=0) if "negative_prompt" in given else ""
     guidance = _guidance(given, preset)
     offer.check_taken(task, negative, guidance, given.get("strength"), is_controlled="control_image" in given)
@@ -151,15 +176,54 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     )
 
 
+def _images(given: Mapping[str, Any]) -> tuple[int, int]:
+    """How many, and the seed of the first."""
+    images, seed = whole(given, "num_images_per_prompt", 1, MAX_IMAGES, 1), whole(given, SEED, 0, MAX_SEED)
+    if seed + images - 1 > MAX_SEED:
+        raise BadInput(f"seed must leave room for {images} images: at most {MAX_SEED - images + 1}", field=SEED)
+    return images, seed
+
+
+def _plain(given: Mapping[str, Any], offer: Offer, form: Form) -> PlainRequest:
+    task = given.get("task", PIPELINE)
+    if task != PIPELINE:
+        raise BadInput(f"task must be {PIPELINE}, or left out, not {shown(task)}", field="task")
+    _refuse_unknown({name: given[name] for name in given if name != "task"}, inputs_of(form))
+    pictures = {name: given[name] for name in PICTURES if name in given}
+    for name, picture in pictures.items():
+        _size_of(picture, name)
+    inputs, (images, seed) = form.checked(given), _images(given)
+    said, (width, height) = inputs.get("num_inference_steps"), offer.default_size
+    return PlainRequest(
+        prompt=_prompt(inputs) if form.fields["prompt"].is_required else inputs["prompt"] or "",
+        negative_prompt="",
+        num_inference_steps=form.calls * (said if isinstance(said, int) and said > 0 else USUAL_STEPS),
+        guidance_scale=None,
+        width=width,
+        height=height,
+        num_images_per_prompt=images,
+        seed=seed,
+        solver=None,
+        task=PIPELINE,
+        inputs=inputs,
+        **pictures,
+    )
+
+
+def inputs_of(form: Form) -> tuple[str, ...]:
+    """The names of a request's inputs for a plain pipeline."""
+    return (*form.fields, *ALWAYS)
+
+
 def steps_left(steps: int, strength: float | None) -> int:
     """Steps that run at that strength, as diffusers counts them."""
     return steps if strength is None else min(int(steps * strength), steps)
 
 
-def _refuse_unknown(given: Mapping[str, Any]) -> None:
+def _refuse_unknown(given: Mapping[str, Any], allowed: Sequence[str]) -> None:
     for name in given:
-        if name not in INPUTS:
-            raise unknown_input(str(name), INPUTS)
+        if name not in allowed:
+            raise unknown_input(str(name), allowed)
 
 
 def unknown_input(name: str, allowed: Sequence[str]) -> UnknownArgument:

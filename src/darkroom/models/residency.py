@@ -9,15 +9,13 @@ would keep another one out for ever.
 
 from __future__ import annotations
 
+import contextlib
 import gc
-import json
 import logging
-import math
-import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,15 +25,17 @@ import psutil
 import torch
 
 from ..errors import DarkroomError, EngineClosed
+from . import weights
 from .catalogue import Entry
 from .device import place
 from .ip_adapter import IpAdapter
-from .loading import Loaded
+from .loading import Composing, Loaded
 from .offer import Offer
 from .tasks import variant_of
 
 log = logging.getLogger(__name__)
 
+CLOSED = "the worker stops and loads no more models"
 DEVICE_SHARE, HOST_SHARE = 0.7, 0.5  # of the memory there is; requests in flight need the rest
 NO_PIECES: Mapping[str, bool] = {}
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use; "max" where nothing is said
@@ -59,6 +59,7 @@ class Resident:
     offer: Offer
     weights: Mapping[int, int]
     seconds: float
+    parts: Mapping[str, Future[Resident]] = field(default_factory=dict)  # taken as long as it is there
     uses: int = 0
     is_leaving: bool = False
     variants: dict[tuple[str, str | None, bool, tuple[str, ...]], tuple[str, Any]] = field(default_factory=dict)
@@ -82,7 +83,8 @@ class Residency:
     """Takes and gives back models for use; every method may be called from any thread.
 
     `load` brings a model into memory by name; `expected_bytes` says about how much that will take. `changed` is told
-    of each model that came or left.
+    of each model that came or left. `composing` knows of models that are made of others. All of those are brought in
+    before one is handed out: who held one while waiting for the next could wait for ever.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class Residency:
         expected_bytes: Callable[[str], int],
         budget_bytes: int,
         changed: Callable[[str, Resident | None], None] = lambda name, resident: None,
+        composing: Composing | None = None,
     ) -> None:
-        self.budget_bytes = budget_bytes
+        self.budget_bytes, self._composing = budget_bytes, composing
+        self._gathered: dict[str, Future[Resident]] = {}  # parts of the one that is being put together
         self._host, self._load, self._expected_bytes, self._tell = host, load, expected_bytes, changed
         self._residents: OrderedDict[str, Resident] = OrderedDict()  # the least recently used first
         self._wanted: OrderedDict[str, _Wanted] = OrderedDict()
@@ -176,21 +180,29 @@ class Residency:
 
     def _hand_out(self, name: str, resident: Resident) -> Future[Resident]:
         resident.uses += 1
-        self._residents.move_to_end(name)
+        self._touch(name, resident)
         ready: Future[Resident] = Future()
         ready.set_result(resident)
         return ready
+
+    def _touch(self, name: str, resident: Resident) -> None:
+        """It was used last, and its parts after it: they cannot leave before it does."""
+        for each in (name, *resident.parts):
+            self._residents.move_to_end(each)
 
     # The loader's thread.
 
     def _loop(self) -> None:
         while (name := self._next()) is not None:
-            try:
-                resident = self._bring_in(name)
-            except Exception as error:  # budget: the thread's outermost loop; those who wait are told
-                self._refuse(name, error)
-            else:
-                self._hand_over(name, resident)
+            self._bring(name)
+
+    def _bring(self, name: str) -> None:
+        try:
+            resident = self._bring_in(name)
+        except Exception as error:  # budget: the thread's outermost loop; those who wait are told
+            self._refuse(name, error)
+        else:
+            self._hand_over(name, resident)
 
     def _next(self) -> str | None:
         """The model that was wanted first and is still waited for."""
@@ -203,7 +215,7 @@ class Residency:
                 self._changed.wait()
             for wanted in self._wanted.values():
                 # Not cancelled: that would not wake those who wait for this or something else.
-                wanted.ready.set_exception(EngineClosed("the worker stops and loads no more models"))
+                wanted.ready.set_exception(EngineClosed(CLOSED))
             self._wanted.clear()
             return None
 
@@ -212,6 +224,8 @@ class Residency:
         with self._changed:
             if name in self._residents:  # it was to leave, and the one that needed its room gave up
                 return self._residents[name]
+        if self._composing is not None and (parts := self._composing.parts(name)):
+            return self._put_together(name, parts, self._composing)
         if not self._make_room(name, self._measured.get(name) or self._expected_bytes(name)):
             return None
         began = time.perf_counter()
@@ -220,11 +234,27 @@ class Residency:
             if not self._make_room(name, self.budget_bytes):  # whatever else is there must leave
                 return None
             loaded = self._load(name)
-        resident = Resident(
-            loaded, loaded.offer(), weights_of(loaded.pipe, *loaded.beside), time.perf_counter() - began
-        )
+        resident = _resident(loaded, began, {})
         self._measured[name] = resident.size_bytes
         return resident if self._make_room(name, resident.size_bytes) else None
+
+    def _put_together(self, name: str, parts: Sequence[str], composing: Composing) -> Resident:
+        """It, over its parts, none of which leaves meanwhile to make room for the next."""
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._gathered.clear)
+            for part in parts:
+                self._gathered[part] = taken = self.take(part)
+                undo.callback(self.give_back, part, taken)
+                if not taken.done():
+                    self._bring(part)
+                if not taken.done():  # nothing is loaded any more
+                    raise EngineClosed(CLOSED)
+            held, began = dict(self._gathered), time.perf_counter()
+            loaded = composing.compose(name, [taken.result().loaded for taken in held.values()])
+            resident = _resident(loaded, began, held)
+            undo.pop_all()
+        self._gathered.clear()
+        return resident
 
     def _load_if_it_fits(self, name: str) -> Loaded | None:
         try:
@@ -239,7 +269,7 @@ class Residency:
             wanted = self._wanted.pop(name)
             is_new = name not in self._residents
             self._residents[name] = resident
-            self._residents.move_to_end(name)
+            self._touch(name, resident)
             resident.uses += wanted.takers
             wanted.ready.set_result(resident)  # with the lock: a taker that leaves now must find it counted
         if is_new:
@@ -271,6 +301,8 @@ class Residency:
         self._keep_all()
         staying, leaving = dict(self._residents), {}
         for name, resident in self._residents.items():
+            if name in self._gathered:
+                continue
             if _union(staying.values()) + needed_bytes <= self.budget_bytes:
                 break
             leaving[name] = staying.pop(name)
@@ -287,12 +319,19 @@ class Residency:
             assert resident.uses == 0
         for served, _ in resident.variants.values():
             self._host.remove(served)
+        for part, taken in resident.parts.items():
+            self.give_back(part, taken)
         log.info("%s leaves: its %d MiB are needed", name, resident.size_bytes >> 20)
         del resident
         gc.collect()  # pipelines hold themselves in circles
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self._tell(name, None)
+
+
+def _resident(loaded: Loaded, began: float, parts: Mapping[str, Future[Resident]]) -> Resident:
+    held = weights_of(loaded.pipe, *loaded.beside)
+    return Resident(loaded, loaded.offer(), held, time.perf_counter() - began, parts)
 
 
 def model_of(served: str) -> str:
@@ -326,40 +365,20 @@ def host_bytes() -> int:
 def expected_bytes(entry: Entry) -> int:
     """About what a model will hold, from its weights' files; 0 where they are not here, or are no safetensors."""
     said = entry.settings
-    files = [said.file] if said.file is not None else _plain_weights(entry.folder, "*/*.safetensors")
-    files += _plain_weights(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
-    files += _plain_weights(said.t2i_adapter, "*.safetensors")
+    files = [said.file] if said.file is not None else weights.plain_files(entry.folder, "*/*.safetensors")
+    files += weights.plain_files(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
+    files += weights.plain_files(said.t2i_adapter, "*.safetensors")
     files += [] if entry.ip_adapter is None else _prompting(entry.ip_adapter)
     per_value = place(said.device, said.dtype).torch_dtype.itemsize
-    own = per_value * sum(_values_in(path) for path in files if path.suffix == ".safetensors")
+    own = per_value * sum(weights.values_in(path) for path in files if path.suffix == ".safetensors")
     return own + (0 if entry.refiner is None else expected_bytes(entry.refiner))
 
 
 def _prompting(adapter: IpAdapter) -> list[Path]:
     try:
-        return [adapter.file, *_plain_weights(adapter.encoder, "*.safetensors")]
+        return [adapter.file, *weights.plain_files(adapter.encoder, "*.safetensors")]
     except DarkroomError:  # loading says by name what is wrong with it
         return []
-
-
-def _plain_weights(folder: Path | None, pattern: str) -> list[Path]:
-    """Files of a folder's components; where one has weights in several variants, the plain ones."""
-    if folder is None:
-        return []
-    found = sorted(folder.glob(pattern))
-    plain = [path for path in found if path.name.count(".") == 1 or "-of-" in path.name]
-    return plain or found
-
-
-def _values_in(path: Path) -> int:
-    """How many numbers a safetensors file holds, by its header."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length))
-        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
-        return 0  # loading says by name what is wrong with it
 
 
 def _tensors_of(module: torch.nn.Module) -> Iterator[torch.Tensor]:

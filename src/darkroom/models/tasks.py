@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..engine.spec_table import IMAGE_PROMPT_SCALE
 from ..errors import NotSupported, UnknownArgument, UnknownSolver
 from . import solvers
-from .offer import IMAGE_TO_IMAGE, INPAINT, TEXT_TO_IMAGE
+from .offer import IMAGE_TO_IMAGE, INPAINT, PIPELINE, TEXT_TO_IMAGE
 from .outpaint import canvas
 from .pipelines import ADAPTED, LOOKING
-from .request import ImageRequest
+from .request import ImageRequest, PlainRequest
 from .t2i_adapter import KIND
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def pipeline_for(pipe: Any, task: str, solver: str | None, model: str, controlne
 
     `controlnet`: one that reads a control image by that module, a ControlNet or a T2I-Adapter.
     """
+    if task == PIPELINE:
+        return pipe
     own = _for_task(pipe, task, model) if controlnet is None else _with_control(pipe, task, model, controlnet)
     if solver is None:
         return own
@@ -67,6 +69,8 @@ def pipeline_for(pipe: Any, task: str, solver: str | None, model: str, controlne
 
 def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
     """The keyword arguments of the pipeline's `__call__` for one image of a request, its seed apart."""
+    if isinstance(request, PlainRequest):
+        return dict(request.inputs)
     takes = inspect.signature(type(pipe).__call__).parameters
     call: dict[str, Any] = {
         "prompt": request.prompt,

@@ -6,6 +6,7 @@ A safetensors file tells its own length in its header, so a download that stoppe
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,3 +169,23 @@ def _refuse_remote_code(folder: Path, index: dict[str, Any]) -> None:
             "set trust_remote_code = true for this model if you trust who made it",
             field="trust_remote_code",
         )
+
+
+def plain_files(folder: Path | None, pattern: str) -> list[Path]:
+    """Files of a folder's components; where one has weights in several variants, the plain ones."""
+    if folder is None:
+        return []
+    found = sorted(folder.glob(pattern))
+    kept = [path for path in found if path.name.count(".") == 1 or "-of-" in path.name]
+    return kept or found
+
+
+def values_in(path: Path) -> int:
+    """How many numbers a safetensors file holds, by its header."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length))
+        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+        return 0  # loading says by name what is wrong with it

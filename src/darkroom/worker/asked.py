@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Said at the door and settled there: the preset became numbers, the task stands on the job.
 SETTLED = ("preset", "task", "reproducible", *PICTURES)
+TOLD = ("reproducible", *PICTURES)  # of a plain pipeline, whose inputs may have any other name
 BASE = ("num_inference_steps", "guidance_scale", "solver")
 
 
@@ -25,6 +26,9 @@ def request_of(job: Job, pictures: Mapping[str, Image.Image], offer: Offer) -> I
     A job's input is complete. What it leaves out (guidance, solver) is the pipeline's own, not that of a preset which
     the model has by now. Raises `BadInput`.
     """
+    if offer.form is not None:
+        own = {name: value for name, value in job.input.items() if name not in TOLD}
+        return validate({**own, **pictures, "task": job.task}, offer)
     said = {name: value for name, value in job.input.items() if name not in SETTLED and value is not None}
     base = PresetSettings.model_validate({name: said[name] for name in BASE if name in said})
     return validate({**said, **pictures, "task": job.task}, with_asked(offer, job), base)

@@ -30,7 +30,7 @@ from ..storage.objects import Storage, key_for_output
 from .adapting import AdapterFiles, lend
 from .asked import is_reproducible, request_of
 from .attempt import Attempt, File
-from .ending import Endings
+from .ending import Endings, raised_by
 from .events import AttemptResumed, ImageEnded, StageBegan, Tell
 from .step_box import StepBox
 from .tapes import Tapes
@@ -121,7 +121,9 @@ class Chain:
         job, resident = attempt.job, _resident_of(attempt)
         attempt.shots = shots_of(job, attempt.pictures, resident)
         first, has_checker = attempt.shots[0], resident.loaded.has_checker
-        attempt.is_checked = self._tools.rules.has_checks(job.model, job.tenant, has_checker=has_checker)
+        judged = [job.model, *(resident.offer.form.models if resident.offer.form else ())]
+        has_checks = self._tools.rules.has_checks
+        attempt.is_checked = any(has_checks(name, job.tenant, has_checker=has_checker) for name in judged)
         attempt.served_as, attempt.pipe = self._tools.residency.variant(
             *(resident, first.task, first.solver),
             is_checked=attempt.is_checked,
@@ -182,7 +184,9 @@ class Chain:
         for number, handle in enumerate(attempt.handles):
             self._tools.tell(_image_ended(attempt.job, number, handle))
         failed = [handle for handle in attempt.handles if [*handle.events()][-1].type == "failed"]
-        for handle in failed or attempt.handles:
+        if failed and failed[0].error is not None:
+            raise raised_by(attempt.shots[0], failed[0].error)
+        for handle in attempt.handles:
             handle.result(0)
 
     def check(self, attempt: Attempt) -> None:

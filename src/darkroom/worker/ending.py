@@ -24,10 +24,12 @@ from ..errors import (
     EngineClosed,
     InvariantBroken,
     OutOfMemory,
+    PipelineFailed,
     StorageUnavailable,
     StoreUnavailable,
 )
 from ..jobs.store import Store
+from ..models.request import ImageRequest, PlainRequest
 from .attempt import Attempt, Stop
 from .events import Tell
 from .metering import metrics_of
@@ -82,7 +84,7 @@ class Endings(Writing[Attempt]):
 
     def is_fault(self, error: BaseException) -> bool:
         """See `Writing`."""
-        return bool(describe(error)["code"] == InvariantBroken.code)
+        return describe(error)["code"] in (InvariantBroken.code, PipelineFailed.code)
 
     def fail(self, attempt: Attempt, error: BaseException) -> None:
         """However it ends that something was raised."""
@@ -92,6 +94,17 @@ class Endings(Writing[Attempt]):
             self._doomed(error)
         else:
             super().fail(attempt, error)
+
+
+def raised_by(shot: ImageRequest, error: BaseException) -> BaseException:
+    """What a request ended by: of a plain pipeline, what its function raised is its own fault."""
+    is_named = isinstance(error, DarkroomError | torch.AcceleratorError) or is_out_of_memory(error)
+    if not isinstance(shot, PlainRequest) or is_named or not isinstance(error, Exception):
+        return error
+    place, lines = getattr(error, "__notes__", [""])[-1], str(error).strip().splitlines() or [""]
+    told = PipelineFailed(f"{place}: {type(error).__name__}: {lines[0][:MOST_TEXT]}")
+    told.__cause__ = error
+    return told
 
 
 def is_out_of_memory(error: BaseException) -> bool:

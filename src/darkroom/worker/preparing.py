@@ -34,7 +34,8 @@ def prepare(settings: Settings) -> None:
         known = catalogue(settings)
         entries = entries_of(known, settings.serve.models, is_offline=settings.offline)
         for name in preloaded(tuple(entries), settings.serve.models, known.default):
-            import_classes(entries[name])
+            for each in entries[name].parts or (entries[name],):
+                import_classes(each)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         raise InvariantBroken("a CUDA context was made in a process that workers are forked from")
     os.register_at_fork(after_in_child=numpy.random.seed)  # else all of them would draw the same numbers

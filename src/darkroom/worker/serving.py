@@ -11,7 +11,7 @@ from ..errors import MissingWeights, NotSupported
 from ..models import loading
 from ..models.catalogue import Catalogue, Entry, problem_of
 from ..models.layout import read_layout
-from ..models.offer import TEXT_TO_IMAGE, offer_of
+from ..models.offer import TEXT_TO_IMAGE, offer_of, plain_offer
 from ..models.request import validate
 from ..models.residency import Residency
 from ..models.tasks import call_of
@@ -50,7 +50,8 @@ def preloaded(entries: Sequence[str], wanted: Sequence[str], default: str) -> tu
 def thread_rows(entries: Sequence[Entry]) -> int:
     """The fewest rows of a reproducible forward, which torch's threads must divide; 1 where each row runs alone."""
     offers = [offer_of(entry, read_layout(entry.folder)) for entry in entries if entry.folder is not None]
-    said = [entry.settings.reproducible_rows or 1 for entry in entries if entry.folder is None]
+    offers += [plain_offer(entry) for entry in entries if entry.is_plain]
+    said = [entry.settings.reproducible_rows or 1 for entry in entries if entry.folder is None and not entry.is_plain]
     rows = [*said, *(offer.fixed_rows for offer in offers)]
     return min((count for count in rows if count > 1), default=1)
 
@@ -66,10 +67,17 @@ def load(entry: Entry, settings: Settings) -> loading.Loaded:
 
 
 def warm(name: str, engine: Engine, residency: Residency) -> None:
-    """Make one picture in two steps and throw it away: kernels are chosen, and what a step takes is known."""
+    """Make one picture in two steps and throw it away: kernels are chosen, and what a step takes is known.
+
+    Of a plain pipeline, one with each model that it calls.
+    """
     taken = residency.take(name)
     resident = taken.result()
     try:
+        if resident.offer.form is not None:
+            for part in resident.offer.form.models:
+                warm(part, engine, residency)
+            return
         request = validate(WARM_UP, resident.offer)
         served, pipe = residency.variant(resident, TEXT_TO_IMAGE, request.solver)
         engine.submit(model=served, seed=request.seed, **call_of(pipe, request)).result()

@@ -31,6 +31,7 @@ from ..safety import read_rules
 from ..storage.encoding import preview_data_url
 from ..storage.incoming import PictureLimits
 from ..storage.objects import Storage
+from ..workflows.loading import Composer, with_parts
 from . import serving
 from .adapting import AdapterFiles
 from .attempt import Attempt, InFlight, Stop
@@ -107,17 +108,18 @@ class Worker:
         self._build(storage)
 
     def _build(self, storage: Storage) -> None:
-        said, entries, placement = self._settings.serve, self._entries, place()
+        said, entries, placement = self._settings.serve, with_parts(self._entries), place()
         threads = fix_threads(self._settings.threads, serving.thread_rows([*entries.values()]))
         options = Options(on_tick=self._ticked, adapter_bytes=said.adapter_memory_mb * 2**20)
         self._engine = Engine(preview_every=said.preview_every, options=options)
         self._timesheet = Timesheet(process_began_at(), said.price_per_hour_usd, self._engine.stats)
         self._residency = Residency(
             self._engine,
-            self._load,
+            lambda name: self._load(entries[name]),
             lambda name: expected_bytes(entries[name]),
             budget_of(placement.kind, said.model_memory_mb),
             self._model_changed,
+            Composer(entries),
         )
         self._step_box = StepBox(self._store, preview_data_url, self._tell)
         self._pool = ThreadPoolExecutor(POOL, "darkroom-files")
@@ -129,7 +131,7 @@ class Worker:
         tools = Tools(*parts, threads, limits, self._tell, rules, adapters, self._tapes)
         self._chain = Chain(tools, self._endings(storage))
         device = (self._engine, self._residency, placement)
-        self._facts = Facts(self.id, tuple(entries), *device, self._timesheet, self._settings)
+        self._facts = Facts(self.id, tuple(self._entries), *device, self._timesheet, self._settings)
         self._heartbeat = Heartbeat(
             self._store,
             self._report,
@@ -143,9 +145,9 @@ class Worker:
             self._store, self._in_flight, self._claimant, self._predicted, self._begin, self._tell, said.claim_ahead_s
         )
 
-    def _load(self, name: str) -> Loaded:
+    def _load(self, entry: Entry) -> Loaded:
         with self._timesheet.loading():
-            return serving.load(self._entries[name], self._settings)
+            return serving.load(entry, self._settings)
 
     def _endings(self, storage: Storage) -> Endings:
         return Endings(

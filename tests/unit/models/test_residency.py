@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from pathlib import Path
@@ -322,3 +322,87 @@ def test_a_model_that_turns_out_larger_than_expected_makes_others_leave_after_al
         use(models, name)
         assert models.held_bytes == size
     models.close()
+
+
+# Models that are made of others.
+
+
+class Pairs:
+    """`pair-a-b` is made of `a` and `b`: a pipeline over the components of the first."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def parts(self, name: str) -> list[str]:
+        return name.split("-")[1:]
+
+    def compose(self, name: str, parts: Sequence[Loaded]) -> Loaded:
+        pipe = copy.copy(parts[0].pipe)
+        return replace(parts[0], entry=entry_of(name, self.loader.home), pipe=pipe)
+
+
+def test_a_model_made_of_others_brings_them_in_and_keeps_them_as_long_as_it_is_there(
+    residency: Callable[..., Residency], loader: Loader, size: int
+) -> None:
+    models = residency(2.1, composing=Pairs(loader))
+    use(models, "pair-a-b")
+    assert loader.loads == ["a", "b"]
+    assert (set(models.loaded), models.held_bytes) == ({"pair-a-b", "a", "b"}, 2 * size)
+    use(models, "a")  # the latest used of all: still the pair leaves before its parts
+    use(models, "c")
+    assert (set(models.loaded), loader.loads) == ({"a", "c"}, ["a", "b", "c"])
+    use(models, "pair-a-b")
+    assert (set(models.loaded), loader.loads) == ({"pair-a-b", "a", "b"}, ["a", "b", "c", "b"])
+
+
+def test_parts_that_do_not_fit_beside_each_other_are_loaded_all_the_same(
+    residency: Callable[..., Residency], loader: Loader
+) -> None:
+    models = residency(1.1, composing=Pairs(loader))
+    use(models, "c")
+    use(models, "pair-a-b")
+    assert set(models.loaded) == {"pair-a-b", "a", "b"}
+    use(models, "c")
+    assert models.loaded == ("c",)
+
+
+def test_who_waits_for_a_part_is_served_when_it_comes_in_for_another(
+    residency: Callable[..., Residency], loader: Loader
+) -> None:
+    models, gate = residency(3.1, composing=Pairs(loader)), loader.hold("a")
+    pair = models.take("pair-a-b")
+    assert loader.began["a"].wait(WAIT_S)
+    part = models.take("a")
+    gate.set()
+    assert part.result(WAIT_S) is pair.result(WAIT_S).parts["a"].result()
+    assert loader.loads == ["a", "b"]
+    models.give_back("a", part)
+    models.give_back("pair-a-b", pair)
+
+
+def test_a_part_that_cannot_be_loaded_is_told_to_who_waits_for_the_whole(
+    residency: Callable[..., Residency], loader: Loader
+) -> None:
+    models = residency(2.1, composing=Pairs(loader))
+    loader.faults["b"] = CorruptWeights("cut off")
+    with pytest.raises(CorruptWeights):
+        models.take("pair-a-b").result(WAIT_S)
+    assert models.loaded == ("a",)
+    use(models, "pair-a-b")
+    use(models, "c")
+    assert "c" in models.loaded
+
+
+def test_closed_while_a_part_waits_for_room_who_waits_for_the_whole_is_told(
+    residency: Callable[..., Residency], loader: Loader
+) -> None:
+    came = threading.Event()
+    models = residency(2.1, composing=Pairs(loader), changed=lambda name, _: name == "a" and came.set())
+    other = models.take("c")
+    other.result(WAIT_S)
+    pair = models.take("pair-a-b")  # `b` needs the room of `c`, which is in use
+    assert came.wait(WAIT_S)
+    models.close()
+    with pytest.raises(EngineClosed):
+        pair.result(WAIT_S)
+    models.give_back("c", other)

@@ -208,7 +208,8 @@ class Teller:
 
     @property
     def _size(self) -> str:
-        return f"{self.job.input['width']}x{self.job.input['height']}"
+        width, height = self.offered.offer.default_size  # a plain pipeline's own business, and told of what it calls
+        return f"{self.job.input.get('width', width)}x{self.job.input.get('height', height)}"
 
     def _picture(self, artifact: Artifact) -> dict[str, Any]:
         said: dict[str, Any] = {"b64_json": None, "url": None, "revised_prompt": None, "seed": artifact.seed}

@@ -60,6 +60,8 @@ def _registered(here: Visit, body: schemas.AdapterBody) -> dict[str, Any]:
     model = offers.choose(body.model)
     if offers.entry(model).is_remote:
         raise BadInput(f"{model} runs on another Darkroom: register the adapter there", field="model")
+    if offers.entry(model).is_plain:
+        raise BadInput(f"{model} is a plain pipeline, which takes no adapters", field="model")
     if _is_set(offers, body.name):
         raise Conflict(f"an adapter {body.name!r} ships, or is named in darkroom.toml: take another name", field="name")
     data = here.gateway.pictures.adapter_file(body.artifact_id, here.caller)

@@ -9,9 +9,11 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from ...errors import StoreUnavailable, UnknownModel
+from ...models.form import Field, Form
 from ...models.layout import Layout
 from ...models.offer import IMAGE_TO_IMAGE, INPAINT, Offer
 from ...models.pipelines import refused_by
+from ...models.request import ALWAYS
 from ...models.solvers import max_steps
 from .. import schemas
 from ..forecast import READY
@@ -75,12 +77,14 @@ def _whole_model(offers: Offers, name: str, loaded: set[str]) -> dict[str, Any]:
     said = _model(offers, name, loaded)
     offer = offers.listed(name) if offers.known(name) else None
     schema = schema_of(offer) if offer else INPUT_SCHEMA
-    layout = _layout(offer.layout) if offer else None
+    layout = _layout(offer.layout) if offer and offer.form is None else None
     return {**said, "revision": offers.revision(name), "input": schema, "layout": layout}
 
 
 def schema_of(offer: Offer) -> dict[str, Any]:
     """The JSON schema of a job's input for one model."""
+    if offer.form is not None:
+        return _schema_of_form(offer.form)
     schema = copy.deepcopy(INPUT_SCHEMA)
     fields = schema["properties"]
     fields["num_inference_steps"]["maximum"] = max_steps(None, offer.layout.scheduler)
@@ -95,6 +99,24 @@ def schema_of(offer: Offer) -> dict[str, Any]:
         if offer.sizes:
             fields[name]["enum"] = sorted({size[at] for size in offer.sizes})
     return schema
+
+
+def _schema_of_form(form: Form) -> dict[str, Any]:
+    """Of a plain pipeline: its function's parameters, and what every model takes."""
+    general = INPUT_SCHEMA["properties"]
+    own = {name: field.schema() | _picture_said(field) for name, field in form.fields.items()}
+    return {
+        "type": "object",
+        "description": form.description,
+        "required": [name for name, field in form.fields.items() if field.is_required],
+        "additionalProperties": False,
+        "properties": {**own, **{name: general[name] for name in (*ALWAYS, "reproducible")}},
+    }
+
+
+def _picture_said(field: Field) -> dict[str, Any]:
+    is_bare = field.kind == "picture" and not field.description
+    return {"description": INPUT_SCHEMA["properties"][field.name]["description"]} if is_bare else {}
 
 
 def _not_taken(offer: Offer) -> set[str]:
@@ -134,5 +156,6 @@ def _nothing() -> dict[str, Any]:
 def _made_at(offers: Offers, name: str) -> int:
     """Seconds since the epoch, as OpenAI has it: when its files came here."""
     entry = offers.entry(name)
-    path = entry.settings.file or entry.folder
+    function = entry.settings.function if entry.is_plain else None
+    path = function[0] if function else entry.settings.file or entry.folder
     return int(path.stat().st_mtime) if path is not None and path.exists() else 0

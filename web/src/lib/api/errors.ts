@@ -70,6 +70,7 @@ export const SENTENCES: Record<string, string> = {
   cancelled: "It was cancelled.",
   deadline_exceeded: "It was not done by its deadline.",
   engine_closed: "The worker was shutting down.",
+  pipeline_failed: "The pipeline's own code failed; whoever wrote it must look.",
   not_finite: "The model's numbers left their range. Try less guidance, another solver, or full precision.",
   internal: "That is a fault of ours, and it has been logged.",
   engine_broken: "The worker's engine stopped, and will be restarted.",

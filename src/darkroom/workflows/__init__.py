@@ -1,0 +1,1 @@
+"""Pipelines of several components: users' plain Python. See docs/architecture/14-plain-pipelines.md."""
