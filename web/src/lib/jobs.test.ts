@@ -59,3 +59,11 @@ test("frames are known before there are pictures", () => {
   expect(frameOf(JOB.input)).toEqual({ width: 320, height: 192, count: 2 });
   expect(frameOf({})).toEqual({ width: 1, height: 1, count: 1 });
 });
+
+test("the command for a plain pipeline has its own inputs", () => {
+  const input = { prompt: "a fox", background: "a lake", keep: 0.4, seed: 7, num_images_per_prompt: 1 };
+  const job = { ...JOB, model: "shot", task: "pipeline", input };
+  expect(commandOf(job)).toBe(
+    "darkroom generate 'a fox' --model shot --seed 7 --input 'background=a lake' --input keep=0.4",
+  );
+});

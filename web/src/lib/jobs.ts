@@ -1,6 +1,7 @@
 /** A job said again: as a new job, as JSON, as a command line. */
 
 import type { Artifact, Job, Schemas } from "./api/client";
+import { KNOWN, PLAIN } from "./offer";
 import { randomSeed } from "./random";
 
 export type JobInput = Partial<Schemas["JobBody"]["input"]> & {
@@ -74,10 +75,17 @@ export function commandOf(job: Job, of?: Pick<Artifact, "seed">): string {
       "adapter",
       `${name}=${weight}`,
     ]),
+    ...ownOf(job).map((said): [string, unknown] => ["input", said]),
   ];
   const said = flags.filter(([, value]) => value !== undefined && value !== "" && value !== null);
   const words = said.map(([name, value]) => `--${name} ${quoted(String(value))}`);
   return ["darkroom generate", quoted(input.prompt), ...words].join(" ");
+}
+
+/** What a plain pipeline was told of its own, as NAME=VALUE. */
+function ownOf(job: Job): string[] {
+  const said = Object.entries(job.task === PLAIN ? job.input : {});
+  return said.flatMap(([name, value]) => (KNOWN.has(name) ? [] : [`${name}=${String(value)}`]));
 }
 
 /** A word as a POSIX shell takes it. */

@@ -23,4 +23,10 @@ export const OFFER: Offer = {
   takesImage: true,
   takesMask: true,
   controlScale: null,
+  inputs: [
+    ...["prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "width", "height", "seed", "preset"],
+    ...["num_images_per_prompt", "solver", "image", "mask_image", "strength", "control_image", "reproducible"],
+    ...["controlnet_conditioning_scale", "adapters", "adapter_digests"],
+  ],
+  own: [],
 };

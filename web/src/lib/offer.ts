@@ -37,6 +37,21 @@ export interface Offer {
   takesMask: boolean;
   /** How closely a control image is followed; null where the model takes none. */
   controlScale: Range | null;
+  /** The names of all its inputs; nothing else may be sent. */
+  inputs: readonly string[];
+  /** Those of a plain pipeline that no other model has. */
+  own: readonly OwnInput[];
+}
+
+/** An input as its schema describes it; `usual` is its default in words, "" where it has none. */
+export interface OwnInput {
+  name: string;
+  kind: "string" | "integer" | "number" | "boolean";
+  choices: readonly string[];
+  min: number | null;
+  max: number | null;
+  usual: string;
+  description: string;
 }
 
 interface FieldSchema {
@@ -46,7 +61,20 @@ interface FieldSchema {
   maxLength?: number;
   maxProperties?: number;
   properties?: Record<string, unknown>;
+  type?: string;
+  enum?: readonly unknown[];
+  default?: unknown;
+  description?: string;
 }
+
+/** The inputs that have a control of their own. */
+export const KNOWN: ReadonlySet<string> = new Set([
+  ...["prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "width", "height", "seed", "preset"],
+  ...["num_images_per_prompt", "solver", "image", "mask_image", "strength", "control_image", "reproducible"],
+  ...["controlnet_conditioning_scale", "adapters", "adapter_digests"],
+]);
+const KINDS = ["integer", "number", "boolean"] as const;
+export const PLAIN = "pipeline"; // the task of a plain pipeline
 
 /** Whether the model makes pictures of that size. */
 export function isOffered([width, height]: Size, offer: Pick<Offer, "sizes" | "sides" | "multiple">): boolean {
@@ -68,6 +96,7 @@ export function offerOf(model: Answer): Offer {
     max: fields[name]?.maximum ?? max,
   });
   const sides = range("width", 64, 2048);
+  const isPlain = model.tasks.includes(PLAIN);
   const presets = Object.fromEntries(Object.entries(model.presets).map(([name, said]) => [name, presetOf(said)]));
   return {
     model: model.id,
@@ -85,9 +114,25 @@ export function offerOf(model: Answer): Offer {
     images: range("num_images_per_prompt", 1, 16),
     strength: range("strength", 0, 1),
     promptLength: fields.prompt?.maxLength ?? 2000,
-    takesImage: model.tasks.includes("image-to-image"),
-    takesMask: model.tasks.includes("inpaint"),
+    takesImage: isPlain ? "image" in fields : model.tasks.includes("image-to-image"),
+    takesMask: isPlain ? "mask_image" in fields : model.tasks.includes("inpaint"),
     controlScale: "control_image" in fields ? range("controlnet_conditioning_scale", 0, 2) : null,
+    inputs: Object.keys(fields),
+    own: Object.entries(fields).flatMap(([name, said]) => (KNOWN.has(name) ? [] : [ownOf(name, said)])),
+  };
+}
+
+function ownOf(name: string, said: FieldSchema): OwnInput {
+  const kind = KINDS.find((one) => one === said.type) ?? "string";
+  return {
+    name,
+    kind,
+    choices: kind === "boolean" ? ["true", "false"] : (said.enum ?? []).map(String),
+    min: said.minimum ?? null,
+    max: said.maximum ?? null,
+    usual:
+      typeof said.default === "string" ? said.default : said.default === undefined ? "" : JSON.stringify(said.default),
+    description: said.description ?? "",
   };
 }
 

@@ -34,7 +34,7 @@ export function Advanced({ offer }: { offer: Offer }) {
         <ChevronRight aria-hidden /> Advanced
       </summary>
       <div className={styles.fields}>
-        <Negative most={offer.promptLength} />
+        {offer.inputs.includes("negative_prompt") ? <Negative most={offer.promptLength} /> : null}
         <Numbers offer={offer} />
         <SeedField />
         <Output />
@@ -68,37 +68,42 @@ function Numbers({ offer }: { offer: Offer }) {
   const draft = useDesk((desk) => desk.draft);
   const faults = useDesk((desk) => desk.faults);
   const shown = shownOf(draft, offer);
+  const takes = (name: string): boolean => offer.inputs.includes(name);
   const longest = Math.max(25, ...Object.values(offer.presets).map((preset) => preset.num_inference_steps ?? 0));
   return (
     <>
-      <Field label="Steps" error={faults.num_inference_steps}>
-        {({ id, describedBy }) => (
-          <Slider
-            id={id}
-            label="Steps"
-            value={shown.steps}
-            {...offer.steps}
-            trackMax={Math.min(offer.steps.max, longest * 2)}
-            step={1}
-            describedBy={describedBy}
-            onChange={(steps) => change({ steps: Math.round(steps) })}
-          />
-        )}
-      </Field>
-      <Field label="Guidance" error={faults.guidance_scale} hint="How closely it follows the prompt.">
-        {({ id, describedBy }) => (
-          <Slider
-            id={id}
-            label="Guidance"
-            value={shown.guidance}
-            {...offer.guidance}
-            trackMax={Math.min(offer.guidance.max, 15)}
-            step={0.5}
-            describedBy={describedBy}
-            onChange={(guidance) => change({ guidance })}
-          />
-        )}
-      </Field>
+      {takes("num_inference_steps") ? (
+        <Field label="Steps" error={faults.num_inference_steps}>
+          {({ id, describedBy }) => (
+            <Slider
+              id={id}
+              label="Steps"
+              value={shown.steps}
+              {...offer.steps}
+              trackMax={Math.min(offer.steps.max, longest * 2)}
+              step={1}
+              describedBy={describedBy}
+              onChange={(steps) => change({ steps: Math.round(steps) })}
+            />
+          )}
+        </Field>
+      ) : null}
+      {takes("guidance_scale") ? (
+        <Field label="Guidance" error={faults.guidance_scale} hint="How closely it follows the prompt.">
+          {({ id, describedBy }) => (
+            <Slider
+              id={id}
+              label="Guidance"
+              value={shown.guidance}
+              {...offer.guidance}
+              trackMax={Math.min(offer.guidance.max, 15)}
+              step={0.5}
+              describedBy={describedBy}
+              onChange={(guidance) => change({ guidance })}
+            />
+          )}
+        </Field>
+      ) : null}
       {offer.solvers.length > 1 ? (
         <Field label="Solver" error={faults.solver}>
           {({ id, describedBy }) => (

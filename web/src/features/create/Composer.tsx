@@ -14,6 +14,7 @@ import { change, useDesk } from "./desk";
 import { Given } from "./Given";
 import { ImageCount } from "./ImageCount";
 import { make } from "./making";
+import { OwnInputs } from "./OwnInputs";
 import { Presets } from "./Presets";
 import { PromptBox } from "./PromptBox";
 import { SizePicker } from "./SizePicker";
@@ -44,10 +45,11 @@ export function Composer({ offer, models, box }: Props) {
         <PromptBox model={offer.model} most={offer.promptLength} box={box} onMake={submit} />
         {models.length > 1 ? <ModelSelect models={models} value={offer.model} /> : null}
         <div className={styles.row}>
-          <Presets offer={offer} />
+          {offer.defaultPreset ? <Presets offer={offer} /> : null}
           <ImageCount range={offer.images} />
         </div>
-        <SizePicker offer={offer} />
+        {offer.inputs.includes("width") ? <SizePicker offer={offer} /> : null}
+        <OwnInputs offer={offer} />
         <Given offer={offer} />
         <Adapters offer={offer} />
         <Advanced offer={offer} />

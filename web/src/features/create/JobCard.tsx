@@ -78,7 +78,8 @@ function Live({ job }: { job: Job }) {
 }
 
 function Done({ job }: { job: Job }) {
-  const { width, height } = frameOf(job.input);
+  const asked = frameOf(job.input); // of a plain pipeline only the picture tells
+  const [width, height] = [job.outputs[0]?.width ?? asked.width, job.outputs[0]?.height ?? asked.height];
   const { device_s, cost_usd } = job.metrics;
   return (
     <p className={`${styles.small} numbers`}>

@@ -112,3 +112,27 @@ test("what an earlier page kept is taken only if it is a draft", () => {
   expect(isDraft(JSON.parse(JSON.stringify(FOX)))).toBe(true);
   expect(isDraft({ prompt: 3 })).toBe(false);
 });
+
+test("a plain pipeline is sent what it takes and nothing else", () => {
+  const own = { choices: [], min: null, max: null, usual: "", description: "" };
+  const offer = {
+    ...OFFER,
+    presets: {},
+    defaultPreset: "",
+    inputs: ["prompt", "background", "keep", "is_framed", "seed"],
+    own: [
+      { ...own, name: "background", kind: "string" as const },
+      { ...own, name: "keep", kind: "number" as const },
+      { ...own, name: "is_framed", kind: "boolean" as const },
+    ],
+  };
+  const draft = {
+    ...FOX,
+    negativePrompt: "rain",
+    steps: 9,
+    own: { background: "a lake", keep: "0.4", is_framed: "true" },
+  };
+  expect(bodyOf(draft, offer).input).toEqual({ prompt: "a fox", background: "a lake", keep: 0.4, is_framed: true });
+  expect(bodyOf({ ...draft, own: { keep: "much" } }, offer).input).toEqual({ prompt: "a fox", keep: "much" });
+  expect(draftFrom({ prompt: "a fox", keep: 0.4 }, "landscapes", offer, EMPTY).own).toEqual({ keep: "0.4" });
+});

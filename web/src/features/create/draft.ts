@@ -1,7 +1,7 @@
 /** What is being composed, and how it becomes a job's input and comes back from one. No browser in here. */
 
 import type { Format, JobBody, JobInput } from "@/lib/jobs";
-import { type Offer, type Preset, type Size, isOffered } from "@/lib/offer";
+import { type Offer, type OwnInput, type Preset, type Size, isOffered } from "@/lib/offer";
 import type { Pictures } from "@/lib/pictures";
 
 export interface Draft {
@@ -25,6 +25,8 @@ export interface Draft {
   isReproducible: boolean;
   strength: number;
   controlScale: number;
+  /** What plain pipelines take of their own, as it was written; "" is what it usually is. */
+  own: Record<string, string>;
 }
 
 export const EMPTY: Draft = {
@@ -44,6 +46,7 @@ export const EMPTY: Draft = {
   isReproducible: false,
   strength: 0.7,
   controlScale: 1,
+  own: {},
 };
 
 const NO_PRESET: Preset = { num_inference_steps: null, guidance_scale: null, solver: null, adapters: {} };
@@ -117,8 +120,31 @@ export function bodyOf(draft: Draft, offer: Offer, pictures: Pictures = {}): Job
     ...pictures,
     ...(pictures.image ? { strength: draft.strength } : {}),
     ...(pictures.control_image ? { controlnet_conditioning_scale: draft.controlScale } : {}),
+    ...ownInput(draft, offer),
   };
-  return { model: offer.model, input, ...(draft.format === "png" ? {} : { output: { format: draft.format } }) };
+  return {
+    model: offer.model,
+    input: only(offer.inputs, input),
+    ...(draft.format === "png" ? {} : { output: { format: draft.format } }),
+  };
+}
+
+/** A plain pipeline takes few of what the controls say; those that it does not take are not shown. */
+function only(names: readonly string[], input: JobInput): JobInput {
+  const kept = Object.entries(input).filter(([name]) => names.includes(name));
+  return { ...Object.fromEntries(kept), prompt: input.prompt };
+}
+
+/** A number that is none is sent as it stands: the service says what is wrong with it. */
+function ownInput(draft: Draft, offer: Offer): Record<string, unknown> {
+  const said = offer.own.map(({ name, kind }) => [name, valueOf(draft.own[name] ?? "", kind)] as const);
+  return Object.fromEntries(said.filter(([, value]) => value !== ""));
+}
+
+function valueOf(text: string, kind: OwnInput["kind"]): string | number | boolean {
+  if (text === "" || kind === "string") return text;
+  if (kind === "boolean") return text === "true";
+  return Number.isNaN(Number(text)) ? text : Number(text);
 }
 
 /** What must be said beside the preset; one of its own that was taken away gets the weight 0. */
@@ -171,8 +197,14 @@ export function draftFrom(input: Record<string, unknown>, model: string, offer: 
     isReproducible: input.reproducible === true,
     strength: number("strength") ?? before.strength,
     controlScale: number("controlnet_conditioning_scale") ?? before.controlScale,
+    own: Object.fromEntries(
+      offer.own.flatMap(({ name }) => (name in input ? [[name, wordsOf(input[name])] as const] : [])),
+    ),
   };
 }
+
+const wordsOf = (value: unknown): string =>
+  typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? String(value) : "";
 
 const differing = <T>(asked: T | null, preset: T | null): T | null => (asked === preset ? null : asked);
 
