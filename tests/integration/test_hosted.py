@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from darkroom.cli import run
 from darkroom.errors import BadInput, ContentRefused, DarkroomError, QueueFull, UnknownArgument
-from darkroom.integrations.hosted import Hosted, Made
+from darkroom.integrations.hosted import Hosted, Made, see_one_device
 
 WISH: dict[str, Any] = {"prompt": "night, full moon", "num_inference_steps": 3, "seed": 7, "width": 192, "height": 192}
 SETTINGS = """
@@ -85,3 +86,14 @@ def test_a_seed_left_out_is_drawn_and_told(hosted: Hosted) -> None:
 def test_a_folder_without_settings_says_so(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="there is no such file"):
         Hosted(tmp_path)
+
+
+@pytest.mark.parametrize(("seen", "number", "left"), [(None, 1, "1"), ("2,3", 1, "3"), ("GPU-a, GPU-b", 0, "GPU-a")])
+def test_an_instance_sees_its_own_device_alone(
+    monkeypatch: pytest.MonkeyPatch, seen: str | None, number: int, left: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen or "")  # what the test changes is undone
+    if seen is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    see_one_device(number)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == left
