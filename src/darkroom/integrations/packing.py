@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ def pack(settings: Settings, entry: Entry, *, has_weights: bool) -> dict[str, Co
 
     Without weights the model is looked for where it lies now.
     """
-    if not entry.is_of_hub or entry.is_whole:
+    entry = replace(entry, settings=entry.settings.model_copy(update=WITHOUT))
+    if has_weights or not entry.is_of_hub:  # else it is fetched where it runs
         entry.check()
     if entry.folder is not None:
         offer_of(entry, read_layout(entry.folder)).check_task(TEXT_TO_IMAGE, is_controlled=False)
@@ -93,7 +95,7 @@ def _said(settings: Settings, entry: Entry, *, has_weights: bool) -> dict[str, A
 
 
 def _model(entry: Entry, *, has_weights: bool) -> dict[str, Any]:
-    changes: dict[str, Any] = dict(WITHOUT)
+    changes: dict[str, Any] = {}
     if has_weights:
         changes |= {name: Path(place) for name, place in _places(entry).items()}
         changes |= {"hub": None, "revision": None}

@@ -109,6 +109,17 @@ def test_with_weights_it_can_be_carried_elsewhere(here: Path) -> None:
     assert str(here / "My Model") not in (here / "elsewhere" / "my-model" / "1" / "darkroom.toml").read_text()
 
 
+def test_a_model_of_the_hub_is_fetched_where_it_runs_and_must_be_here_to_be_carried(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "darkroom.toml").write_text('[models.far]\nhub = "somebody/far"\nrevision = "v1"\n')
+    assert run(["export", "torchserve", "far"]) == 0
+    entry = served_by(unpacked(here / "model-store" / "far.mar", here / "unpacked"))
+    assert (entry.settings.hub, entry.settings.revision) == ("somebody/far", "v1")
+    assert run(["export", "torchserve", "far", "--with-weights"]) == 2
+    assert "is not downloaded yet" in capsys.readouterr().err
+
+
 def test_an_export_replaces_what_was_exported_and_nothing_else(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["export", "triton", "landscapes", "--with-weights"]) == 0
     assert run(["export", "triton", "landscapes"]) == 0
