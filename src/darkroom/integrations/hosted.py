@@ -178,7 +178,7 @@ def _named(error: Exception) -> DarkroomError:
 
 
 def _end_soon(error: BaseException) -> None:
-    """No later request would fare better: the server starts the process anew, once it has seen it end."""
+    """No later request would fare better. TorchServe starts the process anew; Triton says that it has gone."""
     log.critical("the engine is broken and its process ends: %s", error)
     ending = threading.Timer(LAST_ANSWERS_S, os._exit, (1,))
     ending.daemon = True

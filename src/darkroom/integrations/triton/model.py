@@ -69,7 +69,7 @@ def check_numpy() -> None:
     seen = triton.Tensor.from_dlpack("probe", torch.arange(4, dtype=torch.uint8)).as_numpy()
     if seen.tolist() != [0, 1, 2, 3]:
         said = f"this Triton's Python backend cannot read arrays of numpy {np.__version__}: install numpy<2 beside it"
-        raise InvalidConfig(f"{said}, or use Triton 24.12 or later (docs/guides/triton.md)", field="numpy")
+        raise InvalidConfig(f"{said}, or use a Triton after 24.11 (docs/guides/triton.md)", field="numpy")
 
 
 def inputs_of(said: Mapping[str, list[Any]]) -> dict[str, Any]:
