@@ -102,7 +102,7 @@ TASKS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("task", TASKS)
 def test_an_image_prompt_gives_the_picture_of_plain_diffusers_and_leaves_its_neighbours_theirs(
-    task: str, prompted: Loaded
+    task: str, prompted: Loaded, by_diffusers: Loaded
 ) -> None:
     plain, plain_call = calls_of(prompted, TASKS[task])
     pipe, call = calls_of(prompted, {**TASKS[task], "ip_adapter_image": PROMPT, "ip_adapter_scale": 0.6})
@@ -122,25 +122,22 @@ def test_an_image_prompt_gives_the_picture_of_plain_diffusers_and_leaves_its_nei
     assert made.tobytes() == again.tobytes()
     assert np.abs(made - weaker).max() > 1e-3
     assert np.abs(made - neighbour).max() > 1e-3
-    wanted = by_diffusers_alone(prompted, pipe, call, 0.6)
+    by_diffusers.pipe.set_ip_adapter_scale(0.6)
+    asked = {name: value for name, value in call.items() if name != "cross_attention_kwargs"}
+    own = variant_of(by_diffusers, validate({**QUICK, **SIZE, **TASKS[task]}, prompted.offer()).task, None)
+    own.scheduler = pipe.scheduler
+    wanted = pixels(own(**asked, generator=torch.Generator().manual_seed(7)))
     assert np.abs(made - wanted).max() < 1e-5
 
 
-def by_diffusers_alone(prompted: Loaded, pipe: Any, call: dict[str, Any], scale: float) -> np.ndarray:
-    """Loaded and set as diffusers' own documentation says, over a copy of the model."""
-    own = load(
-        Entry("own", FOLDER, ModelSettings(path=LANDSCAPES, dtype="float32"), prompted.entry.home), is_offline=True
-    )
-    adapter = prompted.entry.ip_adapter
+@pytest.fixture(scope="module")
+def by_diffusers(prompted: Loaded) -> Loaded:
+    """The model with the adapter loaded as diffusers' own documentation says."""
+    said = ModelSettings(path=LANDSCAPES, dtype="float32")
+    own, adapter = load(Entry("own", FOLDER, said, prompted.entry.home), is_offline=True), prompted.entry.ip_adapter
     assert adapter is not None
     own.pipe.load_ip_adapter(str(adapter.file.parent), subfolder="", weight_name=adapter.file.name)
-    own.pipe.set_ip_adapter_scale(scale)
-    asked = {name: value for name, value in call.items() if name != "cross_attention_kwargs"}
-    plain = variant_of(
-        own, "inpaint" if "mask_image" in call else "image-to-image" if "image" in call else "text-to-image", None
-    )
-    plain.scheduler = pipe.scheduler
-    return pixels(plain(**asked, generator=torch.Generator().manual_seed(7)))
+    return own
 
 
 def test_an_image_prompt_costs_its_own_weights_only(prompted: Loaded) -> None:

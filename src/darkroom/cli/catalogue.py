@@ -59,6 +59,9 @@ def pull(name: Name, config_file: ConfigOption = None) -> None:
         from ..models.loading import fetch_controlnet
 
         typer.echo(str(fetch_controlnet(entry)))
+    if entry.refiner is not None and entry.refiner.source == HUB:
+        said = entry.refiner.settings
+        typer.echo(_fetch(str(said.hub), said.revision))
 
 
 def read_document(place: Path) -> tomlkit.TOMLDocument:

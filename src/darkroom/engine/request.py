@@ -79,7 +79,8 @@ class Request:
         view = make_view(
             self.own_pipe or self.served.pipe, {} if self.own_pipe else self.served.settled, self.served.kinds
         )
-        progress = Progress(self._stepped, self._loops)
+        foretold = getattr(view, "steps_of", None)  # by one that knows how many its inner pipelines will come to
+        progress = Progress(self._stepped, self._loops, foretold(self.arguments) if foretold else 0)
         for each in pipelines_of(view):
             each.__dict__["progress_bar"] = progress.open
         arguments = self._run_arguments()
@@ -222,11 +223,12 @@ def _plain(value: Any) -> Any:
 class Progress:
     """Stands in for a view's progress bar and reports denoising steps; several loops of one request add up.
 
-    Of the `loops` that are to be expected, those that have not begun count as long as those that have.
+    Of the `loops` that are to be expected, those that have not begun count as long as those that have. `least` steps in
+    all are told of before the loops have begun that make them.
     """
 
-    def __init__(self, stepped: Callable[[int, int], None], loops: int = 1) -> None:
-        self._stepped, self._loops, self._begun = stepped, loops, 0
+    def __init__(self, stepped: Callable[[int, int], None], loops: int = 1, least: int = 0) -> None:
+        self._stepped, self._loops, self._least, self._begun = stepped, loops, least, 0
         self._step = 0
         self._steps = 0
 
@@ -242,7 +244,7 @@ class Progress:
     def update(self, steps: int = 1) -> None:
         """`steps` more denoising steps are done."""
         self._step += int(steps)
-        self._stepped(self._step, self._steps * max(self._loops, self._begun) // self._begun)
+        self._stepped(self._step, max(self._steps * max(self._loops, self._begun) // self._begun, self._least))
 
     def __iter__(self) -> Iterator[Any]:
         for item in self._iterable:

@@ -119,7 +119,8 @@ class Entry:
     @property
     def is_of_hub(self) -> bool:
         """Whether some of it is fetched at its first use."""
-        return self.source == HUB or (self.controlnet is not None and self.controlnet.is_hub)
+        has_own = self.source == HUB or (self.controlnet is not None and self.controlnet.is_hub)
+        return has_own or (self.refiner is not None and self.refiner.is_of_hub)
 
     @property
     def how_to_fetch(self) -> str:

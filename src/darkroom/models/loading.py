@@ -113,6 +113,7 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
     placement = place(entry.settings.device, entry.settings.dtype)
     if entry.source == HUB:
         fetch(entry, is_offline=is_offline)
+    refiner = None if entry.refiner is None else load(entry.refiner, is_offline=is_offline).pipe
     controlnet = _controlnet_of(entry, placement, is_offline=is_offline) or _adapter_of(entry, placement)
     revision = entry.revision()
     with _naming_faults(entry.origin), _refusing_made_up_weights(entry.origin):
@@ -131,7 +132,6 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
         checker = None
     pipe = pipe.to(placement.kind)
     prompted = _prompted(entry, pipe)
-    refiner = None if entry.refiner is None else load(entry.refiner, is_offline=is_offline).pipe
     return Loaded(entry, pipe, placement, revision, checker, controlnet, prompted, refiner)
 
 

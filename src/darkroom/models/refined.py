@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+STEPS = 50  # diffusers' own
 
 
 class RefinedPipeline:
@@ -30,6 +33,10 @@ class RefinedPipeline:
     def _callback_tensor_inputs(self) -> list[str]:
         return list(self.base._callback_tensor_inputs)
 
+    def steps_of(self, arguments: Mapping[str, Any]) -> int:
+        """Of both together, before either has begun."""
+        return int(arguments.get("num_inference_steps", STEPS))
+
     def set_progress_bar_config(self, **said: Any) -> None:
         """Of both, as diffusers has it."""
         for pipe in (self.base, self.refiner):
@@ -42,7 +49,7 @@ class RefinedPipeline:
         width: int | None = None,
         height: int | None = None,
         denoising_end: float = 0.8,
-        num_inference_steps: int = 50,
+        num_inference_steps: int = STEPS,
         guidance_scale: float = 5.0,
         num_images_per_prompt: int = 1,
         generator: Any = None,

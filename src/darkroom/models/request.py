@@ -15,6 +15,7 @@ from ..errors import BadInput, MaskSizeMismatch, SizeNotOffered, UnknownArgument
 from ..wording import counted, did_you_mean
 from . import adapting, outpaint, pieces, solvers
 from .form import SEED, Form
+from .layout import FLOW
 from .offer import IMAGE_TO_IMAGE, INPAINT, PIPELINE, TASKS, TEXT_TO_IMAGE, Offer
 from .values import number, shown, text, whole
 
@@ -85,11 +86,12 @@ class ImageRequest:
     denoising_end: float | None = None
     adapters: Mapping[str, float] = field(default_factory=dict)
     adapter_digests: Mapping[str, str] = field(default_factory=dict)
+    is_flow: bool = False  # its model's steps are counted as flow matching counts them
 
     @property
     def steps_to_run(self) -> int:
         """Denoising steps that will run: an image to start from leaves out the first ones."""
-        return steps_left(self.num_inference_steps, self.strength)
+        return steps_left(self.num_inference_steps, self.strength, is_flow=self.is_flow)
 
     @property
     def texts(self) -> dict[str, str]:
@@ -164,7 +166,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         task=task,
         image=given.get("image"),
         mask_image=given.get("mask_image"),
-        strength=None if offer.looks_at_image else _strength(given, task, steps),
+        strength=None if offer.looks_at_image else _strength(given, task, steps, offer),
         control_image=given.get("control_image"),
         controlnet_conditioning_scale=pieces.control_scale(given),
         ip_adapter_image=given.get("ip_adapter_image"),
@@ -173,6 +175,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         denoising_end=pieces.hand_over(given, task, steps, adapters),
         adapters=adapters,
         adapter_digests=adapting.digests_of(adapters, given, offer),
+        is_flow=offer.layout.family == FLOW,
     )
 
 
@@ -215,9 +218,11 @@ def inputs_of(form: Form) -> tuple[str, ...]:
     return (*form.fields, *ALWAYS)
 
 
-def steps_left(steps: int, strength: float | None) -> int:
-    """Steps that run at that strength, as diffusers counts them."""
-    return steps if strength is None else min(int(steps * strength), steps)
+def steps_left(steps: int, strength: float | None, *, is_flow: bool) -> int:
+    """Steps that run at that strength, as diffusers counts them: flow pipelines round up, the others down."""
+    if strength is None:
+        return steps
+    return steps - int(steps - steps * strength) if is_flow else int(steps * strength)
 
 
 def _refuse_unknown(given: Mapping[str, Any], allowed: Sequence[str]) -> None:
@@ -332,12 +337,13 @@ def _size_of(picture: Any, name: str) -> tuple[int, int]:
     return size
 
 
-def _strength(given: Mapping[str, Any], task: str, steps: int) -> float | None:
+def _strength(given: Mapping[str, Any], task: str, steps: int, offer: Offer) -> float | None:
     if task == TEXT_TO_IMAGE:
         return None
     strength = number(given, "strength", 0.0, 1.0) if "strength" in given else DEFAULT_STRENGTH[task]
-    if steps_left(steps, strength) < 1:
-        least = math.ceil(100 / steps) / 100
+    is_flow = offer.layout.family == FLOW
+    if steps_left(steps, strength, is_flow=is_flow) < 1:
+        least = 0.01 if is_flow else math.ceil(100 / steps) / 100
         raise BadInput(
             f"strength {strength:g} leaves none of {counted(steps, 'step')} to run; at least {least:g} runs one",
             field="strength",

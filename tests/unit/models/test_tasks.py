@@ -19,7 +19,7 @@ from darkroom.models.inpaint import PlainInpaintPipeline
 from darkroom.models.layout import read_layout
 from darkroom.models.loading import layout_of, load
 from darkroom.models.offer import TASKS, Offer, offer_of
-from darkroom.models.request import validate
+from darkroom.models.request import steps_left, validate
 from darkroom.models.tasks import call_of, pipeline_for
 from tests.parity import tiny_modules as modules
 from tests.parity.families import flux, pixart, sd3, sd_parts, sdxl
@@ -61,6 +61,15 @@ def test_a_task_that_diffusers_does_not_have_for_a_model_is_refused() -> None:
 def test_a_solver_of_the_other_family_is_refused(family: str, solver: str) -> None:
     with pytest.raises(UnknownSolver, match="m takes: "):
         pipeline_for(MAKERS[family](), "text-to-image", solver, "m")
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.01, 0.1, 0.35, 0.5, 0.99, 1.0])
+@pytest.mark.parametrize("family", MAKERS)
+def test_steps_are_counted_as_the_pipeline_counts_them(family: str, strength: float) -> None:
+    pipe = pipeline_for(MAKERS[family](), "image-to-image", None, "m")
+    is_flow = family in ("sd3", "flux")
+    for steps in (1, 7, 9, 30):
+        assert pipe.get_timesteps(steps, strength, "cpu")[1] == steps_left(steps, strength, is_flow=is_flow)
 
 
 def picture(mode: str, side: int = 16) -> Image.Image:
