@@ -65,6 +65,7 @@ class ServeSettings(Frozen):
     claim_ahead_s: float = Field(default=10.0, gt=0, le=3600)
     model_memory_mb: int | None = Field(default=None, ge=1)  # None: most of what the device has
     adapter_memory_mb: int = Field(default=1024, ge=1)
+    batching: bool = True  # false: every forward for one call alone, to see what batching gives
     preview_every: int = Field(default=4, ge=0, le=1000)  # steps; 0: none
     tape_every: int = Field(default=0, ge=0, le=1000)  # steps; 0: only when jobs are handed back
     max_queued: int = Field(default=1000, ge=1)

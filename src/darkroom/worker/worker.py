@@ -111,7 +111,7 @@ class Worker:
         said, entries, placement = self._settings.serve, with_parts(self._entries), place()
         threads = fix_threads(self._settings.threads, serving.thread_rows([*entries.values()]))
         options = Options(on_tick=self._ticked, adapter_bytes=said.adapter_memory_mb * 2**20)
-        self._engine = Engine(preview_every=said.preview_every, options=options)
+        self._engine = Engine(batching=said.batching, preview_every=said.preview_every, options=options)
         self._timesheet = Timesheet(process_began_at(), said.price_per_hour_usd, self._engine.stats)
         self._residency = Residency(
             self._engine,

@@ -1,0 +1,37 @@
+"""`[serve] batching`: the same jobs with it and without."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from darkroom.worker.events import BatchRan
+
+from .workers import place, working
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # the libraries' own, at loading
+
+ONE_LEVEL = 1  # of 255: a row of a batch and a row alone are rounded apart in float32
+
+
+def _made(folder: Path, said: str) -> tuple[list[np.ndarray], list[int]]:
+    """Pictures of jobs that wait together, and how many requests each forward of the denoiser served."""
+    with place(folder, said) as at:
+        ids = at.submit_all([{"seed": seed, "num_inference_steps": 3} for seed in range(4)])
+        with working(at, "landscapes") as running:
+            jobs = at.wait(*ids)
+        contents = [at.storage.get(job.outputs[0].key) for job in jobs]
+    pictures = [np.asarray(Image.open(io.BytesIO(content)), dtype=int) for content in contents]
+    return pictures, [each.requests for each in running.heard.of(BatchRan) if each.kind == "denoise"]
+
+
+def test_without_batching_no_two_jobs_share_a_forward_and_the_pictures_are_the_same(tmp_path: Path) -> None:
+    alone, counts_alone = _made(tmp_path / "off", "batching = false")
+    together, counts = _made(tmp_path / "on", "")
+    assert set(counts_alone) == {1}
+    assert max(counts) > 1
+    assert max(np.abs(one - other).max() for one, other in zip(alone, together, strict=True)) <= ONE_LEVEL
