@@ -182,7 +182,8 @@ def _line(each: Compared, width: int) -> str:
 
 def _asked(report: Report) -> dict[str, Any]:
     """What was asked, as its file says it."""
-    asked = {name: value for name, value in report.asked.items() if name not in ONE_BY_ONE}
+    left = ONE_BY_ONE if report.pattern == "spike" else (*ONE_BY_ONE, "spike")  # which older files do not have
+    asked = {name: value for name, value in report.asked.items() if name not in left}
     asked |= {f"{name} of the mix": value for name, value in report.asked.get("mix", {}).items()}
     asked |= {"API": report.dialect, "url": report.url, "price_per_hour_usd": report.price_per_hour_usd}
     found: dict[str, Any] = json.loads(json.dumps(asked))

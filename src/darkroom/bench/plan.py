@@ -26,7 +26,7 @@ PROMPTS = (
 MAX_SEED = 2**31 - 1
 TEXT_TO_IMAGE = "text-to-image"
 
-Pattern = Literal["poisson", "burst", "ramp"]
+Pattern = Literal["poisson", "burst", "ramp", "spike"]
 Size = tuple[int, int]
 
 
@@ -50,6 +50,7 @@ class Arrivals:
 
     poisson: gaps are exponential, the one before the first too. burst: `burst_size` arrive at once, and bursts are
     Poisson at `rate / burst_size`. ramp: Poisson at a rate that rises evenly from `ramp_from * rate` to `rate`.
+    spike: Poisson at `rate`, in the middle third of the time at `spike` times that; so not `rate` on average.
     """
 
     pattern: Pattern
@@ -58,6 +59,7 @@ class Arrivals:
     duration_s: float | None = None
     burst_size: int = 8
     ramp_from: float = 0.0
+    spike: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,8 @@ def _times(arrivals: Arrivals, rng: random.Random) -> Sequence[float]:
 def _endless(arrivals: Arrivals, rng: random.Random) -> Iterator[float]:
     if arrivals.pattern == "ramp":
         yield from _ramp(arrivals, rng)
+    if arrivals.pattern == "spike":
+        yield from _spike(arrivals, rng)
     size = arrivals.burst_size if arrivals.pattern == "burst" else 1
     at_s = 0.0
     while True:
@@ -194,3 +198,18 @@ def _ramp(arrivals: Arrivals, rng: random.Random) -> Iterator[float]:
             yield span_s + (area - top) / arrivals.rate
         else:
             yield 2 * area / (low + math.sqrt(low**2 + 2 * slope * area))
+
+
+def _spike(arrivals: Arrivals, rng: random.Random) -> Iterator[float]:
+    """As above. A third is one of `duration_s`, or of as long as it needs to bring `requests` on average."""
+    third_s = (arrivals.duration_s or 3.0 * (arrivals.requests or 1) / arrivals.rate / (2 + arrivals.spike)) / 3
+    before, within = third_s * arrivals.rate, third_s * arrivals.rate * arrivals.spike
+    area = 0.0
+    while True:
+        area += rng.expovariate(1.0)
+        if area < before:
+            yield area / arrivals.rate
+        elif area < before + within:
+            yield third_s + (area - before) / within * third_s
+        else:
+            yield 2 * third_s + (area - before - within) / arrivals.rate

@@ -49,7 +49,9 @@ def name_of(report: Report, run: Run) -> str:
         return report.pattern
     loads = report.asked.get("loads") or []
     share = f", {run.rate / report.capacity:.2f} of the capacity" if report.capacity and loads else ""
-    to = "rising to" if report.pattern == "ramp" else "at"
+    to = {"ramp": "rising to", "spike": f"with {report.asked.get('spike', 0):g} times in the middle of"}.get(
+        report.pattern, "at"
+    )
     realised = report.realised(run)
     came = "" if realised is None else f" ({realised:.3f} came)"
     return f"{report.pattern} arrivals {to} {run.rate:.3f} a second{came}{share}"

@@ -36,7 +36,8 @@ from .bench_flags import (
 
 def bench(  # budget: a line for each flag
     arrivals: Annotated[
-        Literal["poisson", "burst", "ramp"] | None, typer.Option(help="How requests arrive.", show_default="poisson")
+        Literal["poisson", "burst", "ramp", "spike"] | None,
+        typer.Option(help="How requests arrive.", show_default="poisson"),
     ] = None,
     rate: Annotated[
         str | None, typer.Option(help="Requests a second; several with commas are tried in turn.", show_default=False)
@@ -49,6 +50,7 @@ def bench(  # budget: a line for each flag
     duration: Annotated[float | None, typer.Option(help="Or for so many seconds.", show_default=False)] = None,
     burst_size: Annotated[int, typer.Option(help="Requests of a burst.")] = 8,
     ramp_from: Annotated[float, typer.Option(help="The share of the rate that a ramp begins at.")] = 0.0,
+    spike: Annotated[float, typer.Option(help="Times the rate in the middle third of a spike.")] = 10.0,
     users: Annotated[
         int | None, typer.Option(help="Instead: so many users, each waiting for its answer.", show_default=False)
     ] = None,

@@ -24,7 +24,7 @@ SYNTHETIC_DAYS, MOST_DAYS = 21, 60
 SIDE = 8192  # pixels
 FLAGS = {"map_models": "--map", "json_file": "--json"}  # where a parameter is named otherwise
 WITHOUT_A_RUN = {"--compare": ("compare", "html"), "--save-trace": ("save_trace", "trace", "seed")}
-POSITIVE = ("requests", "duration", "burst_size", "users", "compress", "price_per_hour")
+POSITIVE = ("requests", "duration", "burst_size", "spike", "users", "compress", "price_per_hour")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Said:
     duration: float | None = None
     burst_size: int = 8
     ramp_from: float = 0.0
+    spike: float = 10.0
     users: int | None = None
     think: float = 0.0
     trace: str | None = None
@@ -102,7 +103,7 @@ def asked_of(said: Said) -> Asked:
     loads = loads or (() if rates else (DEFAULT_LOAD,))
     pattern = said.arrivals or "poisson"
     first = rates[0] if rates else 1.0
-    arrivals = Arrivals(pattern, first, count, said.duration, said.burst_size, said.ramp_from)
+    arrivals = Arrivals(pattern, first, count, said.duration, said.burst_size, said.ramp_from, said.spike)
     return Asked(arrivals, mix, rates=rates, loads=loads, **about)
 
 
@@ -145,7 +146,7 @@ def _check(said: Said) -> None:
     for name, needed in (("compress", "trace"), ("map_models", "trace"), ("think", "users")):
         if said.is_given(name) and getattr(said, needed) is None:
             raise BadInput(f"{_flag(name)} needs --{needed}", field=_flag(name))
-    for name, pattern in (("burst_size", "burst"), ("ramp_from", "ramp")):
+    for name, pattern in (("burst_size", "burst"), ("ramp_from", "ramp"), ("spike", "spike")):
         if said.is_given(name) and said.arrivals != pattern:
             raise BadInput(f"{_flag(name)} needs --arrivals {pattern}", field=_flag(name))
 

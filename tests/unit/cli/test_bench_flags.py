@@ -72,6 +72,8 @@ def test_a_trace_is_replayed_with_its_models_mapped(tmp_path: Path) -> None:
         (Said(burst_size=3), "--burst-size"),
         (Said(ramp_from=0.5), "--ramp-from"),
         (Said(ramp_from=1.5, arrivals="ramp"), "--ramp-from"),
+        (Said(spike=3.0, arrivals="burst"), "--spike"),
+        (Said(spike=0.0, arrivals="spike"), "--spike"),
         (Said(think=1.0), "--think"),
         (Said(think=-1.0, users=2), "--think"),
         (Said(trace="synthetic", steps="3"), "--steps"),

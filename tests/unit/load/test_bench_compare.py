@@ -92,6 +92,12 @@ def test_whatever_was_asked_otherwise_is_said(what: str, other: Report) -> None:
     assert any(f"the same {what}: " in each for each in compare.differences(first, other))
 
 
+def test_a_file_from_before_there_were_spikes_compares_as_it_did() -> None:
+    now = made(1.0, {KIND: 1.0})
+    before = replace(now, asked={name: value for name, value in now.asked.items() if name != "spike"})
+    assert compare.differences(before, now) == []
+
+
 def test_names_that_end_alike_are_told_apart() -> None:
     assert compare.short(("before", "after")) == ("before", "after")
     assert compare.short(("monday-with-the-same-tail", "friday-with-the-same-tail")) == (

@@ -119,6 +119,20 @@ def test_the_first_burst_waits_for_its_gap_too() -> None:
     assert statistics.fmean(came) == pytest.approx(5.0, rel=0.05)  # a burst at the start for nothing makes it 5.5
 
 
+def test_a_spike_has_its_times_the_rate_in_the_middle_third_alone() -> None:
+    plan = plan_of(Arrivals("spike", 10.0, duration_s=300.0, spike=10.0), Mix((4,)), seed=1)
+    thirds = [sum(start <= wanted.at_s < start + 100.0 for wanted in plan) for start in (0.0, 100.0, 200.0)]
+    assert thirds == [pytest.approx(1000, rel=0.1), pytest.approx(10_000, rel=0.05), pytest.approx(1000, rel=0.1)]
+    assert sum(thirds) == len(plan)
+
+
+def test_a_spike_of_so_many_requests_has_room_for_them() -> None:
+    plan = plan_of(Arrivals("spike", 10.0, requests=12_000, spike=10.0), Mix((4,)), seed=1)
+    assert len(plan) == 12_000
+    assert plan[-1].at_s == pytest.approx(300.0, rel=0.05)
+    assert [a.at_s for a in plan] == sorted(a.at_s for a in plan)
+
+
 def test_a_plan_for_a_time_stays_in_it_and_is_the_same_again() -> None:
     arrivals = Arrivals("poisson", 10.0, duration_s=5.0)
     plan = plan_of(arrivals, Mix((4, 8)), seed=3)
