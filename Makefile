@@ -20,7 +20,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-coldstart bench-schedule bench-fleet bench-routing bench-service bench-crowd bench-web bench-soak soak real-parts train-landscapes train-adapters clean
+.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-coldstart bench-schedule bench-fleet bench-routing bench-service bench-peers bench-crowd bench-web bench-soak soak real-parts train-landscapes train-adapters clean
 
 help: ## list these doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,9 @@ bench-service: setup-dev ## the service's figures: a table and JSON; fails where
 
 bench-soak: setup-dev ## two hours of mixed load, cancels, disconnects, bad input and kills: what grows, what is lost
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.soak
+
+bench-peers: setup-dev ## Darkroom and other servers on the same work, in turn: tables and a page; resumable, 90 minutes; QUICK=1: 10
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.peers $(if $(QUICK),--quick)
 
 bench-crowd: setup-dev ## 300 users at once on the `fast` preset: all served, and how long status calls take meanwhile
 	CROWD=full $(PYTHON) -m pytest -q -m slow tests/integration/test_crowd.py

@@ -32,12 +32,12 @@ KINDS_TOLD = 24
 
 def page(report: Report) -> str:
     """One report."""
-    return _document(f"Benchmark of {report.url}", _report(report))
+    return document(f"Benchmark of {report.url}", _report(report))
 
 
 def page_of_two(names: tuple[str, str], first: Report, second: Report) -> str:
     """Two reports, run by run."""
-    return _document(f"{names[0]} and {names[1]}", _two(names, first, second))
+    return document(f"{names[0]} and {names[1]}", _two(names, first, second))
 
 
 @cache
@@ -45,7 +45,8 @@ def _style() -> str:
     return files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 
 
-def _document(title: str, parts: Iterable[str]) -> str:
+def document(title: str, parts: Iterable[str]) -> str:
+    """A whole page of such parts."""
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
     view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     return f"{head}{view}<style>{_style()}</style><main>{''.join(parts)}</main></html>\n"
@@ -59,13 +60,13 @@ def _report(report: Report) -> Iterator[str]:
         told = goodput_said(goodput) if goodput.is_known else "–"
         yield f'<p class="note">{label}, within {GOOD_FACTOR:g}x alone: <b>{escape(told)}</b></p>'
     if len(report.runs) > 1:
-        yield _figures([sweep(report), latency_by_rate(report)])
+        yield gallery([sweep(report), latency_by_rate(report)])
         yield _sweep_table(report)
     for run in report.runs:
         title = f"<h2>{escape(_capital(name_of(report, run)))}</h2>"
         whole = (
             _tiles(run.summary)
-            + _figures(_plots(report, run))
+            + gallery(_plots(report, run))
             + _kinds_table(report, run.summary)
             + _errors(run.summary)
         )
@@ -114,7 +115,8 @@ def _plots(report: Report, run: Run) -> Iterator[Figure | None]:
         yield batch_timeline(run.batches) if run.batches.samples else None
 
 
-def _figures(figures: Iterable[Figure | None]) -> str:
+def gallery(figures: Iterable[Figure | None]) -> str:
+    """Plots side by side."""
     return f'<div class="plots">{"".join(_figure(figure) for figure in figures if figure is not None)}</div>'
 
 
@@ -136,7 +138,7 @@ def _sweep_table(report: Report) -> str:
         came = report.realised(run)
         rate = (f"{run.rate or 0:.3f}", "–" if came is None else f"{came:.3f}")
         rows.append((*rate, *spread, *kept, f"{s.images_per_s:.2f}", str(s.requests - s.succeeded)))
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _kinds_table(report: Report, summary: Summary) -> str:
@@ -148,12 +150,12 @@ def _kinds_table(report: Report, summary: Summary) -> str:
         kept = (f"{each.slo[target]:.1%}" for target in TARGETS)
         alone = f"{'~' if report.solo[kind].is_estimate else ''}{_seconds(each.solo_s)}"
         rows.append((kind, str(each.requests), alone, *spread, *kept))
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _errors(summary: Summary) -> str:
     return (
-        _table(("error", "requests"), [(code, str(n)) for code, n in summary.errors.items()]) if summary.errors else ""
+        table(("error", "requests"), [(code, str(n)) for code, n in summary.errors.items()]) if summary.errors else ""
     )
 
 
@@ -174,7 +176,7 @@ def _two(names: tuple[str, str], first: Report, second: Report) -> Iterator[str]
             multiples_curve({names[0]: (shared[0], held), names[1]: (shared[1], held)}),
         ]
         told = {name: run.batches for name, run in zip(names, (one, other), strict=True) if run.batches is not None}
-        yield _figures([*plots, batch_bars(told) if told else None])
+        yield gallery([*plots, batch_bars(told) if told else None])
         yield _compared_table(names, compared(one, other, alone))
 
 
@@ -188,7 +190,8 @@ def _compared_table(names: tuple[str, str], found: Iterable[Compared]) -> str:
     return f'<div class="table"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of plain text."""
     head = "".join(f"<th>{escape(each)}</th>" for each in heads)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

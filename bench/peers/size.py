@@ -1,0 +1,46 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WORKLOADS = ("W2", "W3", "W5", "W6")
+TAIL_LOAD = 0.9  # of the serial capacity, at which p50 and p99 are told
+
+Ladder = tuple[tuple[float, int], ...]  # loads, from the lowest, and how many requests are sent at each
+
+
+@dataclass(frozen=True)
+class Size:
+    """Counts of one run; the defaults are what published figures are taken with, in 90 minutes on two cores.
+
+    Loads are shares of the serial capacity: what plain diffusers does one after another.
+    """
+
+    threads: int = 2
+    warm: int = 8  # requests at once, of each size, before anything counts
+    repeats: int = 2  # of W2, on which the targets stand; the others take what time is left
+    mixed: Ladder = ((0.5, 14), (TAIL_LOAD, 50), (1.3, 16), (1.8, 20), (2.5, 24))  # W2; a p99 takes a hundred in all
+    sized: Ladder = ((TAIL_LOAD, 18), (1.8, 18))  # W3
+    spike_load: float = 0.2  # W5: before and after; ten times that in the middle third
+    spike: int = 24
+    crowd: int = 300  # W6
+    users: tuple[int, ...] = (30, 100, 300)  # of Muse's table, one request each
+    workers: tuple[int, ...] = (1, 2)
+    most: tuple[int, ...] = (4, 12)  # batch sizes that are tried, with the first window
+    windows_s: tuple[float, ...] = (0.05, 0.25)  # the others are tried with the best of these
+    tune: tuple[float, int] = (1.3, 12)
+
+
+QUICK = Size(
+    warm=2,
+    repeats=1,
+    mixed=((TAIL_LOAD, 6),),
+    sized=((TAIL_LOAD, 4),),
+    spike=6,
+    crowd=12,
+    users=(4, 12),
+    workers=(1,),
+    most=(8,),
+    windows_s=(0.05,),
+)

@@ -1,0 +1,223 @@
+"""The servers: how each is started, as its own documentation says, and how a request is put to it.
+
+All of them get the same places: a folder of their own, a port, the model, so many threads, and the batch that was found
+best for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.service.box import ROOT, free_port
+from darkroom.bench.template import Template
+
+from .environments import NotInstalled, packages, shared_packages
+
+SERVERS = Path(__file__).parent / "servers"
+MODEL = Path(ROOT) / "src" / "darkroom" / "models" / "bundled" / "landscapes"
+QUEUE = 1000  # requests that may wait, everywhere: nobody refuses what the others take
+
+
+@dataclass(frozen=True)
+class Batch:
+    """So many requests, of which the first waits so long at most for the others."""
+
+    most: int
+    window_s: float
+
+    def __str__(self) -> str:
+        return f"{self.most} in {self.window_s * 1000:g} ms"
+
+
+ALONE = Batch(1, 0.0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server runs: `environment` is the folder of its packages, None for Darkroom's own."""
+
+    folder: Path
+    port: int
+    threads: int
+    environment: Path | None = None
+    batch: Batch = ALONE
+    workers: int = 1  # of Darkroom
+    is_batching: bool = True  # Darkroom
+
+    @property
+    def around(self) -> dict[str, str]:
+        """The environment variables that everybody has."""
+        said = {
+            "PEER_MODEL": str(MODEL),
+            "PEER_THREADS": str(self.threads),
+            "PEER_MOST": str(self.batch.most),
+            "PEER_WINDOW_S": str(self.batch.window_s),
+            "PEER_PORT": str(self.port),
+            "OMP_NUM_THREADS": str(self.threads),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "HF_HUB_OFFLINE": "1",
+        }
+        if self.environment is not None:
+            bins = self.environment / "bin"
+            said |= {
+                "PYTHONPATH": "",
+                "PATH": f"{bins}{os.pathsep}{os.environ['PATH']}",
+                "VIRTUAL_ENV": str(bins.parent),
+            }
+        return said
+
+    def program(self, name: str) -> str:
+        """One of its environment."""
+        assert self.environment is not None
+        return str(self.environment / "bin" / name)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A command line, and what its environment has beside what everybody has."""
+
+    command: list[str]
+    around: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class System:
+    """`environment` names its requirements, None: the project's own; `package` is whose version is told."""
+
+    name: str
+    said: str
+    package: str
+    environment: str | None
+    start: Callable[[Place], Start]
+    template: Callable[[str], Template]
+
+
+def _darkroom(place: Place) -> Start:
+    """As a user would: `darkroom serve`, its defaults, in a home that stays, so that it knows the machine's pace."""
+    lines = ["[serve]\n"]
+    if place.workers != 1:
+        lines.append(f"workers = {place.workers}\n")
+    if not place.is_batching:
+        lines.append("batching = false\n")
+    (place.folder / "darkroom.toml").write_text("".join(lines), encoding="utf-8")
+    command = [sys.executable, "-m", "darkroom", "serve", "--port", str(place.port)]
+    threads = str(max(1, place.threads // place.workers))  # several workers share the cores
+    around = {"DARKROOM_HOME": str(place.folder), "DARKROOM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    return Start(command, around)
+
+
+def _script(name: str) -> Callable[[Place], Start]:
+    def start(place: Place) -> Start:
+        return Start([place.program("python"), str(SERVERS / name)], {})
+
+    return start
+
+
+def _torchserve(place: Place) -> Start:
+    """A model archive and config.properties."""
+    if shutil.which("java") is None:
+        raise NotInstalled("TorchServe needs Java 11 or later, and there is none")
+    store = place.folder / "store"
+    store.mkdir(exist_ok=True)
+    (place.folder / "config.properties").write_text(_torchserve_config(place), encoding="utf-8")
+    archive = [place.program("torch-model-archiver"), "--model-name", "landscapes", "--version", "1.0", "--force"]
+    archive += ["--handler", str(SERVERS / "torchserve_handler.py"), "--extra-files", str(SERVERS / "drawing.py")]
+    subprocess.run([*archive, "--export-path", str(store)], check=True, capture_output=True)
+    serve = [place.program("torchserve"), "--start", "--foreground", "--ncs", "--disable-token-auth"]
+    return Start([*serve, "--model-store", str(store), "--ts-config", "config.properties"], {})
+
+
+def _torchserve_config(place: Place) -> str:
+    """With a queue as long as everybody's: by default it takes a hundred."""
+    model = {
+        "marName": "landscapes.mar",
+        "minWorkers": 1,
+        "maxWorkers": 1,
+        "batchSize": place.batch.most,
+        "maxBatchDelay": max(1, round(place.batch.window_s * 1000)),
+        "responseTimeout": 600,
+        "defaultVersion": True,
+    }
+    lines = [
+        f"inference_address=http://127.0.0.1:{place.port}",
+        f"management_address=http://127.0.0.1:{free_port()}",
+        f"metrics_address=http://127.0.0.1:{free_port()}",
+        f"job_queue_size={QUEUE}",
+        "load_models=landscapes.mar",
+        f"models={json.dumps({'landscapes': {'1.0': model}})}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _triton(place: Place) -> Start:
+    """The server of nvidia-pytriton's wheel, with the Python backend's stub of this Python put beside the backend."""
+    assert place.environment is not None
+    own = packages(place.environment)
+    server, version = own / "pytriton" / "tritonserver", f"{sys.version_info.major}.{sys.version_info.minor}"
+    backend, model = place.folder / "backends" / "python", place.folder / "models" / "landscapes"
+    stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.exists():
+        raise NotInstalled(f"Triton's Python backend has no stub for Python {version}")
+    shutil.copytree(server / "backends" / "python", backend, dirs_exist_ok=True)
+    shutil.copy2(stub, backend)
+    (model / "1").mkdir(parents=True, exist_ok=True)
+    for file in (SERVERS / "triton_model" / "model.py", SERVERS / "drawing.py"):
+        shutil.copy(file, model / "1")
+    said = (SERVERS / "triton_model" / "config.pbtxt").read_text(encoding="utf-8")
+    config = said.replace("MOST", str(place.batch.most)).replace("WINDOW_US", f"{place.batch.window_s * 1e6:.0f}")
+    (model / "config.pbtxt").write_text(config, encoding="utf-8")
+    command = [str(server / "bin" / "tritonserver"), "--model-repository", str(model.parent)]
+    command += ["--backend-directory", str(backend.parent), "--http-address", "127.0.0.1"]
+    command += ["--http-port", str(place.port), "--allow-grpc", "false", "--allow-metrics", "false"]
+    libraries = (str(own / "nvidia_pytriton.libs"), str(sysconfig.get_config_var("LIBDIR")))
+    around = {"LD_LIBRARY_PATH": os.pathsep.join(libraries), "PEER_PACKAGES": f"{own}{os.pathsep}{shared_packages()}"}
+    return Start(command, around)
+
+
+def _direct(path: str) -> Callable[[str], Template]:
+    names = ("prompt", "steps", "guidance", "width", "height", "seed")
+    body = {name: f"{{{name}}}" for name in names}
+    return lambda url: Template(f"{url}{path}", body=body, image="image")
+
+
+def _openai(url: str) -> Template:
+    """Darkroom's route that answers with the picture, as the peers' do."""
+    body = {
+        "prompt": "{prompt}",
+        "size": "{width}x{height}",
+        "num_inference_steps": "{steps}",
+        "guidance_scale": "{guidance}",
+        "seed": "{seed}",
+        "response_format": "b64_json",
+    }
+    return Template(f"{url}/v1/images/generations", body=body, image="data.*.b64_json")
+
+
+def _infer(url: str) -> Template:
+    """Triton's own protocol, in JSON."""
+    types = {"prompt": "BYTES", "steps": "INT32", "guidance": "FP32", "width": "INT32", "height": "INT32"}
+    inputs = [
+        {"name": name, "shape": [1, 1], "datatype": kind, "data": [f"{{{name}}}"]}
+        for name, kind in (types | {"seed": "INT64"}).items()
+    ]
+    return Template(f"{url}/v2/models/landscapes/infer", body={"inputs": inputs}, image="outputs.0.data.0")
+
+
+DARKROOM = System("darkroom", "Darkroom", "darkroom-server", None, _darkroom, _openai)
+WINDOWED = System("fastapi", "FastAPI, windowed", "fastapi", "fastapi", _script("windowed.py"), _direct("/predict"))
+PEERS = (
+    WINDOWED,
+    System("litserve", "LitServe", "litserve", "litserve", _script("with_litserve.py"), _direct("/predict")),
+    System("ray", "Ray Serve", "ray", "ray", _script("with_ray.py"), _direct("/predict")),
+    System("torchserve", "TorchServe", "torchserve", "torchserve", _torchserve, _direct("/predictions/landscapes")),
+    System("triton", "Triton, Python backend", "nvidia-pytriton", "triton", _triton, _infer),
+)
+SYSTEMS = (DARKROOM, *PEERS)
