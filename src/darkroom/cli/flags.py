@@ -19,6 +19,8 @@ PARAMETERS = {
     "mask_image": "mask",
     "control_image": "control-image",
     "controlnet_conditioning_scale": "control-scale",
+    "num_frames": "frames",
+    "frame_rate": "fps",
     "adapters": "adapter",
     "deadline_s": "deadline",
     "prompts_file": "prompts-file",

@@ -1,4 +1,4 @@
-"""`darkroom generate`: from words to PNG files, without a server."""
+"""`darkroom generate`: from words to PNG or MP4 files, without a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import typer
 from ..errors import BadInput
 from .start import ConfigOption, JsonOption
 
-DEFAULT_OUTPUT = Path("out.png")
+FramesOption = Annotated[
+    int | None, typer.Option("--frames", help="Frames of a video; the model's own if left out.", show_default=False)
+]
+RateOption = Annotated[
+    float | None, typer.Option("--fps", help="Frames a second; the model's own if left out.", show_default=False)
+]
 ControlImageOption = Annotated[
     Path | None, typer.Option("--control-image", help="A picture for the ControlNet to follow.", show_default=False)
 ]
@@ -34,7 +39,7 @@ class Wish:
     """What the command line said; `None` is what it left out."""
 
     prompts: tuple[str, ...]
-    output: Path
+    output: Path | None
     inputs: dict[str, Any]
     model: str | None
     images: int
@@ -49,8 +54,14 @@ def generate(
         typer.Argument(help="What to draw; each argument is one prompt, so quote it.", show_default=False),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A PNG file; several images become NAME-0.png and so on.")
-    ] = DEFAULT_OUTPUT,
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A PNG file, of a video MP4; several become NAME-0.png and so on.",
+            show_default="out.png or out.mp4",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="A model's name, or a path to one.", show_default=False)] = None,
     negative: Annotated[str | None, typer.Option(help="What not to draw.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.", show_default=False)] = None,
@@ -69,11 +80,13 @@ def generate(
     mask: Annotated[Path | None, typer.Option(help="White where it is to be redrawn.", show_default=False)] = None,
     control_image: ControlImageOption = None,
     control_scale: ControlScaleOption = None,
+    frames: FramesOption = None,
+    fps: RateOption = None,
     adapter: Annotated[
         list[str] | None, typer.Option(help="NAME=WEIGHT of a LoRA; may be given again.", show_default=False)
     ] = None,
     like: Annotated[
-        Path | None, typer.Option(help="Repeat this PNG; other flags override.", show_default=False)
+        Path | None, typer.Option(help="Repeat this PNG or MP4; other flags override.", show_default=False)
     ] = None,
     prompts_file: Annotated[Path | None, typer.Option(help="One prompt a line.", show_default=False)] = None,
     as_json: JsonOption = False,
@@ -89,6 +102,8 @@ def generate(
         "preset": preset,
         "strength": strength,
         "controlnet_conditioning_scale": control_scale,
+        "num_frames": frames,
+        "frame_rate": fps,
         "adapters": parse_adapters(adapter),
         **parse_size(size),
     }

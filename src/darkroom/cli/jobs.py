@@ -16,7 +16,7 @@ from ..storage import files
 from . import say
 from .card import card, line
 from .formats import PictureFormat, format_of
-from .generate import ControlImageOption, ControlScaleOption, parse_adapters, parse_size
+from .generate import ControlImageOption, ControlScaleOption, FramesOption, RateOption, parse_adapters, parse_size
 from .remote import connect
 from .start import JsonOption
 
@@ -41,9 +41,11 @@ def submit(
     ] = None,
     control_image: ControlImageOption = None,
     control_scale: ControlScaleOption = None,
+    frames: FramesOption = None,
+    fps: RateOption = None,
     images: Annotated[int, typer.Option(help="Images, 1 to 16; image k has seed + k.")] = 1,
     picture_format: Annotated[
-        PictureFormat | None, typer.Option("--format", help="Of the pictures.", show_default="as -o says, else png")
+        PictureFormat | None, typer.Option("--format", help="Of the files.", show_default="as -o says, else png or mp4")
     ] = None,
     priority: Annotated[int, typer.Option(help="Of your own jobs, higher goes first.")] = 0,
     deadline: Annotated[float | None, typer.Option(help="Seconds until it is of no use.", show_default=False)] = None,
@@ -63,6 +65,8 @@ def submit(
         "preset": preset,
         "control_image": control_image,
         "controlnet_conditioning_scale": control_scale,
+        "num_frames": frames,
+        "frame_rate": fps,
         "adapters": parse_adapters(adapter),
         "num_images_per_prompt": images,
         **parse_size(size),

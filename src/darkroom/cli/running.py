@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,8 +14,9 @@ from ..errors import ContentRefused, NotSupported
 from ..models.checking import check_answer
 from ..models.record import record
 from ..models.revision import short
-from ..models.tasks import call_of
-from ..storage import files, images
+from ..models.tasks import call_of, made_of
+from ..storage import files
+from ..storage.encoding import encode
 from ..wording import counted
 from . import say
 from .making import Plan, Shot
@@ -38,11 +39,18 @@ def make(ready: Plan, *, as_json: bool) -> None:
     else:
         for image in made:
             asked = image["settings"]["input"]
-            typer.echo(f"{image['path']}  {asked['width']}x{asked['height']}  seed {asked['seed']}")
+            typer.echo(f"{image['path']}  {_said_shape(asked)}  seed {asked['seed']}")
     for fault in failed:
         say.problem(f"{fault['error']} (seed {fault['settings']['input']['seed']})")
     if failed:
         raise typer.Exit(1)
+
+
+def _said_shape(asked: Mapping[str, Any]) -> str:
+    size = f"{asked['width']}x{asked['height']}"
+    return (
+        f"{size}, {asked['num_frames']} frames at {asked['frame_rate']:g} a second" if "num_frames" in asked else size
+    )
 
 
 def _tell(ready: Plan) -> None:
@@ -92,10 +100,8 @@ def _finish(ready: Plan, shot: Shot, handle: Handle) -> dict[str, Any]:
         check_answer(handle.result(0), must_tell=ready.is_checked)
     except (ContentRefused, NotSupported) as error:
         return {"error": error.message, "settings": settings}
-    pictures = getattr(handle.result(0), "images", None)
-    if not pictures:
-        raise NotSupported(f"{type(ready.pipe).__name__} makes no pictures", field="model")
-    files.write_whole(shot.path, images.encode_png(pictures[0], settings))
+    data, _, _ = encode(made_of(ready.pipe, shot.request, handle.result(0)), settings)
+    files.write_whole(shot.path, data)
     return {"path": str(shot.path.absolute()), "settings": settings}
 
 

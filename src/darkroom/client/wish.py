@@ -56,6 +56,8 @@ class Wish(TypedDict, total=False):
     mask_image: str | Picture
     control_image: str | Picture
     controlnet_conditioning_scale: float
+    num_frames: int
+    frame_rate: float
     seed: int
     preset: str
     solver: str

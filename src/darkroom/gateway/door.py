@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..errors import BadInput, UnknownArgument
 from ..models.offer import Offer
 from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, check_control, unknown_input, validate
 from ..safety import Rules, check_characters
+from ..storage.encoding import format_for
 from .access import Caller
 from .fetches import Fetches
 from .forecast import Forecast
@@ -109,6 +110,9 @@ class Door:
         stored = {**request.settings(), "num_images_per_prompt": request.num_images_per_prompt, **kept}
         if request.adapter_digests:  # a worker then takes these files and no others
             stored["adapter_digests"] = dict(request.adapter_digests)
+        said = wish.output
+        chosen = format_for(request.kind, said.get("format"), said.get("quality"), offered.offer.model)
+        wish = replace(wish, output={**said, "format": chosen})
         job = self._job(wish, caller, request_id, request, offered, {**stored, "reproducible": is_reproducible})
         return Admitted(job, tuple(kept[name] for name in kept if pictures[name].artifact_id is None))
 
@@ -172,9 +176,10 @@ def rows_of(request: ImageRequest) -> int:
 
 
 def scale_of(request: ImageRequest, offer: Offer) -> float:
-    """Its pixels, as a share of those of the model's default size."""
+    """Its pixels, as a share of those of the model's default size; of a video those of all frames."""
     width, height = offer.default_size
-    return request.width * request.height / (width * height)
+    frames = 1.0 if offer.moving is None else (request.num_frames or 1) / offer.moving.frames
+    return frames * request.width * request.height / (width * height)
 
 
 def digest_of(sent: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from ..model_settings import MAX_ADAPTERS, MAX_WEIGHT
+from ..models.media import MOST_FRAMES, RATES
 from ..models.request import DEFAULT_CONTROL_SCALE, MAX_CONTROL_SCALE, MAX_GUIDANCE, MAX_IMAGES, MAX_PROMPT, MAX_SEED
 from .webhooks import FINAL, MAX_URL, Told
 
@@ -54,6 +55,18 @@ INPUT_SCHEMA: dict[str, Any] = {
             "default": DEFAULT_CONTROL_SCALE,
             "description": "how closely control_image is followed",
         },
+        "num_frames": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MOST_FRAMES,
+            "description": "of a video; one more than a multiple of the model's step",
+        },
+        "frame_rate": {
+            "type": "number",
+            "minimum": RATES[0],
+            "maximum": RATES[1],
+            "description": "of a video: frames a second",
+        },
         "adapters": {
             "type": "object",
             "maxProperties": MAX_ADAPTERS,
@@ -91,16 +104,18 @@ class _Body(BaseModel):
 
 
 class OutputBody(_Body):
-    """How the pictures are written; `quality` is for jpeg and webp. `keep_metadata`: the settings go inside."""
+    """How it is written; `quality` is for jpeg and webp. `keep_metadata`: the settings go inside."""
 
-    format: Literal["png", "jpeg", "webp"] = "png"
+    format: Literal["png", "jpeg", "webp", "mp4"] | None = Field(
+        default=None, description="png for pictures, mp4 for videos, unless said"
+    )
     quality: int | None = Field(default=None, ge=1, le=100, description="90 unless said")
     keep_metadata: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.format == "png" and self.quality is not None:
-            raise ValueError("quality is for jpeg and webp; png loses nothing and has none")
+        if self.format in (None, "png", "mp4") and self.quality is not None:
+            raise ValueError("quality is for jpeg and webp; png loses nothing, and neither it nor mp4 has one")
         return self
 
 
@@ -189,7 +204,7 @@ class PriorityBody(_Body):
 
 
 class ArtifactAnswer(BaseModel):
-    """A picture that a job made; `url` can be fetched as it stands for about an hour."""
+    """A picture or a video that a job made; `url` can be fetched as it stands for about an hour."""
 
     artifact_id: str
     url: str
@@ -197,6 +212,8 @@ class ArtifactAnswer(BaseModel):
     width: int | None
     height: int | None
     seed: int | None
+    frames: int | None = Field(description="of a video")
+    fps: float | None = Field(description="frames a second, of a video")
     size: int
 
 

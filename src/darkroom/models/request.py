@@ -12,15 +12,18 @@ from typing import Any
 
 from ..config import PresetSettings
 from ..errors import BadInput, MaskSizeMismatch, NotSupported, SizeNotOffered, UnknownArgument
+from ..storage.encoding import PICTURES as OF_PICTURES
+from ..storage.encoding import VIDEOS
 from ..wording import counted, did_you_mean
 from . import adapting, solvers
-from .offer import IMAGE_TO_IMAGE, INPAINT, TASKS, TEXT_TO_IMAGE, Offer
+from .media import MOST_FRAMES, RATES
+from .offer import ALL_TASKS, IMAGE_TO_IMAGE, INPAINT, Offer
 
 MAX_PROMPT = 2000  # characters
 MAX_GUIDANCE = 50.0
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 16
-NEEDED = {TEXT_TO_IMAGE: (), IMAGE_TO_IMAGE: ("image",), INPAINT: ("image", "mask_image")}
+NEEDED = {IMAGE_TO_IMAGE: ("image",), INPAINT: ("image", "mask_image")}
 DEFAULT_STRENGTH = {IMAGE_TO_IMAGE: 0.8, INPAINT: 1.0}  # diffusers' own
 MAX_CONTROL_SCALE = 2.0
 DEFAULT_CONTROL_SCALE = 1.0  # diffusers' own
@@ -41,9 +44,12 @@ INPUTS = (
     "strength",
     "control_image",
     "controlnet_conditioning_scale",
+    "num_frames",
+    "frame_rate",
     "adapters",
     "adapter_digests",
 )
+OF_VIDEOS = ("num_frames", "frame_rate")
 PICTURES = ("image", "mask_image", "control_image")
 NOT_RECORDED = {"num_images_per_prompt", "preset", "task", *PICTURES, "adapter_digests"}
 
@@ -53,7 +59,8 @@ class ImageRequest:
     """A request within a model's bounds; `guidance_scale` None is the pipeline's own, `solver` None the model's.
 
     Image k of it uses `seed + k`. `image`, `mask_image` and `control_image` are PIL images of `width` by `height`
-    pixels. `adapters` are weights by name, `adapter_digests` the SHA-256 of their files, where that is known.
+    pixels. A video has `num_frames`, at `frame_rate` a second; None for a picture.
+    `adapters` are weights by name, `adapter_digests` the SHA-256 of their files, where that is known.
     """
 
     prompt: str
@@ -71,6 +78,8 @@ class ImageRequest:
     strength: float | None = None
     control_image: Any = None
     controlnet_conditioning_scale: float | None = None
+    num_frames: int | None = None
+    frame_rate: float | None = None
     adapters: Mapping[str, float] = field(default_factory=dict)
     adapter_digests: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,6 +87,11 @@ class ImageRequest:
     def steps_to_run(self) -> int:
         """Denoising steps that will run: an image to start from leaves out the first ones."""
         return steps_left(self.num_inference_steps, self.strength)
+
+    @property
+    def kind(self) -> str:
+        """What comes of it: pictures or videos."""
+        return OF_PICTURES if self.frame_rate is None else VIDEOS
 
     def settings(self) -> dict[str, Any]:
         """What must be known to repeat it, apart from its pictures; JSON."""
@@ -94,7 +108,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     given = {name: value for name, value in inputs.items() if value is not None}
     _refuse_unknown(given)
     preset = offer.preset(_text(given, "preset", 64)) if "preset" in given else base or offer.preset(None)
-    task = _task(given)
+    task = _task(given, offer)
     solver = _solver(given, preset, offer)
     steps = _steps(given, preset, solver, offer)
     check_control(given, offer)
@@ -123,6 +137,8 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         strength=_strength(given, task, steps),
         control_image=given.get("control_image"),
         controlnet_conditioning_scale=_control_scale(given),
+        num_frames=_frames(given, offer),
+        frame_rate=_rate(given, offer),
         adapters=adapters,
         adapter_digests=adapting.digests_of(adapters, given, offer),
     )
@@ -197,16 +213,16 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _task(given: Mapping[str, Any]) -> str:
+def _task(given: Mapping[str, Any], offer: Offer) -> str:
     if "mask_image" in given and "image" not in given:
         raise BadInput("mask_image needs an image to fill in", field="image")
     if "strength" in given and "image" not in given:
         raise BadInput("strength needs an image to start from", field="image")
-    implied = INPAINT if "mask_image" in given else IMAGE_TO_IMAGE if "image" in given else TEXT_TO_IMAGE
+    implied = INPAINT if "mask_image" in given else IMAGE_TO_IMAGE if "image" in given else offer.text_task
     task = given.get("task", implied)
-    if task not in TASKS:
-        raise BadInput(f"task must be one of {', '.join(TASKS)}, not {_shown(task)}", field="task")
-    missing = [name for name in NEEDED[task] if name not in given]
+    if task not in ALL_TASKS:
+        raise BadInput(f"task must be one of {', '.join(ALL_TASKS)}, not {_shown(task)}", field="task")
+    missing = [name for name in NEEDED.get(task, ()) if name not in given]
     if missing:
         raise BadInput(f"task is {task!r}, which needs {' and '.join(missing)} in the input", field="task")
     if task != implied:
@@ -284,6 +300,28 @@ def _control_scale(given: Mapping[str, Any]) -> float | None:
     return _number(given, name, 0.0, MAX_CONTROL_SCALE)
 
 
+def _frames(given: Mapping[str, Any], offer: Offer) -> int | None:
+    if offer.moving is None:
+        for name in OF_VIDEOS:
+            if name in given:
+                said = f"{offer.model} ({offer.layout.pipeline}) makes no videos and takes no {name}; leave it out"
+                raise UnknownArgument(said, field=name)
+        return None
+    frames, step = _whole(given, "num_frames", 1, MOST_FRAMES, offer.moving.frames), offer.layout.frame_step
+    if (frames - 1) % step:
+        below = frames - (frames - 1) % step
+        near = below if below + step > MOST_FRAMES else f"{below} or {below + step}"
+        said = f"num_frames must be 1 more than a multiple of {step} for {offer.model}, such as {near}, not {frames}"
+        raise BadInput(said, field="num_frames")
+    return frames
+
+
+def _rate(given: Mapping[str, Any], offer: Offer) -> float | None:
+    if offer.moving is None:
+        return None
+    return _number(given, "frame_rate", *RATES) if "frame_rate" in given else offer.moving.rate
+
+
 def _size_of(picture: Any, name: str) -> tuple[int, int]:
     size = getattr(picture, "size", None)
     if not isinstance(size, tuple) or len(size) != 2:
@@ -292,7 +330,7 @@ def _size_of(picture: Any, name: str) -> tuple[int, int]:
 
 
 def _strength(given: Mapping[str, Any], task: str, steps: int) -> float | None:
-    if task == TEXT_TO_IMAGE:
+    if task not in DEFAULT_STRENGTH:
         return None
     strength = _number(given, "strength", 0.0, 1.0) if "strength" in given else DEFAULT_STRENGTH[task]
     if steps_left(steps, strength) < 1:

@@ -6,7 +6,11 @@ import copy
 import inspect
 from typing import Any
 
+import numpy as np
+
 from ..errors import NotSupported, UnknownArgument, UnknownSolver
+from ..storage.encoding import Made
+from ..storage.videos import Video
 from . import solvers
 from .offer import IMAGE_TO_IMAGE, INPAINT, TEXT_TO_IMAGE
 from .request import ImageRequest
@@ -40,8 +44,12 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
     call: dict[str, Any] = {
         "prompt": request.prompt,
         "num_inference_steps": request.num_inference_steps,
-        **_given(request, "negative_prompt", "guidance_scale", "image", "mask_image", "strength"),
+        **_given(request, "negative_prompt", "guidance_scale", "image", "mask_image", "strength", "num_frames"),
     }
+    if request.frame_rate is not None:
+        call["output_type"] = "np"
+        if "frame_rate" in takes:  # where it is not taken, it says how fast the frames are shown
+            call["frame_rate"] = request.frame_rate
     if request.control_image is not None:
         # Text-to-image pipelines of the Stable Diffusion family call it their `image`.
         call["control_image" if "control_image" in takes else "image"] = request.control_image
@@ -54,12 +62,24 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
     return call
 
 
+def made_of(pipe: Any, request: ImageRequest, answer: Any) -> Made:
+    """What a pipeline has answered to one image's call; raises `NotSupported` where that is something else."""
+    if request.frame_rate is not None:
+        frames = np.asarray(answer.frames[0])  # numbers from 0 to 1
+        return Video(np.round(np.clip(frames, 0.0, 1.0) * 255).astype(np.uint8), request.frame_rate)
+    pictures = getattr(answer, "images", None)
+    if not pictures:
+        raise NotSupported(f"{type(pipe).__name__} makes no pictures", field="model")
+    picture: Made = pictures[0]
+    return picture
+
+
 def _given(request: ImageRequest, *names: str) -> dict[str, Any]:
     return {name: getattr(request, name) for name in names if getattr(request, name) not in (None, "")}
 
 
 def _for_task(pipe: Any, task: str, model: str) -> Any:
-    if _is_of_task(pipe, task):
+    if task not in MAKERS or _is_of_task(pipe, task):  # the offer has judged what is no picture, by its class
         return pipe
     import diffusers
 

@@ -85,10 +85,10 @@ def parameters_of(settings: Mapping[str, Any]) -> str:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings a picture of ours carries; raises `UnreadableImage`, or `BadInput` where it carries none."""
-    text = _carried(_open(path, "like"))
+    """The settings that a file of ours carries; raises `UnreadableImage`, or `BadInput` where it carries none."""
+    text = _carried_by(path)
     if text is None:
-        raise BadInput(f"{path} carries no settings of Darkroom's: only its own pictures do", field="like")
+        raise BadInput(f"{path} carries no settings of Darkroom's: only what it made itself does", field="like")
     try:
         settings = json.loads(text)
     except ValueError as error:
@@ -116,6 +116,14 @@ def digest(image: Image.Image) -> str:
     """SHA-256 over mode, size and pixels: whether two pictures are the same, however they were stored."""
     head = f"{image.mode} {image.width}x{image.height}\n".encode()
     return hashlib.sha256(head + image.tobytes()).hexdigest()
+
+
+def _carried_by(path: Path) -> str | None:
+    if path.suffix.lower() == ".mp4":
+        from . import videos  # which stands above this file
+
+        return videos.carried(path)
+    return _carried(_open(path, "like"))
 
 
 def _carried(image: Image.Image) -> str | None:

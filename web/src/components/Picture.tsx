@@ -2,25 +2,34 @@ import { ImageOff } from "lucide-react";
 import { useState } from "react";
 
 import styles from "./Picture.module.css";
+import { isPlayed } from "./Player";
 
 interface Props {
   src: string | undefined;
   alt: string;
   width: number | null | undefined;
   height: number | null | undefined;
+  /** Its content type, where it may be a video. */
+  type?: string | undefined;
   isSoft?: boolean;
   isLazy?: boolean;
   /** It could not be fetched: its address may have run out. */
   onBroken?: (() => void) | undefined;
 }
 
-/** A picture in a frame of its own shape from the start, so that nothing moves when it arrives. */
-export function Picture({ src, alt, width, height, isSoft = false, isLazy = true, onBroken }: Props) {
+/** A picture, or a silent video, in a frame of its own shape from the start, so that nothing moves when it arrives. */
+export function Picture({ src, alt, width, height, type, isSoft = false, isLazy = true, onBroken }: Props) {
   const [broken, setBroken] = useState<string | null>(null);
+  const breaks = (): void => {
+    setBroken(src ?? null);
+    onBroken?.();
+  };
   const ratio = width && height ? `${width} / ${height}` : "1 / 1";
   return (
     <div className={styles.frame} style={{ aspectRatio: ratio }}>
-      {src && broken !== src ? (
+      {src && broken !== src && isPlayed(type) ? (
+        <video src={src} aria-label={alt} autoPlay loop muted playsInline onError={breaks} />
+      ) : src && broken !== src ? (
         <img
           src={src}
           alt={alt}
@@ -29,10 +38,7 @@ export function Picture({ src, alt, width, height, isSoft = false, isLazy = true
           loading={isLazy ? "lazy" : "eager"}
           decoding="async"
           className={isSoft ? styles.soft : undefined}
-          onError={() => {
-            setBroken(src);
-            onBroken?.();
-          }}
+          onError={breaks}
         />
       ) : broken ? (
         <span className={styles.broken} role="img" aria-label={`${alt}: the picture cannot be fetched`}>

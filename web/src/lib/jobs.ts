@@ -7,6 +7,8 @@ export type JobInput = Partial<Schemas["JobBody"]["input"]> & {
   prompt: string;
   control_image?: string;
   controlnet_conditioning_scale?: number;
+  num_frames?: number;
+  frame_rate?: number;
 };
 
 export interface JobBody {
@@ -70,6 +72,8 @@ export function commandOf(job: Job, of?: Pick<Artifact, "seed">): string {
     ["mask", input.mask_image && "MASK.png"],
     ["control-image", input.control_image && "CONTROL.png"],
     ["control-scale", input.controlnet_conditioning_scale],
+    ["frames", input.num_frames],
+    ["fps", input.frame_rate],
     ...Object.entries(input.adapters ?? {}).map(([name, weight]): [string, unknown] => [
       "adapter",
       `${name}=${weight}`,
@@ -90,6 +94,12 @@ export function fileNameOf(job: Job, output: Pick<Artifact, "seed" | "content_ty
   return nameOf(inputOf(job).prompt, [output.seed ?? 0], output.content_type);
 }
 
+const SUFFIXES: Readonly<Record<string, string>> = {
+  "image/jpeg": "jpg",
+  "image/webp": "webp",
+  "video/mp4": "mp4",
+};
+
 /** A file's name from the first words of a prompt, and what tells it from others. */
 export function nameOf(prompt: string, ends: readonly (string | number)[], contentType: string): string {
   const words = prompt
@@ -97,7 +107,7 @@ export function nameOf(prompt: string, ends: readonly (string | number)[], conte
     .replaceAll(/[^\p{L}\p{N}]+/gu, "-")
     .replaceAll(/^-|-$/g, "")
     .slice(0, 48);
-  const suffix = { "image/jpeg": "jpg", "image/webp": "webp" }[contentType] ?? "png";
+  const suffix = SUFFIXES[contentType] ?? "png";
   return `${[words || "picture", ...ends].join("-")}.${suffix}`;
 }
 

@@ -20,6 +20,7 @@ export const OFFER: Offer = {
   images: { min: 1, max: 16 },
   strength: { min: 0, max: 1 },
   promptLength: 2000,
+  makesPictures: true,
   takesImage: true,
   takesMask: true,
   controlScale: null,

@@ -33,6 +33,7 @@ export interface Offer {
   images: Range;
   strength: Range;
   promptLength: number;
+  makesPictures: boolean;
   takesImage: boolean;
   takesMask: boolean;
   /** How closely a control image is followed; null where the model takes none. */
@@ -85,6 +86,7 @@ export function offerOf(model: Answer): Offer {
     images: range("num_images_per_prompt", 1, 16),
     strength: range("strength", 0, 1),
     promptLength: fields.prompt?.maxLength ?? 2000,
+    makesPictures: model.tasks.some((task) => task === "inpaint" || task.endsWith("-image")),
     takesImage: model.tasks.includes("image-to-image"),
     takesMask: model.tasks.includes("inpaint"),
     controlScale: "control_image" in fields ? range("controlnet_conditioning_scale", 0, 2) : null,

@@ -12,6 +12,7 @@ from ...errors import StoreUnavailable, UnknownModel
 from ...models.layout import Layout
 from ...models.offer import IMAGE_TO_IMAGE, INPAINT, Offer
 from ...models.pipelines import refused_by
+from ...models.request import OF_VIDEOS
 from ...models.solvers import max_steps
 from .. import schemas
 from ..forecast import READY
@@ -83,6 +84,9 @@ def schema_of(offer: Offer) -> dict[str, Any]:
     fields["adapters"] |= {"properties": dict.fromkeys(offer.adapters, schemas.WEIGHT), "additionalProperties": False}
     for name in _not_taken(offer):
         del fields[name]
+    if offer.moving:
+        fields["num_frames"]["default"] = offer.moving.frames
+        fields["frame_rate"]["default"] = offer.moving.rate
     fields["width"]["default"], fields["height"]["default"] = offer.default_size
     for name, at in (("width", 0), ("height", 1)):
         fields[name]["multipleOf"] = offer.layout.size_multiple
@@ -94,6 +98,7 @@ def schema_of(offer: Offer) -> dict[str, Any]:
 def _not_taken(offer: Offer) -> set[str]:
     """Inputs that it takes for none of its tasks."""
     without = set() if offer.has_controlnet else {*CONTROL}
+    without |= set() if offer.moving else {*OF_VIDEOS}
     without |= set() if INPAINT in offer.tasks else {"mask_image"}
     without |= set() if {IMAGE_TO_IMAGE, INPAINT} & {*offer.tasks} else {"image", "strength"}
     refused = {refused_by(offer.layout.pipeline, task) for task in offer.tasks}
@@ -117,6 +122,7 @@ def _layout(layout: Layout) -> dict[str, Any]:
         "scheduler": dict(layout.scheduler),
         "size_multiple": layout.size_multiple,
         "native_size": list(layout.native_size),
+        "frame_step": layout.frame_step,
     }
 
 

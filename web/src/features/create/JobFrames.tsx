@@ -23,7 +23,13 @@ export function JobFrames({ job, preview, onOpen }: Props) {
         const name = count > 1 ? `${prompt}, ${at + 1} of ${count}` : prompt;
         return (
           <button key={at} type="button" className={styles.open} onClick={() => onOpen(output)}>
-            <Picture src={output.url} alt={name} width={output.width} height={output.height} />
+            <Picture
+              src={output.url}
+              type={output.content_type}
+              alt={name}
+              width={output.width}
+              height={output.height}
+            />
           </button>
         );
       })}

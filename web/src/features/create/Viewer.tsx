@@ -74,6 +74,7 @@ function seen(): Seen[] {
     return (job?.outputs ?? []).map((output) => ({
       id: output.artifact_id,
       src: output.url,
+      type: output.content_type,
       alt: job ? inputOf(job).prompt : "",
       width: output.width ?? 1,
       height: output.height ?? 1,

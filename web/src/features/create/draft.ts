@@ -118,7 +118,11 @@ export function bodyOf(draft: Draft, offer: Offer, pictures: Pictures = {}): Job
     ...(pictures.image ? { strength: draft.strength } : {}),
     ...(pictures.control_image ? { controlnet_conditioning_scale: draft.controlScale } : {}),
   };
-  return { model: offer.model, input, ...(draft.format === "png" ? {} : { output: { format: draft.format } }) };
+  return {
+    model: offer.model,
+    input,
+    ...(draft.format === "png" || !offer.makesPictures ? {} : { output: { format: draft.format } }),
+  };
 }
 
 /** What must be said beside the preset; one of its own that was taken away gets the weight 0. */
