@@ -1,9 +1,10 @@
-"""Folders of tiny models that make videos, and what is in the files that are made."""
+"""Folders of tiny models that make videos or sounds, and what is in the files that are made."""
 
 from __future__ import annotations
 
 import io
 import json
+import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,21 @@ def save_video_model(folder: Path, family: str) -> Path:
     return folder
 
 
+def save_audio_model(folder: Path, *, is_stock: bool = False) -> Path:
+    """The family stable-audio as a folder: 128 samples a second, at most 4 s; with the scheduler that Stable Audio Open
+    brings, where it `is_stock`."""
+    from tests.parity.families import FAMILIES
+
+    pipe = FAMILIES["stable-audio"].pipes()["edm"]
+    if is_stock:
+        from diffusers import CosineDPMSolverMultistepScheduler, StableAudioPipeline
+
+        pipe = StableAudioPipeline(**{**pipe.components, "scheduler": CosineDPMSolverMultistepScheduler()})
+    pipe.save_pretrained(folder)
+    (folder / "presets.json").write_text(json.dumps(PRESETS))
+    return folder
+
+
 def need_av() -> Any:
     """PyAV."""
     try:
@@ -33,6 +49,16 @@ def need_av() -> Any:
     except ImportError:
         skip_or_fail("av is not installed")
     return av
+
+
+def samples_of(data: bytes) -> tuple[np.ndarray, int]:
+    """Every sample of a WAV as 16 bits of [sample, channel], and how many are played a second."""
+    import numpy as np
+
+    with wave.open(io.BytesIO(data)) as file:
+        assert file.getsampwidth() == 2
+        samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
+        return samples.reshape(-1, file.getnchannels()), file.getframerate()
 
 
 def frames_of(data: bytes) -> tuple[np.ndarray, float]:

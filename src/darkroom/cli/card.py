@@ -18,6 +18,7 @@ ASKED = {
     "num_images_per_prompt": "images",
     "num_frames": "frames",
     "frame_rate": "fps",
+    "audio_end_in_s": "seconds",
 }
 
 

@@ -21,6 +21,7 @@ PARAMETERS = {
     "controlnet_conditioning_scale": "control-scale",
     "num_frames": "frames",
     "frame_rate": "fps",
+    "audio_end_in_s": "seconds",
     "adapters": "adapter",
     "deadline_s": "deadline",
     "prompts_file": "prompts-file",

@@ -15,6 +15,7 @@ class PictureFormat(StrEnum):
     JPEG = "jpeg"
     WEBP = "webp"
     MP4 = "mp4"
+    WAV = "wav"
 
 
 SUFFIXES = {
@@ -23,6 +24,7 @@ SUFFIXES = {
     ".jpeg": PictureFormat.JPEG,
     ".webp": PictureFormat.WEBP,
     ".mp4": PictureFormat.MP4,
+    ".wav": PictureFormat.WAV,
 }
 
 

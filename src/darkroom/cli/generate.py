@@ -1,4 +1,4 @@
-"""`darkroom generate`: from words to PNG or MP4 files, without a server."""
+"""`darkroom generate`: from words to PNG, MP4 or WAV files, without a server."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ ControlImageOption = Annotated[
 ]
 ControlScaleOption = Annotated[
     float | None, typer.Option("--control-scale", help="How closely, 0 to 2; 1 if left out.", show_default=False)
+]
+SecondsOption = Annotated[
+    float | None, typer.Option("--seconds", help="How long a sound is; the longest if left out.", show_default=False)
 ]
 
 
@@ -48,7 +51,7 @@ class Wish:
     config: Path | None
 
 
-def generate(
+def generate(  # budget: each flag is a parameter with its help
     prompt: Annotated[
         list[str] | None,
         typer.Argument(help="What to draw; each argument is one prompt, so quote it.", show_default=False),
@@ -58,8 +61,8 @@ def generate(
         typer.Option(
             "--output",
             "-o",
-            help="A PNG file, of a video MP4; several become NAME-0.png and so on.",
-            show_default="out.png or out.mp4",
+            help="A PNG file, of a video MP4, of a sound WAV; several become NAME-0.png and so on.",
+            show_default="out.png, .mp4 or .wav",
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="A model's name, or a path to one.", show_default=False)] = None,
@@ -82,11 +85,12 @@ def generate(
     control_scale: ControlScaleOption = None,
     frames: FramesOption = None,
     fps: RateOption = None,
+    seconds: SecondsOption = None,
     adapter: Annotated[
         list[str] | None, typer.Option(help="NAME=WEIGHT of a LoRA; may be given again.", show_default=False)
     ] = None,
     like: Annotated[
-        Path | None, typer.Option(help="Repeat this PNG or MP4; other flags override.", show_default=False)
+        Path | None, typer.Option(help="Repeat this file; other flags override.", show_default=False)
     ] = None,
     prompts_file: Annotated[Path | None, typer.Option(help="One prompt a line.", show_default=False)] = None,
     as_json: JsonOption = False,
@@ -104,6 +108,7 @@ def generate(
         "controlnet_conditioning_scale": control_scale,
         "num_frames": frames,
         "frame_rate": fps,
+        "audio_end_in_s": seconds,
         "adapters": parse_adapters(adapter),
         **parse_size(size),
     }

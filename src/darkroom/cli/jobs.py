@@ -16,14 +16,22 @@ from ..storage import files
 from . import say
 from .card import card, line
 from .formats import PictureFormat, format_of
-from .generate import ControlImageOption, ControlScaleOption, FramesOption, RateOption, parse_adapters, parse_size
+from .generate import (
+    ControlImageOption,
+    ControlScaleOption,
+    FramesOption,
+    RateOption,
+    SecondsOption,
+    parse_adapters,
+    parse_size,
+)
 from .remote import connect
 from .start import JsonOption
 
 JobId = Annotated[str, typer.Argument(help="A job's id, as `submit` and `jobs` say it.")]
 
 
-def submit(
+def submit(  # budget: each flag is a parameter with its help
     prompt: Annotated[str, typer.Argument(help="What to draw; quote it.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Wait, and write the image here.", show_default=False)
@@ -43,9 +51,11 @@ def submit(
     control_scale: ControlScaleOption = None,
     frames: FramesOption = None,
     fps: RateOption = None,
+    seconds: SecondsOption = None,
     images: Annotated[int, typer.Option(help="Images, 1 to 16; image k has seed + k.")] = 1,
     picture_format: Annotated[
-        PictureFormat | None, typer.Option("--format", help="Of the files.", show_default="as -o says, else png or mp4")
+        PictureFormat | None,
+        typer.Option("--format", help="Of the files.", show_default="as -o says, or the usual"),
     ] = None,
     priority: Annotated[int, typer.Option(help="Of your own jobs, higher goes first.")] = 0,
     deadline: Annotated[float | None, typer.Option(help="Seconds until it is of no use.", show_default=False)] = None,
@@ -67,6 +77,7 @@ def submit(
         "controlnet_conditioning_scale": control_scale,
         "num_frames": frames,
         "frame_rate": fps,
+        "audio_end_in_s": seconds,
         "adapters": parse_adapters(adapter),
         "num_images_per_prompt": images,
         **parse_size(size),

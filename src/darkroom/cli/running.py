@@ -47,10 +47,10 @@ def make(ready: Plan, *, as_json: bool) -> None:
 
 
 def _said_shape(asked: Mapping[str, Any]) -> str:
-    size = f"{asked['width']}x{asked['height']}"
-    return (
-        f"{size}, {asked['num_frames']} frames at {asked['frame_rate']:g} a second" if "num_frames" in asked else size
-    )
+    if "audio_end_in_s" in asked:
+        return f"{asked['audio_end_in_s']:g} s"
+    moves = f", {asked['num_frames']} frames at {asked['frame_rate']:g} a second" if "num_frames" in asked else ""
+    return f"{asked['width']}x{asked['height']}{moves}"
 
 
 def _tell(ready: Plan) -> None:

@@ -58,6 +58,7 @@ class Wish(TypedDict, total=False):
     controlnet_conditioning_scale: float
     num_frames: int
     frame_rate: float
+    audio_end_in_s: float
     seed: int
     preset: str
     solver: str

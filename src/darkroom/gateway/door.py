@@ -176,7 +176,12 @@ def rows_of(request: ImageRequest) -> int:
 
 
 def scale_of(request: ImageRequest, offer: Offer) -> float:
-    """Its pixels, as a share of those of the model's default size; of a video those of all frames."""
+    """Its pixels, as a share of those of the model's default size; of a video those of all frames.
+
+    1 for a sound, of which its model always makes the longest, and cuts it.
+    """
+    if request.width is None or request.height is None:
+        return 1.0
     width, height = offer.default_size
     frames = 1.0 if offer.moving is None else (request.num_frames or 1) / offer.moving.frames
     return frames * request.width * request.height / (width * height)

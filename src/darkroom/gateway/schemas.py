@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from ..model_settings import MAX_ADAPTERS, MAX_WEIGHT
-from ..models.media import MOST_FRAMES, RATES
 from ..models.request import DEFAULT_CONTROL_SCALE, MAX_CONTROL_SCALE, MAX_GUIDANCE, MAX_IMAGES, MAX_PROMPT, MAX_SEED
+from .input_fields import FIELDS
 from .webhooks import FINAL, MAX_URL, Told
 
 MAX_PRIORITY = 100
@@ -55,18 +55,7 @@ INPUT_SCHEMA: dict[str, Any] = {
             "default": DEFAULT_CONTROL_SCALE,
             "description": "how closely control_image is followed",
         },
-        "num_frames": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MOST_FRAMES,
-            "description": "of a video; one more than a multiple of the model's step",
-        },
-        "frame_rate": {
-            "type": "number",
-            "minimum": RATES[0],
-            "maximum": RATES[1],
-            "description": "of a video: frames a second",
-        },
+        **FIELDS,
         "adapters": {
             "type": "object",
             "maxProperties": MAX_ADAPTERS,
@@ -106,16 +95,16 @@ class _Body(BaseModel):
 class OutputBody(_Body):
     """How it is written; `quality` is for jpeg and webp. `keep_metadata`: the settings go inside."""
 
-    format: Literal["png", "jpeg", "webp", "mp4"] | None = Field(
-        default=None, description="png for pictures, mp4 for videos, unless said"
+    format: Literal["png", "jpeg", "webp", "mp4", "wav"] | None = Field(
+        default=None, description="png for pictures, mp4 for videos, wav for sounds, unless said"
     )
     quality: int | None = Field(default=None, ge=1, le=100, description="90 unless said")
     keep_metadata: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.format in (None, "png", "mp4") and self.quality is not None:
-            raise ValueError("quality is for jpeg and webp; png loses nothing, and neither it nor mp4 has one")
+        if self.format in (None, "png", "mp4", "wav") and self.quality is not None:
+            raise ValueError("quality is for jpeg and webp; the others have none")
         return self
 
 
@@ -204,7 +193,7 @@ class PriorityBody(_Body):
 
 
 class ArtifactAnswer(BaseModel):
-    """A picture or a video that a job made; `url` can be fetched as it stands for about an hour."""
+    """A picture, a video or a sound that a job made; `url` can be fetched as it stands for about an hour."""
 
     artifact_id: str
     url: str

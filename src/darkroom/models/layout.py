@@ -20,7 +20,7 @@ SCHEDULER_CONFIG = "scheduler_config.json"
 class Layout:
     """The facts that bound a request; `native_size` is [width, height] in pixels, `scheduler` its configuration.
 
-    A video has one frame more than a multiple of `frame_step`.
+    A video has one frame more than a multiple of `frame_step`. `longest_s` is of sounds; of these there is no size.
     """
 
     pipeline: str
@@ -28,6 +28,7 @@ class Layout:
     size_multiple: int = 8
     native_size: tuple[int, int] = (512, 512)
     frame_step: int = 1
+    longest_s: float | None = None
 
     @property
     def family(self) -> str:
@@ -58,6 +59,8 @@ def layout_from(
     multiple = media.side_multiple(pipeline, _multiple(pipeline, scale, denoiser))
     if pipeline in media.VIDEOS:
         return Layout(pipeline, dict(scheduler), multiple, media.VIDEOS[pipeline].size, media.frame_step(vae))
+    if pipeline in media.SOUNDS:
+        return Layout(pipeline, dict(scheduler), longest_s=media.longest_s(pipeline, denoiser, vae))
     side = denoiser.get("sample_size") or (64 if "down_block_types" in denoiser else 128)
     height, width = side if isinstance(side, list | tuple) else (side, side)
     return Layout(pipeline, dict(scheduler), multiple, (int(width) * scale, int(height) * scale))

@@ -1,4 +1,4 @@
-"""Pipelines that make videos, and what bounds a request to one. No torch here.
+"""Pipelines that make videos or sounds, and what bounds a request to one. No torch here.
 
 Size, frames and rate are those that their makers' examples use; tests/unit/models/test_media.py holds them against the
 diffusers that is installed.
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-TEXT_TO_VIDEO = "text-to-video"
+TEXT_TO_VIDEO, TEXT_TO_AUDIO = "text-to-video", "text-to-audio"
 MOST_FRAMES = 257
 RATES = (1.0, 60.0)  # frames a second
 
@@ -32,9 +32,23 @@ VIDEOS: Mapping[str, Moving] = {
 }
 
 
+SOUNDS = ("StableAudioPipeline",)
+SHORTEST_S = 0.1
+
+
 def tasks_of(pipeline: str) -> tuple[str, ...]:
     """What a pipeline of that class makes that is no picture; nothing where it makes pictures, or is unknown."""
+    if pipeline in SOUNDS:
+        return (TEXT_TO_AUDIO,)
     return (TEXT_TO_VIDEO,) if pipeline in VIDEOS else ()
+
+
+def longest_s(pipeline: str, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> float | None:
+    """Seconds of the longest sound, which the denoiser's length sets; None for what makes no sounds."""
+    if pipeline not in SOUNDS:
+        return None
+    hop = math.prod(vae.get("downsampling_ratios") or (2, 4, 4, 8, 8))
+    return float(denoiser.get("sample_size", 1024) * hop / vae.get("sampling_rate", 44100))
 
 
 def frame_step(vae: Mapping[str, Any]) -> int:

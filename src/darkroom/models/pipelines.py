@@ -13,7 +13,7 @@ from . import media
 
 TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT = "text-to-image", "image-to-image", "inpaint"
 TASKS = (TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT)
-ALL_TASKS = (*TASKS, media.TEXT_TO_VIDEO)
+ALL_TASKS = (*TASKS, media.TEXT_TO_VIDEO, media.TEXT_TO_AUDIO)
 WITH_PICTURE = (IMAGE_TO_IMAGE, INPAINT)
 
 

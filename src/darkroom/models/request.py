@@ -13,10 +13,10 @@ from typing import Any
 from ..config import PresetSettings
 from ..errors import BadInput, MaskSizeMismatch, NotSupported, SizeNotOffered, UnknownArgument
 from ..storage.encoding import PICTURES as OF_PICTURES
-from ..storage.encoding import VIDEOS
+from ..storage.encoding import SOUNDS, VIDEOS
 from ..wording import counted, did_you_mean
 from . import adapting, solvers
-from .media import MOST_FRAMES, RATES
+from .media import MOST_FRAMES, RATES, SHORTEST_S
 from .offer import ALL_TASKS, IMAGE_TO_IMAGE, INPAINT, Offer
 
 MAX_PROMPT = 2000  # characters
@@ -46,10 +46,11 @@ INPUTS = (
     "controlnet_conditioning_scale",
     "num_frames",
     "frame_rate",
+    "audio_end_in_s",
     "adapters",
     "adapter_digests",
 )
-OF_VIDEOS = ("num_frames", "frame_rate")
+OF_VIDEOS, OF_SOUNDS, OF_SIGHT = ("num_frames", "frame_rate"), ("audio_end_in_s",), ("width", "height")
 PICTURES = ("image", "mask_image", "control_image")
 NOT_RECORDED = {"num_images_per_prompt", "preset", "task", *PICTURES, "adapter_digests"}
 
@@ -59,7 +60,8 @@ class ImageRequest:
     """A request within a model's bounds; `guidance_scale` None is the pipeline's own, `solver` None the model's.
 
     Image k of it uses `seed + k`. `image`, `mask_image` and `control_image` are PIL images of `width` by `height`
-    pixels. A video has `num_frames`, at `frame_rate` a second; None for a picture.
+    pixels. A video has `num_frames`, at `frame_rate` a second; a sound ends at `audio_end_in_s`, and
+    has no size.
     `adapters` are weights by name, `adapter_digests` the SHA-256 of their files, where that is known.
     """
 
@@ -67,8 +69,8 @@ class ImageRequest:
     negative_prompt: str
     num_inference_steps: int
     guidance_scale: float | None
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     num_images_per_prompt: int
     seed: int
     solver: str | None
@@ -80,6 +82,7 @@ class ImageRequest:
     controlnet_conditioning_scale: float | None = None
     num_frames: int | None = None
     frame_rate: float | None = None
+    audio_end_in_s: float | None = None
     adapters: Mapping[str, float] = field(default_factory=dict)
     adapter_digests: Mapping[str, str] = field(default_factory=dict)
 
@@ -90,7 +93,9 @@ class ImageRequest:
 
     @property
     def kind(self) -> str:
-        """What comes of it: pictures or videos."""
+        """What comes of it: pictures, videos or sounds."""
+        if self.audio_end_in_s is not None:
+            return SOUNDS
         return OF_PICTURES if self.frame_rate is None else VIDEOS
 
     def settings(self) -> dict[str, Any]:
@@ -113,7 +118,8 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     steps = _steps(given, preset, solver, offer)
     check_control(given, offer)
     offer.check_task(task, is_controlled="control_image" in given)
-    width, height = _size(given, offer)
+    _check_kind(given, offer)
+    width, height = (None, None) if offer.layout.longest_s else _size(given, offer)
     adapters = adapting.weights_of(given, preset, offer)
     images, seed = _whole(given, "num_images_per_prompt", 1, MAX_IMAGES, 1), _whole(given, "seed", 0, MAX_SEED)
     if seed + images - 1 > MAX_SEED:
@@ -139,6 +145,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         controlnet_conditioning_scale=_control_scale(given),
         num_frames=_frames(given, offer),
         frame_rate=_rate(given, offer),
+        audio_end_in_s=_seconds(given, offer),
         adapters=adapters,
         adapter_digests=adapting.digests_of(adapters, given, offer),
     )
@@ -300,12 +307,26 @@ def _control_scale(given: Mapping[str, Any]) -> float | None:
     return _number(given, name, 0.0, MAX_CONTROL_SCALE)
 
 
+def _check_kind(given: Mapping[str, Any], offer: Offer) -> None:
+    """Raise `UnknownArgument` for what another kind of model takes: of videos, of sounds, of what can be seen."""
+    is_sound = offer.layout.longest_s is not None
+    kinds = ((OF_VIDEOS, "videos", offer.moving), (OF_SOUNDS, "sounds", is_sound), (OF_SIGHT, "pictures", not is_sound))
+    for names, kind, is_made in kinds:
+        for name in names:
+            if name in given and not is_made:
+                said = f"{offer.model} ({offer.layout.pipeline}) makes no {kind} and takes no {name}; leave it out"
+                raise UnknownArgument(said, field=name)
+
+
+def _seconds(given: Mapping[str, Any], offer: Offer) -> float | None:
+    longest = offer.layout.longest_s
+    if longest is None:
+        return None
+    return _number(given, "audio_end_in_s", SHORTEST_S, longest) if "audio_end_in_s" in given else longest
+
+
 def _frames(given: Mapping[str, Any], offer: Offer) -> int | None:
     if offer.moving is None:
-        for name in OF_VIDEOS:
-            if name in given:
-                said = f"{offer.model} ({offer.layout.pipeline}) makes no videos and takes no {name}; leave it out"
-                raise UnknownArgument(said, field=name)
         return None
     frames, step = _whole(given, "num_frames", 1, MOST_FRAMES, offer.moving.frames), offer.layout.frame_step
     if (frames - 1) % step:

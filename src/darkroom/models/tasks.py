@@ -10,11 +10,13 @@ import numpy as np
 
 from ..errors import NotSupported, UnknownArgument, UnknownSolver
 from ..storage.encoding import Made
+from ..storage.sounds import Sound
 from ..storage.videos import Video
 from . import solvers
 from .offer import IMAGE_TO_IMAGE, INPAINT, TEXT_TO_IMAGE
 from .request import ImageRequest
 
+LOUDEST = 2**15 - 1
 # By name: diffusers reads every pipeline it has, for seconds, when one of these is touched.
 MAKERS = {
     TEXT_TO_IMAGE: "AutoPipelineForText2Image",
@@ -54,6 +56,8 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
         # Text-to-image pipelines of the Stable Diffusion family call it their `image`.
         call["control_image" if "control_image" in takes else "image"] = request.control_image
         call["controlnet_conditioning_scale"] = request.controlnet_conditioning_scale
+    if request.audio_end_in_s is not None:
+        call |= {"output_type": "np", "audio_end_in_s": request.audio_end_in_s}
     if "width" in takes:  # where it is not taken, the picture to start from has the size
         call.update(width=request.width, height=request.height)
     unknown = next((name for name in call if name not in takes), None)
@@ -67,6 +71,9 @@ def made_of(pipe: Any, request: ImageRequest, answer: Any) -> Made:
     if request.frame_rate is not None:
         frames = np.asarray(answer.frames[0])  # numbers from 0 to 1
         return Video(np.round(np.clip(frames, 0.0, 1.0) * 255).astype(np.uint8), request.frame_rate)
+    if request.audio_end_in_s is not None:
+        samples = np.asarray(answer.audios[0]).T  # numbers from -1 to 1
+        return Sound(np.round(np.clip(samples, -1.0, 1.0) * LOUDEST).astype(np.int16), pipe.vae.config.sampling_rate)
     pictures = getattr(answer, "images", None)
     if not pictures:
         raise NotSupported(f"{type(pipe).__name__} makes no pictures", field="model")

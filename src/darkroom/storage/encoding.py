@@ -5,6 +5,7 @@
     JPEG    XMP                           EXIF UserComment
     WebP    XMP                           EXIF UserComment
     MP4     tag `darkroom`                tag `parameters`
+    WAV     RIFF chunk `drkr`
 
 The same picture and settings give the same bytes (under one Pillow: its codecs change with their releases).
 """
@@ -20,17 +21,20 @@ from PIL import ExifTags, Image
 
 from ..errors import BadInput
 from .images import PNG_OPTIONS, encode_png, parameters_of, xmp_of
+from .sounds import Sound, encode_wav
 from .videos import Video, encode_mp4
 
-PICTURES, VIDEOS = "pictures", "videos"
-Made: TypeAlias = Image.Image | Video
+PICTURES, VIDEOS, SOUNDS = "pictures", "videos", "sounds"
+Made: TypeAlias = Image.Image | Video | Sound
 FORMATS: Mapping[str, tuple[str, str]] = {
     "png": ("image/png", ".png"),
     "jpeg": ("image/jpeg", ".jpg"),
     "webp": ("image/webp", ".webp"),
     "mp4": ("video/mp4", ".mp4"),
+    "wav": ("audio/wav", ".wav"),
 }
-FORMATS_OF: Mapping[str, tuple[str, ...]] = {PICTURES: ("png", "jpeg", "webp"), VIDEOS: ("mp4",)}  # the default first
+# The usual one first.
+FORMATS_OF: Mapping[str, tuple[str, ...]] = {PICTURES: ("png", "jpeg", "webp"), VIDEOS: ("mp4",), SOUNDS: ("wav",)}
 WITH_QUALITY = ("jpeg", "webp")
 DEFAULT_QUALITY = 90
 QUALITIES = range(1, 101)
@@ -72,6 +76,8 @@ def encode(
     check_output(format, quality)
     if isinstance(made, Video):
         return encode_mp4(made, settings if keep_metadata else None), *FORMATS["mp4"]
+    if isinstance(made, Sound):
+        return encode_wav(made, settings if keep_metadata else None), *FORMATS["wav"]
     return _encode_picture(made, settings, format or "png", quality, keep_metadata)
 
 
@@ -97,7 +103,9 @@ def _encode_picture(
 
 
 def shape_of(made: Made) -> dict[str, Any]:
-    """What an artifact says of it: pixels, and of a video its frames and how many a second."""
+    """What an artifact says of it: pixels, of a video its frames and how many a second, of a sound nothing more."""
+    if isinstance(made, Sound):
+        return {}
     width, height = made.size
     said: dict[str, Any] = {"width": width, "height": height}
     return {**said, "frames": len(made.frames), "fps": made.rate} if isinstance(made, Video) else said

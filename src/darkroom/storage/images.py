@@ -68,7 +68,7 @@ def parameters_of(settings: Mapping[str, Any]) -> str:
     """The settings in the form that AUTOMATIC1111's web UI began and many programs read."""
     asked = settings["input"]
     solver = asked.get("solver")
-    facts = {
+    facts: dict[str, Any] = {
         "Steps": asked.get("num_inference_steps"),
         "Sampler": SAMPLERS.get(solver, solver) if solver else settings.get("scheduler"),
         "CFG scale": asked.get("guidance_scale"),
@@ -119,10 +119,11 @@ def digest(image: Image.Image) -> str:
 
 
 def _carried_by(path: Path) -> str | None:
-    if path.suffix.lower() == ".mp4":
-        from . import videos  # which stands above this file
+    from . import sounds, videos  # which stand above this file
 
-        return videos.carried(path)
+    readers = {".mp4": videos.carried, ".wav": sounds.carried}
+    if path.suffix.lower() in readers:
+        return readers[path.suffix.lower()](path)
     return _carried(_open(path, "like"))
 
 

@@ -80,7 +80,8 @@ def carried(path: Path) -> str | None:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ValueError("it holds no video")
-            return container.metadata.get(CHUNK)
+            said: str | None = container.metadata.get(CHUNK)
+            return said
     except (OSError, ValueError, av.FFmpegError) as error:
         raise UnreadableImage(f"{path} cannot be read as a video: {error}", field="like") from error
 

@@ -1,8 +1,8 @@
-import { ImageOff } from "lucide-react";
+import { AudioLines, ImageOff } from "lucide-react";
 import { useState } from "react";
 
 import styles from "./Picture.module.css";
-import { isPlayed } from "./Player";
+import { isHeard, isPlayed } from "./Player";
 
 interface Props {
   src: string | undefined;
@@ -17,7 +17,7 @@ interface Props {
   onBroken?: (() => void) | undefined;
 }
 
-/** A picture, or a silent video, in a frame of its own shape from the start, so that nothing moves when it arrives. */
+/** A picture, a silent video or the sign for a sound, in a frame of its own shape from the start, so that nothing moves when it arrives. */
 export function Picture({ src, alt, width, height, type, isSoft = false, isLazy = true, onBroken }: Props) {
   const [broken, setBroken] = useState<string | null>(null);
   const breaks = (): void => {
@@ -27,7 +27,11 @@ export function Picture({ src, alt, width, height, type, isSoft = false, isLazy 
   const ratio = width && height ? `${width} / ${height}` : "1 / 1";
   return (
     <div className={styles.frame} style={{ aspectRatio: ratio }}>
-      {src && broken !== src && isPlayed(type) ? (
+      {src && isHeard(type) ? (
+        <span className={styles.sign} role="img" aria-label={alt}>
+          <AudioLines />
+        </span>
+      ) : src && broken !== src && isPlayed(type) ? (
         <video src={src} aria-label={alt} autoPlay loop muted playsInline onError={breaks} />
       ) : src && broken !== src ? (
         <img
@@ -41,7 +45,7 @@ export function Picture({ src, alt, width, height, type, isSoft = false, isLazy 
           onError={breaks}
         />
       ) : broken ? (
-        <span className={styles.broken} role="img" aria-label={`${alt}: the picture cannot be fetched`}>
+        <span className={styles.sign} role="img" aria-label={`${alt}: the picture cannot be fetched`}>
           <ImageOff />
         </span>
       ) : null}

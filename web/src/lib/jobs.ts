@@ -9,6 +9,7 @@ export type JobInput = Partial<Schemas["JobBody"]["input"]> & {
   controlnet_conditioning_scale?: number;
   num_frames?: number;
   frame_rate?: number;
+  audio_end_in_s?: number;
 };
 
 export interface JobBody {
@@ -74,6 +75,7 @@ export function commandOf(job: Job, of?: Pick<Artifact, "seed">): string {
     ["control-scale", input.controlnet_conditioning_scale],
     ["frames", input.num_frames],
     ["fps", input.frame_rate],
+    ["seconds", input.audio_end_in_s],
     ...Object.entries(input.adapters ?? {}).map(([name, weight]): [string, unknown] => [
       "adapter",
       `${name}=${weight}`,
@@ -98,6 +100,7 @@ const SUFFIXES: Readonly<Record<string, string>> = {
   "image/jpeg": "jpg",
   "image/webp": "webp",
   "video/mp4": "mp4",
+  "audio/wav": "wav",
 };
 
 /** A file's name from the first words of a prompt, and what tells it from others. */

@@ -21,6 +21,7 @@ export const OFFER: Offer = {
   strength: { min: 0, max: 1 },
   promptLength: 2000,
   makesPictures: true,
+  hasSize: true,
   takesImage: true,
   takesMask: true,
   controlScale: null,

@@ -34,6 +34,8 @@ export interface Offer {
   strength: Range;
   promptLength: number;
   makesPictures: boolean;
+  /** Of what is heard there is no size. */
+  hasSize: boolean;
   takesImage: boolean;
   takesMask: boolean;
   /** How closely a control image is followed; null where the model takes none. */
@@ -87,6 +89,7 @@ export function offerOf(model: Answer): Offer {
     strength: range("strength", 0, 1),
     promptLength: fields.prompt?.maxLength ?? 2000,
     makesPictures: model.tasks.some((task) => task === "inpaint" || task.endsWith("-image")),
+    hasSize: "width" in fields,
     takesImage: model.tasks.includes("image-to-image"),
     takesMask: model.tasks.includes("inpaint"),
     controlScale: "control_image" in fields ? range("controlnet_conditioning_scale", 0, 2) : null,

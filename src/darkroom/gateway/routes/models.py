@@ -12,7 +12,7 @@ from ...errors import StoreUnavailable, UnknownModel
 from ...models.layout import Layout
 from ...models.offer import IMAGE_TO_IMAGE, INPAINT, Offer
 from ...models.pipelines import refused_by
-from ...models.request import OF_VIDEOS
+from ...models.request import OF_SIGHT, OF_SOUNDS, OF_VIDEOS
 from ...models.solvers import max_steps
 from .. import schemas
 from ..forecast import READY
@@ -79,11 +79,17 @@ def schema_of(offer: Offer) -> dict[str, Any]:
     schema = copy.deepcopy(schemas.INPUT_SCHEMA)
     fields = schema["properties"]
     fields["num_inference_steps"]["maximum"] = max_steps(None, offer.layout.scheduler)
-    fields["solver"]["enum"] = list(offer.solvers)
+    if offer.solvers:
+        fields["solver"]["enum"] = list(offer.solvers)
+    else:
+        del fields["solver"]
     fields["preset"]["enum"] = list(offer.presets)
     fields["adapters"] |= {"properties": dict.fromkeys(offer.adapters, schemas.WEIGHT), "additionalProperties": False}
     for name in _not_taken(offer):
         del fields[name]
+    if offer.layout.longest_s:
+        fields["audio_end_in_s"] |= {"maximum": offer.layout.longest_s, "default": offer.layout.longest_s}
+        return schema
     if offer.moving:
         fields["num_frames"]["default"] = offer.moving.frames
         fields["frame_rate"]["default"] = offer.moving.rate
@@ -99,6 +105,7 @@ def _not_taken(offer: Offer) -> set[str]:
     """Inputs that it takes for none of its tasks."""
     without = set() if offer.has_controlnet else {*CONTROL}
     without |= set() if offer.moving else {*OF_VIDEOS}
+    without |= {*OF_SIGHT} if offer.layout.longest_s else {*OF_SOUNDS}
     without |= set() if INPAINT in offer.tasks else {"mask_image"}
     without |= set() if {IMAGE_TO_IMAGE, INPAINT} & {*offer.tasks} else {"image", "strength"}
     refused = {refused_by(offer.layout.pipeline, task) for task in offer.tasks}
@@ -123,6 +130,7 @@ def _layout(layout: Layout) -> dict[str, Any]:
         "size_multiple": layout.size_multiple,
         "native_size": list(layout.native_size),
         "frame_step": layout.frame_step,
+        "longest_s": layout.longest_s,
     }
 
 

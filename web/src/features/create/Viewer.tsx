@@ -53,7 +53,7 @@ export function Viewer({ open, deeds, onOpen }: Props) {
 function Caption({ job, output }: { job: Job; output: Artifact }) {
   const { num_inference_steps: steps, guidance_scale: guidance, solver } = inputOf(job);
   const facts = [
-    `${output.width} × ${output.height}`,
+    output.width && `${output.width} × ${output.height}`,
     `seed ${output.seed}`,
     steps && `${steps} steps`,
     guidance !== undefined && `guidance ${guidance}`,

@@ -3,7 +3,7 @@ import { toast } from "sonner";
 
 import { Button } from "@/components/Button";
 import { Confirm } from "@/components/Dialog";
-import { isPlayed } from "@/components/Player";
+import { isHeard, isPlayed } from "@/components/Player";
 import { Progress } from "@/components/Progress";
 import { type Job, api, dataOf } from "@/lib/api/client";
 import { detailOf, sentenceOf } from "@/lib/api/errors";
@@ -61,7 +61,9 @@ function Thumb({ prompt, picture, type, preview }: ThumbProps) {
   const shown = picture ?? preview;
   if (!shown) return <span aria-hidden className={styles.thumb} />;
   const image =
-    picture && isPlayed(type) ? (
+    picture && isHeard(type) ? (
+      <span className={styles.thumb} />
+    ) : picture && isPlayed(type) ? (
       <video src={shown} aria-hidden className={styles.thumb} muted playsInline width={48} height={48} />
     ) : (
       <img src={shown} alt="" className={styles.thumb} loading="lazy" width={48} height={48} />
