@@ -29,6 +29,7 @@ CONDITIONS = {
     "dtype": "dtype",
     "threads": "thread count",
     "fixed_rows": "fixed rows",
+    "vae_tiling": "tiled VAE",
     "image_sha256": "picture to start from",
     "mask_sha256": "mask",
     "control_sha256": "control image",

@@ -100,6 +100,8 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
         denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
         configs = (_config_in(part) for part in (controlnet, denoiser, getattr(pipe, "vae", None)))
         entry.controlnet.check_fit(*configs)
+    if entry.settings.vae_tiling:
+        _tile(pipe, entry.name)
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
@@ -108,6 +110,16 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
         with_own(pipe, checker)
         checker = None
     return Loaded(entry, pipe.to(placement.kind), placement, revision, checker, controlnet)
+
+
+def _tile(pipe: Any, model: str) -> None:
+    """Have its VAE work tile by tile and row by row, so that memory follows from neither size nor company."""
+    vae: Any = getattr(pipe, "vae", None)
+    if not hasattr(vae, "use_tiling"):
+        said = f"{type(vae).__name__} has no tiles" if vae is not None else f"{type(pipe).__name__} has no VAE"
+        raise InvalidConfig(f"models.{model}.vae_tiling: {said}", field="vae_tiling")
+    vae.enable_tiling()
+    vae.enable_slicing()
 
 
 def fetch_controlnet(entry: Entry) -> Path | None:
