@@ -22,6 +22,7 @@ PARAMETERS = {
     "num_frames": "frames",
     "frame_rate": "fps",
     "audio_end_in_s": "seconds",
+    "prompt_style": "weighted",
     "adapters": "adapter",
     "deadline_s": "deadline",
     "prompts_file": "prompts-file",

@@ -26,6 +26,9 @@ ControlScaleOption = Annotated[
 SecondsOption = Annotated[
     float | None, typer.Option("--seconds", help="How long a sound is; the longest if left out.", show_default=False)
 ]
+WeightedOption = Annotated[
+    bool, typer.Option("--weighted", help="Read (word:1.3) as a weight, and long prompts to their end.")
+]
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def generate(  # budget: each flag is a parameter with its help
     frames: FramesOption = None,
     fps: RateOption = None,
     seconds: SecondsOption = None,
+    is_weighted: WeightedOption = False,
     adapter: Annotated[
         list[str] | None, typer.Option(help="NAME=WEIGHT of a LoRA; may be given again.", show_default=False)
     ] = None,
@@ -109,6 +113,7 @@ def generate(  # budget: each flag is a parameter with its help
         "num_frames": frames,
         "frame_rate": fps,
         "audio_end_in_s": seconds,
+        "prompt_style": "weighted" if is_weighted else None,
         "adapters": parse_adapters(adapter),
         **parse_size(size),
     }

@@ -22,6 +22,7 @@ from .generate import (
     FramesOption,
     RateOption,
     SecondsOption,
+    WeightedOption,
     parse_adapters,
     parse_size,
 )
@@ -52,6 +53,7 @@ def submit(  # budget: each flag is a parameter with its help
     frames: FramesOption = None,
     fps: RateOption = None,
     seconds: SecondsOption = None,
+    is_weighted: WeightedOption = False,
     images: Annotated[int, typer.Option(help="Images, 1 to 16; image k has seed + k.")] = 1,
     picture_format: Annotated[
         PictureFormat | None,
@@ -78,6 +80,7 @@ def submit(  # budget: each flag is a parameter with its help
         "num_frames": frames,
         "frame_rate": fps,
         "audio_end_in_s": seconds,
+        "prompt_style": "weighted" if is_weighted else None,
         "adapters": parse_adapters(adapter),
         "num_images_per_prompt": images,
         **parse_size(size),

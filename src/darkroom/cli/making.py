@@ -135,6 +135,10 @@ def _ready(
     first = shots[0].request
     controlnet = None if first.control_image is None else loaded.controlnet
     pipe = pipeline_for(loaded.pipe, first.task, first.solver, loaded.entry.name, controlnet)
+    if first.prompt_style is not None:
+        from ..models.weighted import weighted
+
+        pipe = weighted(pipe)
     pipe = loaded.with_checker(pipe) if settings.safety.check_images else loaded.without_checker(pipe)
     rows = recalled.fixed_rows if recalled else offer.fixed_rows
     conditions = conditions_of(loaded, rows, fix_threads(settings.threads, rows), origin=origin)
@@ -149,6 +153,6 @@ def _lost_words(shots: tuple[Shot, ...], loaded: Loaded) -> dict[str, None]:
     windows = loaded.windows()
     lost: dict[str, None] = {}
     for shot in shots:
-        texts = {"prompt": shot.request.prompt, "negative_prompt": shot.request.negative_prompt}
-        lost.update(dict.fromkeys(warnings_for(texts, windows)))
+        if shot.request.prompt_style is None:  # a weighted one is read to its end
+            lost.update(dict.fromkeys(warnings_for(shot.request.texts, windows)))
     return lost

@@ -18,7 +18,7 @@ from ..wording import problem_said
 KEPT = (
     *("prompt", "negative_prompt", "width", "height", "seed"),
     *("strength", "controlnet_conditioning_scale", "adapters"),
-    *("num_frames", "frame_rate", "audio_end_in_s"),
+    *("num_frames", "frame_rate", "audio_end_in_s", "prompt_style"),
 )
 BASE = ("num_inference_steps", "guidance_scale", "solver")
 # What must be the same for the same pixels, and what to call it.

@@ -46,6 +46,7 @@ class Wish(TypedDict, total=False):
     traceparent: str | None
 
     negative_prompt: str
+    prompt_style: str
     num_inference_steps: int
     guidance_scale: float
     width: int

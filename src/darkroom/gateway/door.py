@@ -103,9 +103,9 @@ class Door:
         pictures = await self._pictures(inputs, caller)
         drawn = {"seed": random.randrange(DRAWN_SEEDS)}
         request = validate({**drawn, **inputs, **pictures, "task": wish.task}, offered.offer)
-        texts = {"prompt": request.prompt, "negative_prompt": request.negative_prompt}
-        check_characters(texts)
-        self.rules.check_texts(texts, offered.entry.name, caller.tenant)
+        check_characters(request.texts)
+        for texts in (request.texts, request.words):
+            self.rules.check_texts(texts, offered.entry.name, caller.tenant)
         kept = await self.threads.files(self.pictures.keep_all, pictures, caller, now) if pictures else {}
         stored = {**request.settings(), "num_images_per_prompt": request.num_images_per_prompt, **kept}
         if request.adapter_digests:  # a worker then takes these files and no others
@@ -150,7 +150,7 @@ class Door:
             input=stored,
             output=wish.output,
             metadata=wish.metadata,
-            warnings=offered.warnings_for(request.prompt, request.negative_prompt),
+            warnings=offered.warnings_for(**request.texts) if request.prompt_style is None else (),
             priority=effective_priority(caller.priority_class, wish.priority),
             cost_s=cost_s,
             weight=caller.weight,

@@ -1,12 +1,19 @@
-"""Inputs of models that make videos or sounds, as the schema of a job's input tells them."""
+"""Inputs that some models take: of videos, of sounds, of words that weigh; as the schema of a job's input has them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..models.media import MOST_FRAMES, RATES, SHORTEST_S
+from ..models.weighting import PLAIN, STYLES
 
 FIELDS: dict[str, dict[str, Any]] = {
+    "prompt_style": {
+        "type": "string",
+        "enum": [*STYLES],
+        "default": PLAIN,
+        "description": "weighted: `(word:1.3)` weighs words, and texts of any length are read to their end",
+    },
     "num_frames": {
         "type": "integer",
         "minimum": 1,

@@ -15,7 +15,7 @@ from ..errors import BadInput, MaskSizeMismatch, NotSupported, SizeNotOffered, U
 from ..storage.encoding import PICTURES as OF_PICTURES
 from ..storage.encoding import SOUNDS, VIDEOS
 from ..wording import counted, did_you_mean
-from . import adapting, solvers
+from . import adapting, solvers, weighting
 from .media import MOST_FRAMES, RATES, SHORTEST_S
 from .offer import ALL_TASKS, IMAGE_TO_IMAGE, INPAINT, Offer
 
@@ -30,6 +30,7 @@ DEFAULT_CONTROL_SCALE = 1.0  # diffusers' own
 INPUTS = (
     "prompt",
     "negative_prompt",
+    "prompt_style",
     "num_inference_steps",
     "guidance_scale",
     "width",
@@ -61,7 +62,7 @@ class ImageRequest:
 
     Image k of it uses `seed + k`. `image`, `mask_image` and `control_image` are PIL images of `width` by `height`
     pixels. A video has `num_frames`, at `frame_rate` a second; a sound ends at `audio_end_in_s`, and
-    has no size.
+    has no size. `prompt_style` None reads both texts as they stand.
     `adapters` are weights by name, `adapter_digests` the SHA-256 of their files, where that is known.
     """
 
@@ -83,6 +84,7 @@ class ImageRequest:
     num_frames: int | None = None
     frame_rate: float | None = None
     audio_end_in_s: float | None = None
+    prompt_style: str | None = None
     adapters: Mapping[str, float] = field(default_factory=dict)
     adapter_digests: Mapping[str, str] = field(default_factory=dict)
 
@@ -90,6 +92,18 @@ class ImageRequest:
     def steps_to_run(self) -> int:
         """Denoising steps that will run: an image to start from leaves out the first ones."""
         return steps_left(self.num_inference_steps, self.strength)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What the model is to read, by name."""
+        return {"prompt": self.prompt, "negative_prompt": self.negative_prompt}
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The same without what only says how much a word weighs."""
+        if self.prompt_style is None:
+            return self.texts
+        return {name: weighting.plain_text(text) for name, text in self.texts.items()}
 
     @property
     def kind(self) -> str:
@@ -146,6 +160,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         num_frames=_frames(given, offer),
         frame_rate=_rate(given, offer),
         audio_end_in_s=_seconds(given, offer),
+        prompt_style=_style(given, offer),
         adapters=adapters,
         adapter_digests=adapting.digests_of(adapters, given, offer),
     )
@@ -305,6 +320,19 @@ def _control_scale(given: Mapping[str, Any]) -> float | None:
     if not has_image:
         raise BadInput(f"{name} needs a control_image to follow", field="control_image")
     return _number(given, name, 0.0, MAX_CONTROL_SCALE)
+
+
+def _style(given: Mapping[str, Any], offer: Offer) -> str | None:
+    style = given.get("prompt_style", weighting.PLAIN)
+    if style not in weighting.STYLES:
+        said = f"prompt_style must be one of {', '.join(weighting.STYLES)}, not {_shown(style)}"
+        raise BadInput(said, field="prompt_style")
+    if style == weighting.PLAIN:
+        return None
+    weighting.check_pipeline(offer.layout.pipeline, offer.model)
+    for name in ("prompt", "negative_prompt"):
+        weighting.fragments_of(given.get(name, ""), name)
+    return weighting.WEIGHTED
 
 
 def _check_kind(given: Mapping[str, Any], offer: Offer) -> None:

@@ -32,6 +32,7 @@ from .device import place
 from .loading import Loaded
 from .offer import Offer
 from .tasks import pipeline_for
+from .weighted import weighted
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Resident:
     seconds: float
     uses: int = 0
     is_leaving: bool = False
-    variants: dict[tuple[str, str | None, bool, bool], tuple[str, Any]] = field(default_factory=dict)
+    variants: dict[tuple[str, str | None, bool, bool, bool], tuple[str, Any]] = field(default_factory=dict)
     making: threading.Lock = field(default_factory=threading.Lock)
     adapters: dict[str, Future[None]] = field(default_factory=dict)  # that the host knows, or is being told
     adapting: threading.Lock = field(default_factory=threading.Lock)
@@ -130,20 +131,24 @@ class Residency:
         *,
         is_checked: bool = True,
         is_controlled: bool = False,
+        is_weighted: bool = False,
     ) -> tuple[str, Any]:
         """The name under which the host serves that task and solver, and its pipeline; made at its first use.
 
-        `is_checked`: with its safety checker, where it has one. `is_controlled`: with its ControlNet.
+        `is_checked`: with its safety checker, where it has one. `is_controlled`: with its ControlNet. `is_weighted`:
+        reading weights in prompts.
         """
         is_unchecked = resident.loaded.has_checker and not is_checked
-        key = (task, solver, is_unchecked, is_controlled)
+        key = (task, solver, is_unchecked, is_controlled, is_weighted)
         with resident.making:  # its own lock: the first use of a task reads diffusers' pipelines, for seconds
             if key not in resident.variants:
                 model = resident.loaded.entry.name
                 controlnet = resident.loaded.controlnet if is_controlled else None
                 pipe = pipeline_for(resident.loaded.pipe, task, solver, model, controlnet)
+                pipe = weighted(pipe) if is_weighted else pipe
                 pipe = resident.loaded.without_checker(pipe) if is_unchecked else resident.loaded.with_checker(pipe)
                 marks = f"{' controlled' if is_controlled else ''}{' unchecked' if is_unchecked else ''}"
+                marks += " weighted" if is_weighted else ""
                 name = "|".join((model, task, f"{solver or ''}{marks}"))
                 self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows)
                 resident.variants[key] = (name, pipe)

@@ -10,6 +10,7 @@ export type JobInput = Partial<Schemas["JobBody"]["input"]> & {
   num_frames?: number;
   frame_rate?: number;
   audio_end_in_s?: number;
+  prompt_style?: "plain" | "weighted";
 };
 
 export interface JobBody {
@@ -76,13 +77,14 @@ export function commandOf(job: Job, of?: Pick<Artifact, "seed">): string {
     ["frames", input.num_frames],
     ["fps", input.frame_rate],
     ["seconds", input.audio_end_in_s],
+    ["weighted", input.prompt_style === "weighted" ? true : undefined],
     ...Object.entries(input.adapters ?? {}).map(([name, weight]): [string, unknown] => [
       "adapter",
       `${name}=${weight}`,
     ]),
   ];
   const said = flags.filter(([, value]) => value !== undefined && value !== "" && value !== null);
-  const words = said.map(([name, value]) => `--${name} ${quoted(String(value))}`);
+  const words = said.map(([name, value]) => (value === true ? `--${name}` : `--${name} ${quoted(String(value))}`));
   return ["darkroom generate", quoted(input.prompt), ...words].join(" ");
 }
 

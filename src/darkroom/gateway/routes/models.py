@@ -14,6 +14,7 @@ from ...models.offer import IMAGE_TO_IMAGE, INPAINT, Offer
 from ...models.pipelines import refused_by
 from ...models.request import OF_SIGHT, OF_SOUNDS, OF_VIDEOS
 from ...models.solvers import max_steps
+from ...models.weighting import takes_weights
 from .. import schemas
 from ..forecast import READY
 from ..offers import Offers
@@ -105,6 +106,7 @@ def _not_taken(offer: Offer) -> set[str]:
     """Inputs that it takes for none of its tasks."""
     without = set() if offer.has_controlnet else {*CONTROL}
     without |= set() if offer.moving else {*OF_VIDEOS}
+    without |= set() if takes_weights(offer.layout.pipeline) else {"prompt_style"}
     without |= {*OF_SIGHT} if offer.layout.longest_s else {*OF_SOUNDS}
     without |= set() if INPAINT in offer.tasks else {"mask_image"}
     without |= set() if {IMAGE_TO_IMAGE, INPAINT} & {*offer.tasks} else {"image", "strength"}
