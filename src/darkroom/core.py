@@ -30,7 +30,7 @@ _GUEST = re.compile(rf"{GUESTS_TENANTS}.+-[0-9a-f]{{16}}")
 class Artifact:
     """A stored file: `key` says where in the storage its bytes lie, `job_id` which job made it (None: an upload).
 
-    `size` is in bytes, `width` and `height` in pixels (None: no picture).
+    `size` is in bytes, `width` and `height` in pixels (None: nothing to see), `frames` and `fps` are a video's.
     """
 
     id: str
@@ -43,6 +43,8 @@ class Artifact:
     width: int | None = None
     height: int | None = None
     seed: int | None = None
+    frames: int | None = None
+    fps: float | None = None
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ class ModelSettings(Frozen):
     allow_pickle: bool = False
     trust_remote_code: bool = False
     safety_checker: Path | None = None
+    vae_tiling: bool = False
     controlnet: str | None = Field(default=None, min_length=1)
     controlnet_revision: str | None = Field(default=None, min_length=1)
     t2i_adapter: Path | None = None

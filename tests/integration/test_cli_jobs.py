@@ -49,7 +49,7 @@ def test_a_format_is_asked_for(site: Site, capsys: Said, words: list[str], expec
     [
         (["submit", "x", "-o", "x.bmp"], "[--output]"),
         (["submit", "x", "-o", "x.jpg", "--format", "png"], "[--format]"),
-        (["submit", "x", "--format", "gif"], "'--format': 'gif' is not one of 'png', 'jpeg', 'webp'"),
+        (["submit", "x", "--format", "gif"], "'--format': 'gif' is not one of 'png', 'jpeg', 'webp', 'mp4', 'wav'"),
         (["submit", "x", "--priority", "1000"], "priority must be less than or equal to 100, not 1000 [--priority]"),
         (["submit", "x", "--deadline", "-1"], "[--deadline]"),
         (["submit", "x", "--size", "100x100"], "offers 192x192, 320x192, 192x320, 256x256 [--size]"),

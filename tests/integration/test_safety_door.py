@@ -41,6 +41,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
         ({"prompt": "a FORBIDDEN lake"}, "prompt"),
         ({"prompt": "two dragons"}, "prompt"),
         ({"prompt": "a lake", "negative_prompt": "forbidden"}, "negative_prompt"),
+        ({"prompt": "a for(bidden:1.0) lake", "prompt_style": "weighted"}, "prompt"),
+        ({"prompt": "(forbidden:1.2)", "prompt_style": "weighted"}, "prompt"),
     ],
 )
 def test_the_native_api_refuses_with_the_field(site: Site, inputs: dict[str, str], field: str) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from diffusers import (
     DPMSolverMultistepScheduler,
+    EDMDPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     FluxImg2ImgPipeline,
     FluxPipeline,
     LTXPipeline,
     PixArtAlphaPipeline,
     SanaPipeline,
+    StableAudioPipeline,
     StableDiffusion3Img2ImgPipeline,
     StableDiffusion3Pipeline,
     StableDiffusionControlNetPipeline,
@@ -308,6 +310,25 @@ def wan() -> dict[str, Any]:
     return quiet({name: WanPipeline(**parts, scheduler=FLOW[name]()) for name in names})
 
 
+@cache
+def stable_audio() -> dict[str, Any]:
+    parts = {
+        "transformer": modules.stable_audio(),
+        "vae": modules.oobleck(),
+        "text_encoder": text.t5(),
+        "projection_model": modules.audio_projection(),
+        "tokenizer": text.t5_tokenizer(),
+    }
+    edm = {"sigma_min": 0.3, "sigma_max": 50.0, "sigma_data": 1.0, "prediction_type": "v_prediction"}
+    orders = {"edm": 2, "edm-1": 1}
+    return quiet(
+        {
+            name: StableAudioPipeline(**parts, scheduler=EDMDPMSolverMultistepScheduler(solver_order=order, **edm))
+            for name, order in orders.items()
+        }
+    )
+
+
 def _mixed(names: tuple[str, ...], *, most: int = 5, **more: Any) -> tuple[Request, ...]:
     """Requests that differ in everything a user may set, over the solvers of one family."""
     first, last = names[0], names[-1]
@@ -385,6 +406,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family("ltx", ltx, _mixed(("flow-euler",), most=4, **_SHORT), size=VIDEO),
         Family("wan", wan, _mixed(("flow-unipc", "flow-euler"), most=4, **_SHORT), size=VIDEO),
+        Family("stable-audio", stable_audio, _mixed(("edm", "edm-1")), size={"audio_end_in_s": 2.5}),
     )
 }
 

@@ -26,8 +26,8 @@ def arguments(family: Family, request: Request, output_type: str = "np") -> dict
 
 
 def pixels(output: Any) -> np.ndarray:
-    """Images or frames, rows first, as the pipeline gave them."""
-    images = output.images if hasattr(output, "images") else output.frames
+    """Images, frames or samples, rows first, as the pipeline gave them."""
+    images = next(getattr(output, name) for name in ("images", "frames", "audios") if hasattr(output, name))
     return images.float().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
 
 

@@ -25,6 +25,7 @@ SHOWN_BY_FAMILIES = {
     "PixArtTransformer2DModel",
     "SanaTransformer2DModel",
     "LTXVideoTransformer3DModel",
+    "StableAudioDiTModel",
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "T5EncoderModel",
@@ -32,6 +33,7 @@ SHOWN_BY_FAMILIES = {
     "AutoencoderDC",
     "AutoencoderKLLTXVideo",
     "AutoencoderKLWan",
+    "AutoencoderOobleck",
 }
 
 

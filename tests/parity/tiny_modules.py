@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
+    AutoencoderOobleck,
     AutoencoderTiny,
     ControlNetModel,
     FluxTransformer2DModel,
@@ -18,6 +20,8 @@ from diffusers import (
     PixArtTransformer2DModel,
     SanaTransformer2DModel,
     SD3Transformer2DModel,
+    StableAudioDiTModel,
+    StableAudioProjectionModel,
     UNet2DConditionModel,
     WanTransformer3DModel,
     ZImageTransformer2DModel,
@@ -193,6 +197,52 @@ def wan_vae(seed: int = 34) -> AutoencoderKLWan:
             num_res_blocks=1,
             temperal_downsample=[False, True, True],
         ),
+    )
+
+
+@cache
+def oobleck(seed: int = 35) -> AutoencoderOobleck:
+    """Eight samples a latent, 128 a second."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # diffusers normalises weights in torch's older way
+        return seeded(
+            seed,
+            lambda: AutoencoderOobleck(
+                encoder_hidden_size=8,
+                downsampling_ratios=[2, 4],
+                channel_multiples=[1, 2],
+                decoder_channels=8,
+                decoder_input_channels=8,
+                sampling_rate=128,
+            ),
+        )
+
+
+@cache
+def stable_audio(seed: int = 46) -> StableAudioDiTModel:
+    return seeded(
+        seed,
+        lambda: StableAudioDiTModel(
+            sample_size=64,
+            in_channels=8,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            num_key_value_attention_heads=2,
+            out_channels=8,
+            cross_attention_dim=WIDTH,
+            time_proj_dim=8,
+            global_states_input_dim=2 * WIDTH,
+            cross_attention_input_dim=WIDTH,
+        ),
+    )
+
+
+@cache
+def audio_projection(seed: int = 47) -> StableAudioProjectionModel:
+    return seeded(
+        seed,
+        lambda: StableAudioProjectionModel(text_encoder_dim=WIDTH, conditioning_dim=WIDTH, min_value=0, max_value=32),
     )
 
 

@@ -16,6 +16,9 @@ ASKED = {
     "solver": "solver",
     "strength": "strength",
     "num_images_per_prompt": "images",
+    "num_frames": "frames",
+    "frame_rate": "fps",
+    "audio_end_in_s": "seconds",
 }
 
 
@@ -98,6 +101,7 @@ def _metrics(said: Mapping[str, float | None]) -> str:
 def _output(output: Output) -> str:
     size = f" {output.width}x{output.height}" if output.width is not None else ""
     seed = f", seed {output.seed}" if output.seed is not None else ""
+    size += f", {output.frames} frames at {output.fps:g} a second" if output.frames and output.fps else ""
     return f"{output.artifact_id}  {output.content_type}{size}, {output.size} bytes{seed}"
 
 

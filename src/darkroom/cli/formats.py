@@ -1,4 +1,4 @@
-"""The format of the pictures that a service writes: what the file's name says, or what was asked for."""
+"""The format of what a service writes: what the file's name says, or what was asked for."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ class PictureFormat(StrEnum):
     PNG = "png"
     JPEG = "jpeg"
     WEBP = "webp"
+    MP4 = "mp4"
+    WAV = "wav"
 
 
 SUFFIXES = {
@@ -21,6 +23,8 @@ SUFFIXES = {
     ".jpg": PictureFormat.JPEG,
     ".jpeg": PictureFormat.JPEG,
     ".webp": PictureFormat.WEBP,
+    ".mp4": PictureFormat.MP4,
+    ".wav": PictureFormat.WAV,
 }
 
 

@@ -1,4 +1,4 @@
-"""`darkroom generate`: from words to PNG files, without a server."""
+"""`darkroom generate`: from words to PNG, MP4 or WAV files, without a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import typer
 from ..errors import BadInput
 from .start import ConfigOption, JsonOption
 
-DEFAULT_OUTPUT = Path("out.png")
+FramesOption = Annotated[
+    int | None, typer.Option("--frames", help="Frames of a video; the model's own if left out.", show_default=False)
+]
+RateOption = Annotated[
+    float | None, typer.Option("--fps", help="Frames a second; the model's own if left out.", show_default=False)
+]
 ControlImageOption = Annotated[
     Path | None, typer.Option("--control-image", help="A picture for the ControlNet to follow.", show_default=False)
 ]
@@ -30,10 +35,16 @@ HandOverOption = Annotated[
 ]
 
 
-LikeOption = Annotated[Path | None, typer.Option(help="Repeat this PNG; other flags override.", show_default=False)]
+LikeOption = Annotated[Path | None, typer.Option(help="Repeat this file; other flags override.", show_default=False)]
 InputOption = Annotated[
     list[str] | None,
     typer.Option("--input", help="NAME=VALUE of a plain pipeline's own input; may be given again.", show_default=False),
+]
+SecondsOption = Annotated[
+    float | None, typer.Option("--seconds", help="How long a sound is; the longest if left out.", show_default=False)
+]
+WeightedOption = Annotated[
+    bool, typer.Option("--weighted", help="Read (word:1.3) as a weight, and long prompts to their end.")
 ]
 
 
@@ -52,7 +63,7 @@ class Wish:
     """What the command line said; `None` is what it left out."""
 
     prompts: tuple[str, ...]
-    output: Path
+    output: Path | None
     inputs: dict[str, Any]
     model: str | None
     images: int
@@ -68,8 +79,14 @@ def generate(  # budget: a line for each flag
         typer.Argument(help="What to draw; each argument is one prompt, so quote it.", show_default=False),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A PNG file; several images become NAME-0.png and so on.")
-    ] = DEFAULT_OUTPUT,
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A PNG file, of a video MP4, of a sound WAV; several become NAME-0.png and so on.",
+            show_default="out.png, .mp4 or .wav",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="A model's name, or a path to one.", show_default=False)] = None,
     negative: Annotated[str | None, typer.Option(help="What not to draw.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.", show_default=False)] = None,
@@ -99,6 +116,10 @@ def generate(  # budget: a line for each flag
     ] = None,
     like: LikeOption = None,
     own_input: InputOption = None,
+    frames: FramesOption = None,
+    fps: RateOption = None,
+    seconds: SecondsOption = None,
+    is_weighted: WeightedOption = False,
     prompts_file: Annotated[Path | None, typer.Option(help="One prompt a line.", show_default=False)] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
@@ -116,6 +137,10 @@ def generate(  # budget: a line for each flag
         "ip_adapter_scale": ip_adapter_scale,
         "outpaint": parse_margins(outpaint),
         "denoising_end": denoising_end,
+        "num_frames": frames,
+        "frame_rate": fps,
+        "audio_end_in_s": seconds,
+        "prompt_style": "weighted" if is_weighted else None,
         "adapters": parse_adapters(adapter),
         **parse_size(size),
     }

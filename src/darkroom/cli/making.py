@@ -16,7 +16,8 @@ from ..models.offer import Offer, offer_of, plain_offer
 from ..models.record import conditions_of, record
 from ..models.request import MAX_IMAGES, MAX_SEED, PICTURES, ImageRequest, unknown_input, validate
 from ..models.window import warnings_for
-from ..storage import files, images
+from ..storage import files, images, videos
+from ..storage.encoding import FORMATS, FORMATS_OF, VIDEOS
 from .recall import Recalled, recall
 from .start import quiet_bars, start
 
@@ -53,6 +54,8 @@ def plan(wish: Wish) -> Plan:
     entry = catalogue.find(wish.model or (recalled.known_as if recalled else None))
     offer, loaded = _offer(entry, settings)
     shots = _shots(wish, recalled, offer)
+    if shots[0].request.kind == VIDEOS:
+        videos.check_here()
     for shot in shots:
         files.check_writable(shot.path)
     origin = None if catalogue.entries.get(entry.name) is entry else entry.origin
@@ -94,7 +97,7 @@ def _shots(wish: Wish, recalled: Recalled | None, offer: Offer) -> tuple[Shot, .
         asked = validate({**inputs, "prompt": prompt}, offer, base)
         # One request an image: each can then be made again alone, whatever the pipeline does with lists.
         requests += [replace(asked, seed=asked.seed + k, num_images_per_prompt=1) for k in range(wish.images)]
-    paths = _paths(wish.output, len(requests))
+    paths = _paths(wish.output, len(requests), requests[0].kind)
     return tuple(Shot(request, path) for request, path in zip(requests, paths, strict=True))
 
 
@@ -122,9 +125,12 @@ def _own(wish: Wish, offer: Offer) -> dict[str, Any]:
     return {name: fields[name].parsed(said) for name, said in wish.own.items()}
 
 
-def _paths(output: Path, count: int) -> list[Path]:
-    if output.suffix.lower() != ".png":
-        raise BadInput(f"output must end in .png, not {output.name!r}: PNG keeps pixels and settings", field="output")
+def _paths(output: Path | None, count: int, kind: str) -> list[Path]:
+    content_type, suffix = FORMATS[FORMATS_OF[kind][0]]
+    output = output or Path(f"out{suffix}")
+    if output.suffix.lower() != suffix:
+        said = f"output must end in {suffix}, not {output.name!r}: {kind} are written as {content_type}"
+        raise BadInput(said, field="output")
     if count == 1:
         return [output]
     return [output.with_name(f"{output.stem}-{number}{output.suffix}") for number in range(count)]
@@ -157,6 +163,6 @@ def _lost_words(shots: tuple[Shot, ...], loaded: Loaded) -> dict[str, None]:
     windows = loaded.windows()
     lost: dict[str, None] = {}
     for shot in shots:
-        texts = {"prompt": shot.request.prompt, "negative_prompt": shot.request.negative_prompt}
-        lost.update(dict.fromkeys(warnings_for(texts, windows)))
+        if shot.request.prompt_style is None:  # a weighted one is read to its end
+            lost.update(dict.fromkeys(warnings_for(shot.request.texts, windows)))
     return lost

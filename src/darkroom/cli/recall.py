@@ -19,6 +19,7 @@ from ..wording import problem_said
 KEPT = (
     *("prompt", "negative_prompt", "width", "height", "seed"),
     *("strength", "controlnet_conditioning_scale", "ip_adapter_scale", "outpaint", "denoising_end", "adapters"),
+    *("num_frames", "frame_rate", "audio_end_in_s", "prompt_style"),
 )
 BASE = ("num_inference_steps", "guidance_scale", "solver")
 # What must be the same for the same pixels, and what to call it.
@@ -29,6 +30,7 @@ CONDITIONS = {
     "dtype": "dtype",
     "threads": "thread count",
     "fixed_rows": "fixed rows",
+    "vae_tiling": "tiled VAE",
     "image_sha256": "picture to start from",
     "mask_sha256": "mask",
     "control_sha256": "control image",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,8 +14,11 @@ from ..errors import ContentRefused, NotSupported
 from ..models.checking import check_answer
 from ..models.record import record
 from ..models.revision import short
-from ..models.tasks import call_of
-from ..storage import files, images
+from ..models.tasks import call_of, made_of
+from ..storage import files
+from ..storage.encoding import Made, encode
+from ..storage.sounds import Sound
+from ..storage.videos import Video
 from ..wording import counted
 from . import say
 from .making import Plan, Shot
@@ -37,12 +40,26 @@ def make(ready: Plan, *, as_json: bool) -> None:
         say.result(_answer(ready, made, failed, seconds))
     else:
         for image in made:
-            seed = image["settings"]["input"]["seed"]
-            typer.echo(f"{image['path']}  {image['width']}x{image['height']}  seed {seed}")
+            typer.echo(f"{image['path']}  {_said_shape(image)}  seed {image['settings']['input']['seed']}")
     for fault in failed:
         say.problem(f"{fault['error']} (seed {fault['settings']['input']['seed']})")
     if failed:
         raise typer.Exit(1)
+
+
+def _shape(made: Made) -> dict[str, Any]:
+    if isinstance(made, Sound):
+        return {"seconds": made.seconds}
+    width, height = made.size
+    moving = {"frames": len(made.frames), "rate": made.rate} if isinstance(made, Video) else {}
+    return {"width": width, "height": height, **moving}
+
+
+def _said_shape(image: Mapping[str, Any]) -> str:
+    if "seconds" in image:
+        return f"{image['seconds']:g} s"
+    moves = f", {image['frames']} frames at {image['rate']:g} a second" if "frames" in image else ""
+    return f"{image['width']}x{image['height']}{moves}"
 
 
 def _tell(ready: Plan) -> None:
@@ -92,12 +109,10 @@ def _finish(ready: Plan, shot: Shot, handle: Handle) -> dict[str, Any]:
         check_answer(handle.result(0), must_tell=ready.is_checked)
     except (ContentRefused, NotSupported) as error:
         return {"error": error.message, "settings": settings}
-    pictures = getattr(handle.result(0), "images", None)
-    if not pictures:
-        raise NotSupported(f"{type(ready.pipe).__name__} makes no pictures", field="model")
-    files.write_whole(shot.path, images.encode_png(pictures[0], settings))
-    width, height = pictures[0].size
-    return {"path": str(shot.path.absolute()), "width": width, "height": height, "settings": settings}
+    made = made_of(ready.pipe, shot.request, handle.result(0))
+    data, _, _ = encode(made, settings)
+    files.write_whole(shot.path, data)
+    return {"path": str(shot.path.absolute()), **_shape(made), "settings": settings}
 
 
 def _answer(ready: Plan, made: list[dict[str, Any]], failed: list[dict[str, Any]], seconds: float) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from .refusals import error_of
 
 @dataclass(frozen=True)
 class Output:
-    """A picture that a job made: `url` can be fetched as it stands for about an hour; `size` is in bytes, `width` and
-    `height` in pixels."""
+    """A picture, a video or a sound that a job made: `url` can be fetched as it stands for about an hour; `size` is in
+    bytes, `width` and `height` in pixels, `fps` in frames a second."""
 
     artifact_id: str
     url: str | None
@@ -24,6 +24,8 @@ class Output:
     height: int | None
     seed: int | None
     size: int
+    frames: int | None = None
+    fps: float | None = None
 
     @classmethod
     def read(cls, said: Mapping[str, Any]) -> Self:

@@ -46,6 +46,7 @@ class Wish(TypedDict, total=False):
     traceparent: str | None
 
     negative_prompt: str
+    prompt_style: str
     num_inference_steps: int
     guidance_scale: float
     width: int
@@ -60,6 +61,9 @@ class Wish(TypedDict, total=False):
     ip_adapter_scale: float
     outpaint: Mapping[str, int]
     denoising_end: float
+    num_frames: int
+    frame_rate: float
+    audio_end_in_s: float
     seed: int
     preset: str
     solver: str

@@ -221,6 +221,17 @@ _VIDEO_TRANSFORMERS: dict[str, tuple[CallSpec, ...]] = {
     ),
 }
 
+_AUDIO_TRANSFORMERS: dict[str, tuple[CallSpec, ...]] = {
+    "StableAudioDiTModel": _denoise(
+        "hidden_states",
+        "encoder_hidden_states",
+        "global_hidden_states",
+        "attention_mask",
+        "encoder_attention_mask",
+        shared=("rotary_embedding",),
+    ),
+}
+
 # A decoder-only encoder would hand out a key-value cache that no pipeline reads and that does not split.
 _NO_CACHE = {"use_cache": False}
 
@@ -245,6 +256,7 @@ _AUTOENCODERS: dict[str, tuple[CallSpec, ...]] = {
     # LTX 0.9.1 adds noise inside its decoder, from the default generator and one plane for all rows.
     "AutoencoderKLLTXVideo": _vae("x", "z", "temb", alone_where=("decoder_inject_noise",)),
     "AutoencoderKLQwenImage": _vae("x", "z"),
+    "AutoencoderOobleck": (CallSpec("decode", Kind.DECODE, "z", ("z",), ignored=("generator",)),),
 }
 
 SPECS: dict[str, tuple[CallSpec, ...]] = {
@@ -252,6 +264,7 @@ SPECS: dict[str, tuple[CallSpec, ...]] = {
     **_CONTROLNETS,
     **_IMAGE_TRANSFORMERS,
     **_VIDEO_TRANSFORMERS,
+    **_AUDIO_TRANSFORMERS,
     **_ENCODERS,
     **_AUTOENCODERS,
 }

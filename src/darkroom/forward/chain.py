@@ -286,4 +286,6 @@ def _artifact_of(job: Job, key: str, output: Output) -> Artifact:
         width=output.width,
         height=output.height,
         seed=output.seed,
+        frames=output.frames,
+        fps=output.fps,
     )

@@ -105,6 +105,8 @@ class Answers:
             "width": artifact.width,
             "height": artifact.height,
             "seed": artifact.seed,
+            "frames": artifact.frames,
+            "fps": artifact.fps,
             "size": artifact.size,
         }
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..models.offer import Offer
 from ..models.pieces import check_pieces
 from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, inputs_of, unknown_input, validate
 from ..safety import Rules, check_characters
+from ..storage.encoding import format_for
 from .access import Caller
 from .fetches import Fetches
 from .forecast import Forecast
@@ -110,13 +111,17 @@ class Door:
         stored = {**request.settings(), "num_images_per_prompt": request.num_images_per_prompt, **kept}
         if request.adapter_digests:  # a worker then takes these files and no others
             stored["adapter_digests"] = dict(request.adapter_digests)
+        said = wish.output
+        chosen = format_for(request.kind, said.get("format"), said.get("quality"), offered.offer.model)
+        wish = replace(wish, output={**said, "format": chosen})
         job = self._job(wish, caller, request_id, request, offered, {**stored, "reproducible": is_reproducible})
         return Admitted(job, tuple(kept[name] for name in kept if pictures[name].artifact_id is None))
 
     def _check_rules(self, request: ImageRequest, offer: Offer, caller: Caller) -> None:
         """By the rules of the model, and of those that a plain pipeline calls: each of its texts may be a prompt."""
         if offer.form is None:
-            self.rules.check_texts(request.texts, offer.model, caller.tenant)
+            for texts in (request.texts, request.words):
+                self.rules.check_texts(texts, offer.model, caller.tenant)
             return
         for model in (offer.model, *offer.form.models):
             for name, text in request.texts.items():
@@ -156,7 +161,7 @@ class Door:
             input=stored,
             output=wish.output,
             metadata=wish.metadata,
-            warnings=offered.warnings_for(request.prompt, request.negative_prompt),
+            warnings=offered.warnings_for(**request.texts) if request.prompt_style is None else (),
             priority=effective_priority(caller.priority_class, wish.priority),
             cost_s=cost_s,
             weight=caller.weight,
@@ -182,9 +187,15 @@ def rows_of(request: ImageRequest) -> int:
 
 
 def scale_of(request: ImageRequest, offer: Offer) -> float:
-    """Its pixels, as a share of those of the model's default size."""
+    """Its pixels, as a share of those of the model's default size; of a video those of all frames.
+
+    1 for a sound, of which its model always makes the longest, and cuts it.
+    """
+    if request.width is None or request.height is None:
+        return 1.0
     width, height = offer.default_size
-    return request.width * request.height / (width * height)
+    frames = 1.0 if offer.moving is None else (request.num_frames or 1) / offer.moving.frames
+    return frames * request.width * request.height / (width * height)
 
 
 def digest_of(sent: Mapping[str, Any]) -> str:

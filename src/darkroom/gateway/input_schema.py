@@ -8,6 +8,7 @@ from ..model_settings import MAX_ADAPTERS, MAX_WEIGHT
 from ..models.outpaint import MOST, SIDES
 from ..models.pieces import DEFAULT_CONTROL_SCALE, DEFAULT_PROMPT_SCALE, MAX_CONTROL_SCALE, MAX_PROMPT_SCALE
 from ..models.request import MAX_GUIDANCE, MAX_IMAGES, MAX_PROMPT, MAX_SEED
+from .input_fields import FIELDS
 
 WEIGHT = {"type": "number", "minimum": -MAX_WEIGHT, "maximum": MAX_WEIGHT}  # of an adapter
 PICTURE = "an upload's artifact id, a data URL, or an https URL"
@@ -61,6 +62,7 @@ INPUT_SCHEMA: dict[str, Any] = {
             "exclusiveMaximum": 1,
             "description": "the share of the steps after which the model's refiner goes on",
         },
+        **FIELDS,
         "adapters": {
             "type": "object",
             "maxProperties": MAX_ADAPTERS,

@@ -44,16 +44,18 @@ class _Body(BaseModel):
 
 
 class OutputBody(_Body):
-    """How the pictures are written; `quality` is for jpeg and webp. `keep_metadata`: the settings go inside."""
+    """How it is written; `quality` is for jpeg and webp. `keep_metadata`: the settings go inside."""
 
-    format: Literal["png", "jpeg", "webp"] = "png"
+    format: Literal["png", "jpeg", "webp", "mp4", "wav"] | None = Field(
+        default=None, description="png for pictures, mp4 for videos, wav for sounds, unless said"
+    )
     quality: int | None = Field(default=None, ge=1, le=100, description="90 unless said")
     keep_metadata: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.format == "png" and self.quality is not None:
-            raise ValueError("quality is for jpeg and webp; png loses nothing and has none")
+        if self.format in (None, "png", "mp4", "wav") and self.quality is not None:
+            raise ValueError("quality is for jpeg and webp; the others have none")
         return self
 
 
@@ -142,7 +144,7 @@ class PriorityBody(_Body):
 
 
 class ArtifactAnswer(BaseModel):
-    """A picture that a job made; `url` can be fetched as it stands for about an hour."""
+    """A picture, a video or a sound that a job made; `url` can be fetched as it stands for about an hour."""
 
     artifact_id: str
     url: str
@@ -150,6 +152,8 @@ class ArtifactAnswer(BaseModel):
     width: int | None
     height: int | None
     seed: int | None
+    frames: int | None = Field(description="of a video")
+    fps: float | None = Field(description="frames a second, of a video")
     size: int
 
 

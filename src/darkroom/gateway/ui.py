@@ -105,6 +105,7 @@ def policy_with(pictures_at: str | None, host: str) -> str:
         "script-src": "'self'",
         "style-src": "'self' 'unsafe-inline'",
         "img-src": f"'self' data: blob: {'https:' if pictures_at is None else known}",
+        "media-src": f"'self' blob: {'https:' if pictures_at is None else known}",
         "connect-src": f"'self' ws://{host} wss://{host} {known}",  # not every browser counts WebSockets to 'self'
         "font-src": "'self'",
         "base-uri": "'none'",

@@ -150,6 +150,7 @@ def event_of(row: Row) -> Event:
 def output_data(artifact: Artifact) -> dict[str, Any]:
     """What an `output` event says."""
     shown = {name: getattr(artifact, name) for name in ("content_type", "width", "height", "seed")}
+    shown |= {name: value for name in ("frames", "fps") if (value := getattr(artifact, name)) is not None}
     return {"artifact_id": artifact.id, **shown}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CorruptWeights, MissingWeights
+from . import media
 
 FLOW, DIFFUSION = "flow", "diffusion"
 SCHEDULER_CONFIG = "scheduler_config.json"
@@ -17,12 +18,17 @@ SCHEDULER_CONFIG = "scheduler_config.json"
 
 @dataclass(frozen=True)
 class Layout:
-    """The facts that bound a request; `native_size` is [width, height] in pixels, `scheduler` its configuration."""
+    """The facts that bound a request; `native_size` is [width, height] in pixels, `scheduler` its configuration.
+
+    A video has one frame more than a multiple of `frame_step`. `longest_s` is of sounds; of these there is no size.
+    """
 
     pipeline: str
     scheduler: Mapping[str, Any] = field(default_factory=dict)
     size_multiple: int = 8
     native_size: tuple[int, int] = (512, 512)
+    frame_step: int = 1
+    longest_s: float | None = None
 
     @property
     def family(self) -> str:
@@ -50,11 +56,14 @@ def layout_from(
 ) -> Layout:
     """The layout that follows from the configurations of a pipeline's parts."""
     scale = vae_scale(vae)
+    multiple = media.side_multiple(pipeline, _multiple(pipeline, scale, denoiser))
+    if pipeline in media.VIDEOS:
+        return Layout(pipeline, dict(scheduler), multiple, media.VIDEOS[pipeline].size, media.frame_step(vae))
+    if pipeline in media.SOUNDS:
+        return Layout(pipeline, dict(scheduler), longest_s=media.longest_s(pipeline, denoiser, vae))
     side = denoiser.get("sample_size") or (64 if "down_block_types" in denoiser else 128)
     height, width = side if isinstance(side, list | tuple) else (side, side)
-    return Layout(
-        pipeline, dict(scheduler), _multiple(pipeline, scale, denoiser), (int(width) * scale, int(height) * scale)
-    )
+    return Layout(pipeline, dict(scheduler), multiple, (int(width) * scale, int(height) * scale))
 
 
 def pipeline_of(index: Mapping[str, Any]) -> str:
@@ -89,8 +98,9 @@ def config_of(folder: Path, *names: str) -> dict[str, Any]:
 
 def vae_scale(vae: Mapping[str, Any]) -> int:
     """Pixels per latent, along one side."""
-    if "spatial_compression_ratio" in vae:
-        return int(vae["spatial_compression_ratio"])
+    scale = media.spatial_scale(vae)
+    if scale is not None:
+        return scale
     blocks = vae.get("encoder_block_out_channels") or vae.get("block_out_channels") or [0] * 4
     return 1 << max(0, len(blocks) - 1)
 

@@ -123,6 +123,8 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
         denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
         configs = (_config_in(part) for part in (controlnet, denoiser, getattr(pipe, "vae", None)))
         entry.controlnet.check_fit(*configs)
+    if entry.settings.vae_tiling:
+        _tile(pipe, entry.name)
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
@@ -173,6 +175,16 @@ def _adapter_of(entry: Entry, placement: Placement) -> Any:
     except LOADING_FAULTS as error:
         raise _loading_fault(origin, error, t2i_adapter.FIELD) from error
     return module.eval().to(placement.kind)
+
+
+def _tile(pipe: Any, model: str) -> None:
+    """Have its VAE work tile by tile and row by row, so that memory follows from neither size nor company."""
+    vae: Any = getattr(pipe, "vae", None)
+    if not hasattr(vae, "use_tiling"):
+        said = f"{type(vae).__name__} has no tiles" if vae is not None else f"{type(pipe).__name__} has no VAE"
+        raise InvalidConfig(f"models.{model}.vae_tiling: {said}", field="vae_tiling")
+    vae.enable_tiling()
+    vae.enable_slicing()
 
 
 def fetch_controlnet(entry: Entry) -> Path | None:

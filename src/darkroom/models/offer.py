@@ -18,6 +18,8 @@ from .adapters import Adapter
 from .catalogue import BUNDLED, Entry
 from .form import Form
 from .layout import Layout, read_json, read_layout
+from .media import VIDEOS, Moving
+from .pipelines import ALL_TASKS as ALL_TASKS
 from .pipelines import GUIDANCE, LOOKING, NEGATIVE, STRENGTH, refused_by, tasks_of
 from .pipelines import IMAGE_TO_IMAGE as IMAGE_TO_IMAGE
 from .pipelines import INPAINT as INPAINT
@@ -70,6 +72,16 @@ class Offer:
     def tasks(self) -> tuple[str, ...]:
         """What can be asked of it; all that there are, where nothing is known of its pipeline."""
         return tasks_of(self.layout.pipeline) if self.form is None else (PIPELINE,)
+
+    @property
+    def text_task(self) -> str:
+        """What words alone ask of it."""
+        return TEXT_TO_IMAGE if TEXT_TO_IMAGE in self.tasks or not self.tasks else self.tasks[0]
+
+    @property
+    def moving(self) -> Moving | None:
+        """Its videos' frames and rate, where it makes any."""
+        return VIDEOS.get(self.layout.pipeline)
 
     def check_task(self, task: str, *, is_controlled: bool) -> None:
         """Raise `NotSupported` for what its pipeline does not do, as far as that is known."""

@@ -56,6 +56,10 @@ def hand_over(given: Mapping[str, Any], task: str, steps: int, adapters: Mapping
     """The share of the steps that the base model takes, before its refiner takes the rest; None without one."""
     if "denoising_end" not in given:
         return None
+    if given.get("prompt_style") == "weighted":
+        raise NotSupported(
+            "denoising_end goes with no weighted prompt: a refiner reads it as it stands", field="denoising_end"
+        )
     if adapters:
         raise NotSupported("denoising_end goes with no adapters: they are the base model's", field="denoising_end")
     for name in ("control_image", "ip_adapter_image"):

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from . import media
+
 TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT = "text-to-image", "image-to-image", "inpaint"
 PIPELINE = "pipeline"  # whatever a plain pipeline's function does
 TASKS = (TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINT)
+ALL_TASKS = (*TASKS, media.TEXT_TO_VIDEO, media.TEXT_TO_AUDIO)
 WITH_PICTURE = (IMAGE_TO_IMAGE, INPAINT)
 
 
@@ -132,7 +135,13 @@ CONTROLLED_REFUSED: dict[tuple[str, str], str] = {
 
 
 def tasks_of(pipeline: str, *, is_controlled: bool = False) -> tuple[str, ...]:
-    """The tasks that a model of that class serves, with a control image or without; all of them where it is unknown."""
+    """The tasks that a model of that class serves, with a control image or without.
+
+    All that are of pictures where the class is unknown.
+    """
+    others = media.tasks_of(pipeline)
+    if others:
+        return () if is_controlled else others
     if pipeline not in SERVED:
         return TASKS
     return CONTROLLED.get(pipeline, ()) if is_controlled else SERVED[pipeline]

@@ -22,6 +22,7 @@ def conditions_of(loaded: Loaded, fixed_rows: int, threads: int, *, origin: str 
         "model": loaded.entry.name,
         **({"origin": origin} if origin is not None else {}),
         "revision": loaded.revision,
+        **({"vae_tiling": True} if loaded.entry.settings.vae_tiling else {}),
         "fixed_rows": fixed_rows,
         "device": loaded.placement.kind,
         "device_name": loaded.placement.name,

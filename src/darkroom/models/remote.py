@@ -39,6 +39,8 @@ class LayoutSaid(_Said):
     scheduler: dict[str, Any]
     size_multiple: int = Field(ge=1, le=8192)
     native_size: Size
+    frame_step: int = Field(default=1, ge=1, le=1024)  # an earlier release makes no videos
+    longest_s: float | None = Field(default=None, gt=0)
 
 
 class ModelSaid(_Said):
@@ -103,8 +105,7 @@ def offer_said(name: str, said: Mapping[str, Any]) -> Offer:
         preset: PresetSettings.model_validate({key: value for key, value in values.items() if key in known})
         for preset, values in model.presets.items()
     }
-    layout = model.layout
-    bounds = Layout(layout.pipeline, layout.scheduler, layout.size_multiple, layout.native_size)
+    bounds = Layout(**model.layout.model_dump())
     adapters = {each: Adapter(each, name, REMOTE, told=Facts("", 0)) for each in model.adapters}
     return Offer(
         *(name, bounds, model.sizes, model.default_size, presets, 1, adapters),

@@ -12,22 +12,25 @@ from typing import Any
 
 from ..config import PresetSettings
 from ..errors import BadInput, MaskSizeMismatch, SizeNotOffered, UnknownArgument
+from ..storage.encoding import PICTURES as OF_PICTURES
+from ..storage.encoding import SOUNDS, VIDEOS
 from ..wording import counted, did_you_mean
-from . import adapting, outpaint, pieces, solvers
+from . import adapting, kinds, outpaint, pieces, solvers, weighting
 from .form import SEED, Form
 from .layout import FLOW
-from .offer import IMAGE_TO_IMAGE, INPAINT, PIPELINE, TASKS, TEXT_TO_IMAGE, Offer
+from .offer import ALL_TASKS, IMAGE_TO_IMAGE, INPAINT, PIPELINE, Offer
 from .values import number, shown, text, whole
 
 MAX_PROMPT = 2000  # characters
 MAX_GUIDANCE = 50.0
 MAX_SEED = 2**63 - 1
 MAX_IMAGES = 16
-NEEDED = {TEXT_TO_IMAGE: (), IMAGE_TO_IMAGE: ("image",), INPAINT: ("image", "mask_image")}
+NEEDED = {IMAGE_TO_IMAGE: ("image",), INPAINT: ("image", "mask_image")}
 DEFAULT_STRENGTH = {IMAGE_TO_IMAGE: 0.8, INPAINT: 1.0}  # diffusers' own
 INPUTS = (
     "prompt",
     "negative_prompt",
+    "prompt_style",
     "num_inference_steps",
     "guidance_scale",
     "width",
@@ -46,6 +49,9 @@ INPUTS = (
     "ip_adapter_scale",
     "outpaint",
     "denoising_end",
+    "num_frames",
+    "frame_rate",
+    "audio_end_in_s",
     "adapters",
     "adapter_digests",
 )
@@ -62,6 +68,8 @@ class ImageRequest:
     Image k of it uses `seed + k`. `image`, `mask_image` and `control_image` are PIL images of `width` by `height`
     pixels; with `outpaint`, margins in pixels by side, `image` is so much smaller. `ip_adapter_image` is of any size,
     and so is an `image` that the model only looks at. Up to `denoising_end` of its steps are the base model's.
+    pixels. A video has `num_frames`, at `frame_rate` a second; a sound ends at `audio_end_in_s`, and
+    has no size. `prompt_style` None reads both texts as they stand.
     `adapters` are weights by name, `adapter_digests` the SHA-256 of their files, where that is known.
     """
 
@@ -69,8 +77,8 @@ class ImageRequest:
     negative_prompt: str
     num_inference_steps: int
     guidance_scale: float | None
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     num_images_per_prompt: int
     seed: int
     solver: str | None
@@ -84,6 +92,10 @@ class ImageRequest:
     ip_adapter_scale: float | None = None
     outpaint: Mapping[str, int] = field(default_factory=dict)
     denoising_end: float | None = None
+    num_frames: int | None = None
+    frame_rate: float | None = None
+    audio_end_in_s: float | None = None
+    prompt_style: str | None = None
     adapters: Mapping[str, float] = field(default_factory=dict)
     adapter_digests: Mapping[str, str] = field(default_factory=dict)
     is_flow: bool = False  # its model's steps are counted as flow matching counts them
@@ -95,8 +107,22 @@ class ImageRequest:
 
     @property
     def texts(self) -> dict[str, str]:
-        """What of it is read as words, by input."""
+        """What the model is to read, by name."""
         return {"prompt": self.prompt, "negative_prompt": self.negative_prompt}
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The same without what only says how much a word weighs."""
+        if self.prompt_style is None:
+            return self.texts
+        return {name: weighting.plain_text(text) for name, text in self.texts.items()}
+
+    @property
+    def kind(self) -> str:
+        """What comes of it: pictures, videos or sounds."""
+        if self.audio_end_in_s is not None:
+            return SOUNDS
+        return OF_PICTURES if self.frame_rate is None else VIDEOS
 
     def settings(self) -> dict[str, Any]:
         """What must be known to repeat it, apart from its pictures; JSON."""
@@ -110,6 +136,7 @@ class ImageRequest:
             "is_controlled": self.control_image is not None,
             "is_image_prompted": self.ip_adapter_image is not None,
             "is_refined": self.denoising_end is not None,
+            "is_weighted": self.prompt_style is not None,
         }
 
 
@@ -142,12 +169,13 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     _refuse_unknown(given, INPUTS)
     preset = offer.preset(text(given, "preset", 64)) if "preset" in given else base or offer.preset(None)
     margins = outpaint.margins_of(given)
-    task = _task(given)
+    task = _task(given, offer)
     solver = _solver(given, preset, offer)
     steps = _steps(given, preset, solver, offer)
     pieces.check_pieces(given, offer)
     offer.check_task(task, is_controlled="control_image" in given)
-    width, height = _size(given, offer, margins)
+    kinds.check_kind(given, offer)
+    width, height = (None, None) if offer.layout.longest_s else _size(given, offer, margins)
     adapters = adapting.weights_of(given, preset, offer)
     images, seed = _images(given)
     negative = text(given, "negative_prompt", MAX_PROMPT, least=0) if "negative_prompt" in given else ""
@@ -173,6 +201,10 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         ip_adapter_scale=pieces.prompt_scale(given),
         outpaint=margins,
         denoising_end=pieces.hand_over(given, task, steps, adapters),
+        num_frames=kinds.frames(given, offer),
+        frame_rate=kinds.rate(given, offer),
+        audio_end_in_s=kinds.seconds(given, offer),
+        prompt_style=kinds.style(given, offer),
         adapters=adapters,
         adapter_digests=adapting.digests_of(adapters, given, offer),
         is_flow=offer.layout.family == FLOW,
@@ -244,17 +276,17 @@ def _prompt(given: Mapping[str, Any]) -> str:
     return prompt
 
 
-def _task(given: Mapping[str, Any]) -> str:
+def _task(given: Mapping[str, Any], offer: Offer) -> str:
     if "mask_image" in given and "image" not in given:
         raise BadInput("mask_image needs an image to fill in", field="image")
     if "strength" in given and "image" not in given:
         raise BadInput("strength needs an image to start from", field="image")
     masks = {"mask_image", "outpaint"} & given.keys()
-    implied = INPAINT if masks else IMAGE_TO_IMAGE if "image" in given else TEXT_TO_IMAGE
+    implied = INPAINT if masks else IMAGE_TO_IMAGE if "image" in given else offer.text_task
     task = given.get("task", implied)
-    if task not in TASKS:
-        raise BadInput(f"task must be one of {', '.join(TASKS)}, not {shown(task)}", field="task")
-    missing = [name for name in NEEDED[task] if name not in given and not (name == "mask_image" and masks)]
+    if task not in ALL_TASKS:
+        raise BadInput(f"task must be one of {', '.join(ALL_TASKS)}, not {shown(task)}", field="task")
+    missing = [name for name in NEEDED.get(task, ()) if name not in given and not (name == "mask_image" and masks)]
     if missing:
         raise BadInput(f"task is {task!r}, which needs {' and '.join(missing)} in the input", field="task")
     if task != implied:
@@ -338,7 +370,7 @@ def _size_of(picture: Any, name: str) -> tuple[int, int]:
 
 
 def _strength(given: Mapping[str, Any], task: str, steps: int, offer: Offer) -> float | None:
-    if task == TEXT_TO_IMAGE:
+    if task not in DEFAULT_STRENGTH:
         return None
     strength = number(given, "strength", 0.0, 1.0) if "strength" in given else DEFAULT_STRENGTH[task]
     is_flow = offer.layout.family == FLOW

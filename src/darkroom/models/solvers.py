@@ -16,6 +16,8 @@ from ..errors import UnknownSolver
 from .layout import DIFFUSION, FLOW, family_of
 
 MAX_STEPS = 1000
+# In the configuration of schedulers that are EDM's (arXiv 2206.00364), whose models no other can solve for.
+SIGMAS_OF_ITS_OWN = "sigma_data"
 NOISE_SETTINGS = (
     "rescale_betas_zero_snr",
     "trained_betas",
@@ -66,7 +68,9 @@ SOLVERS: dict[str, Solver] = {
 
 
 def offered(scheduler: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the solvers that fit a model, by its own scheduler's configuration."""
+    """The names of the solvers that fit a model, by its own scheduler's configuration; none for one with its own."""
+    if SIGMAS_OF_ITS_OWN in scheduler:
+        return ()
     family = family_of(scheduler)
     noise = final_noise(scheduler) if family == DIFFUSION else 1.0
     return tuple(name for name, solver in SOLVERS.items() if solver.family == family and noise <= solver.most_noise)
@@ -78,6 +82,8 @@ def check(name: str, scheduler: Mapping[str, Any], model: str) -> None:
     if name in allowed:
         return
     family = family_of(scheduler)
+    if SIGMAS_OF_ITS_OWN in scheduler:
+        raise UnknownSolver(f"{model} has no solver to choose: its own is the only one that fits", field="solver")
     if name not in SOLVERS:
         what = "is no solver"
     elif SOLVERS[name].family != family:

@@ -6,8 +6,13 @@ import copy
 import inspect
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..engine.spec_table import IMAGE_PROMPT_SCALE
 from ..errors import NotSupported, UnknownArgument, UnknownSolver
+from ..storage.encoding import Made
+from ..storage.sounds import Sound
+from ..storage.videos import Video
 from . import solvers
 from .offer import IMAGE_TO_IMAGE, INPAINT, PIPELINE, TEXT_TO_IMAGE
 from .outpaint import canvas
@@ -18,6 +23,7 @@ from .t2i_adapter import KIND
 if TYPE_CHECKING:
     from .loading import Loaded
 
+LOUDEST = 2**15 - 1
 # By name: diffusers reads every pipeline it has, for seconds, when one of these is touched.
 MAKERS = {
     TEXT_TO_IMAGE: "AutoPipelineForText2Image",
@@ -38,11 +44,19 @@ def variant_of(
     is_controlled: bool = False,
     is_image_prompted: bool = False,
     is_refined: bool = False,
+    is_weighted: bool = False,
 ) -> Any:
-    """A pipeline of that model, by those of its pieces that are needed; raises what `pipeline_for` raises."""
+    """A pipeline of that model, by those of its pieces that are needed; raises what `pipeline_for` raises.
+
+    `is_weighted`: it reads weights in prompts.
+    """
     pipe = loaded.prompted if is_image_prompted else loaded.pipe
     name, controlnet = loaded.entry.name, loaded.controlnet if is_controlled else None
     own = pipeline_for(pipe, task, solver, name, controlnet)
+    if is_weighted:
+        from .weighted import weighted
+
+        return weighted(own)
     if not is_refined:
         return own
     from .refined import RefinedPipeline
@@ -76,8 +90,13 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
         "prompt": request.prompt,
         "num_inference_steps": request.num_inference_steps,
         **_given(request, "negative_prompt", "guidance_scale", "strength", "denoising_end", "ip_adapter_image"),
+        **_given(request, "num_frames"),
         **_pictures(request),
     }
+    if request.frame_rate is not None:
+        call["output_type"] = "np"
+        if "frame_rate" in takes:  # where it is not taken, it says how fast the frames are shown
+            call["frame_rate"] = request.frame_rate
     if request.control_image is not None:
         # Text-to-image pipelines of the Stable Diffusion family call it their `image`.
         call["control_image" if "control_image" in takes else "image"] = request.control_image
@@ -85,9 +104,11 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
         call[f"{scale}_conditioning_scale"] = request.controlnet_conditioning_scale
     if request.ip_adapter_scale is not None:
         call["cross_attention_kwargs"] = {IMAGE_PROMPT_SCALE: request.ip_adapter_scale}
+    if request.audio_end_in_s is not None:
+        call |= {"output_type": "np", "audio_end_in_s": request.audio_end_in_s}
     if "width" in takes:  # where it is not taken, the picture to start from has the size
         call.update(width=request.width, height=request.height)
-    if "max_area" in takes:  # or it makes a megapixel of every size
+    if "max_area" in takes and request.width and request.height:  # or it makes a megapixel of every size
         call["max_area"] = request.width * request.height
     if "_auto_resize" in takes and pipe.vae_scale_factor != USUAL_SCALE:
         call["_auto_resize"] = False
@@ -95,6 +116,21 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
     if unknown:
         raise UnknownArgument(f"{type(pipe).__name__} takes no {unknown}; leave it out", field=unknown)
     return call
+
+
+def made_of(pipe: Any, request: ImageRequest, answer: Any) -> Made:
+    """What a pipeline has answered to one image's call; raises `NotSupported` where that is something else."""
+    if request.frame_rate is not None:
+        frames = np.asarray(answer.frames[0])  # numbers from 0 to 1
+        return Video(np.round(np.clip(frames, 0.0, 1.0) * 255).astype(np.uint8), request.frame_rate)
+    if request.audio_end_in_s is not None:
+        samples = np.asarray(answer.audios[0]).T  # numbers from -1 to 1
+        return Sound(np.round(np.clip(samples, -1.0, 1.0) * LOUDEST).astype(np.int16), pipe.vae.config.sampling_rate)
+    pictures = getattr(answer, "images", None)
+    if not pictures:
+        raise NotSupported(f"{type(pipe).__name__} makes no pictures", field="model")
+    picture: Made = pictures[0]
+    return picture
 
 
 def _given(request: ImageRequest, *names: str) -> dict[str, Any]:
@@ -109,7 +145,7 @@ def _pictures(request: ImageRequest) -> dict[str, Any]:
 
 
 def _for_task(pipe: Any, task: str, model: str) -> Any:
-    if _is_of_task(pipe, task):
+    if task not in MAKERS or _is_of_task(pipe, task):  # the offer has judged what is no picture, by its class
         return pipe
     import diffusers
 

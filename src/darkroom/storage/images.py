@@ -68,7 +68,7 @@ def parameters_of(settings: Mapping[str, Any]) -> str:
     """The settings in the form that AUTOMATIC1111's web UI began and many programs read."""
     asked = settings["input"]
     solver = asked.get("solver")
-    facts = {
+    facts: dict[str, Any] = {
         "Steps": asked.get("num_inference_steps"),
         "Sampler": SAMPLERS.get(solver, solver) if solver else settings.get("scheduler"),
         "CFG scale": asked.get("guidance_scale"),
@@ -85,10 +85,10 @@ def parameters_of(settings: Mapping[str, Any]) -> str:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings a picture of ours carries; raises `UnreadableImage`, or `BadInput` where it carries none."""
-    text = _carried(_open(path, "like"))
+    """The settings that a file of ours carries; raises `UnreadableImage`, or `BadInput` where it carries none."""
+    text = _carried_by(path)
     if text is None:
-        raise BadInput(f"{path} carries no settings of Darkroom's: only its own pictures do", field="like")
+        raise BadInput(f"{path} carries no settings of Darkroom's: only what it made itself does", field="like")
     try:
         settings = json.loads(text)
     except ValueError as error:
@@ -116,6 +116,15 @@ def digest(image: Image.Image) -> str:
     """SHA-256 over mode, size and pixels: whether two pictures are the same, however they were stored."""
     head = f"{image.mode} {image.width}x{image.height}\n".encode()
     return hashlib.sha256(head + image.tobytes()).hexdigest()
+
+
+def _carried_by(path: Path) -> str | None:
+    from . import sounds, videos  # which stand above this file
+
+    readers = {".mp4": videos.carried, ".wav": sounds.carried}
+    if path.suffix.lower() in readers:
+        return readers[path.suffix.lower()](path)
+    return _carried(_open(path, "like"))
 
 
 def _carried(image: Image.Image) -> str | None:

@@ -14,7 +14,7 @@ from ..errors import JobCancelled
 from ..models.request import ImageRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from PIL import Image
 
@@ -33,13 +33,12 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True)
 class File:
-    """A picture as it will be stored; `width` and `height` in pixels."""
+    """A picture or a video as it will be stored; `shape` is what its artifact says of it: pixels, frames."""
 
     data: bytes
     content_type: str
     suffix: str
-    width: int
-    height: int
+    shape: Mapping[str, Any]
 
 
 @dataclass(eq=False)

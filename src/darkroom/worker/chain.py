@@ -17,14 +17,14 @@ from uuid import uuid4
 from ..core import Artifact, Event, Job, class_step
 from ..engine.engine import Engine
 from ..engine.tape import Tape
-from ..errors import BadInput, DeadlineExceeded, NotFound, NotSupported, TapeRefused
+from ..errors import BadInput, DeadlineExceeded, NotFound, TapeRefused
 from ..jobs.store import Store
 from ..models.checking import check_answer
 from ..models.record import conditions_of, record
 from ..models.residency import Residency, Resident
-from ..models.tasks import call_of
+from ..models.tasks import call_of, made_of
 from ..safety import Rules
-from ..storage.encoding import encode
+from ..storage.encoding import encode, shape_of
 from ..storage.incoming import PictureLimits, read_input_picture
 from ..storage.objects import Storage, key_for_output
 from .adapting import AdapterFiles, lend
@@ -195,16 +195,16 @@ class Chain:
             check_answer(handle.result(0), must_tell=attempt.is_checked)
 
     def encode(self, attempt: Attempt) -> None:
-        """Write pictures as files, in memory."""
+        """Write what was made as files, in memory."""
         began = time.monotonic()
         seconds_left(attempt.job)
-        pictures = [_picture_of(attempt, handle.result(0)) for handle in attempt.handles]
+        pairs = list(zip(attempt.shots, attempt.handles, strict=True))
+        made = [made_of(attempt.pipe, shot, handle.result(0)) for shot, handle in pairs]
         conditions = self._conditions_of(attempt)
-        made = zip(attempt.shots, attempt.handles, strict=True)
-        records = [record(shot, attempt.pipe, conditions, handle.unsteady) for shot, handle in made]
+        records = [record(shot, attempt.pipe, conditions, handle.unsteady) for shot, handle in pairs]
         output = {name: value for name, value in attempt.job.output.items() if value is not None}
-        files = self._tools.pool.map(lambda pair: encode(*pair, **output), zip(pictures, records, strict=True))
-        attempt.files = [File(*file, *picture.size) for file, picture in zip(files, pictures, strict=True)]
+        files = self._tools.pool.map(lambda pair: encode(*pair, **output), zip(made, records, strict=True))
+        attempt.files = [File(*file, shape_of(each)) for file, each in zip(files, made, strict=True)]
         attempt.upload_s = time.monotonic() - began
 
     def upload(self, attempt: Attempt) -> None:
@@ -270,14 +270,6 @@ def _resident_of(attempt: Attempt) -> Resident:
     return attempt.taken.result()
 
 
-def _picture_of(attempt: Attempt, answer: Any) -> Image.Image:
-    pictures = getattr(answer, "images", None)
-    if not pictures:
-        raise NotSupported(f"{type(attempt.pipe).__name__} makes no pictures", field="model")
-    picture: Image.Image = pictures[0]
-    return picture
-
-
 def _artifact_of(job: Job, key: str, file: File, seed: int) -> Artifact:
     return Artifact(
         id=uuid4().hex,
@@ -287,7 +279,6 @@ def _artifact_of(job: Job, key: str, file: File, seed: int) -> Artifact:
         size=len(file.data),
         created_at=time.time(),
         job_id=job.id,
-        width=file.width,
-        height=file.height,
         seed=seed,
+        **file.shape,
     )

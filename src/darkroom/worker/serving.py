@@ -11,10 +11,11 @@ from ..errors import MissingWeights, NotSupported
 from ..models import loading
 from ..models.catalogue import Catalogue, Entry, problem_of
 from ..models.layout import read_layout
-from ..models.offer import TEXT_TO_IMAGE, offer_of, plain_offer
+from ..models.offer import offer_of, plain_offer
 from ..models.request import validate
 from ..models.residency import Residency
 from ..models.tasks import call_of
+from ..storage import videos
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ def entries_of(catalogue: Catalogue, wanted: Sequence[str], *, is_offline: bool)
         for entry in found:
             if not _is_to_fetch(entry, is_offline):
                 entry.check()
+                if said := _cannot_write(entry):
+                    raise NotSupported(f"{entry.name} cannot be served: {said}", field="models")
         entries = {entry.name: entry for entry in found}
     else:
         here = [entry for entry in catalogue.entries.values() if not entry.is_remote]
@@ -78,8 +81,10 @@ def warm(name: str, engine: Engine, residency: Residency) -> None:
             for part in resident.offer.form.models:
                 warm(part, engine, residency)
             return
-        request = validate(WARM_UP, resident.offer)
-        served, pipe = residency.variant(resident, TEXT_TO_IMAGE, request.solver)
+        offer = resident.offer
+        short = {"num_frames": 1 + offer.layout.frame_step} if offer.moving else {}
+        request = validate({**WARM_UP, **short}, offer)
+        served, pipe = residency.variant(resident, request.task, request.solver)
         engine.submit(model=served, seed=request.seed, **call_of(pipe, request)).result()
     except NotSupported:
         log.info("%s makes no picture from words alone; it is not tried before its first job", name)
@@ -87,8 +92,14 @@ def warm(name: str, engine: Engine, residency: Residency) -> None:
         residency.give_back(name, taken)
 
 
+def _cannot_write(entry: Entry) -> str | None:
+    """Why what it makes cannot be written here, in words; None where it can."""
+    is_moving = entry.folder is not None and offer_of(entry, read_layout(entry.folder)).moving is not None
+    return videos.NEEDS if is_moving and not videos.is_here() else None
+
+
 def _can_serve(entry: Entry, is_offline: bool) -> bool:
-    problem = None if _is_to_fetch(entry, is_offline) else problem_of(entry)
+    problem = None if _is_to_fetch(entry, is_offline) else problem_of(entry) or _cannot_write(entry)
     if problem is not None:
         log.warning("%s is not served: %s", entry.name, problem)
     return problem is None

@@ -12,8 +12,10 @@ from darkroom.storage.encoding import FORMATS
 
 
 def test_the_suffix_says_the_format() -> None:
-    said = {suffix: format_of(Path(f"sea{suffix}"), None) for suffix in (".png", ".jpg", ".JPEG", ".webp")}
-    assert said == {".png": "png", ".jpg": "jpeg", ".JPEG": "jpeg", ".webp": "webp"}
+    said = {
+        suffix: format_of(Path(f"sea{suffix}"), None) for suffix in (".png", ".jpg", ".JPEG", ".webp", ".mp4", ".wav")
+    }
+    assert said == {".png": "png", ".jpg": "jpeg", ".JPEG": "jpeg", ".webp": "webp", ".mp4": "mp4", ".wav": "wav"}
 
 
 def test_without_a_file_it_is_what_is_asked_for() -> None:

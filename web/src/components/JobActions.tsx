@@ -22,6 +22,7 @@ import { saveAs } from "@/lib/save";
 import { Button } from "./Button";
 import { Confirm } from "./Dialog";
 import { type Item, Menu } from "./Menu";
+import { isPlayed } from "./Player";
 import { Tip } from "./Tip";
 
 export interface JobDeeds {
@@ -52,7 +53,9 @@ export function JobActions({ job, output, deeds }: Props) {
     <>
       {picture ? <Act name="Download" icon={<Download />} onAct={() => void download(job, output)} /> : null}
       {onVary ? <Act name="Vary: the same with another seed" icon={<Shuffle />} onAct={() => onVary(job)} /> : null}
-      {picture && onUse ? <Act name="Use as input" icon={<ImagePlus />} onAct={() => onUse(job, picture)} /> : null}
+      {picture && onUse && !isPlayed(picture.content_type) ? (
+        <Act name="Use as input" icon={<ImagePlus />} onAct={() => onUse(job, picture)} />
+      ) : null}
       <Menu
         trigger={<Button look="ghost" aria-label="More" icon={<Ellipsis />} />}
         groups={[...moreOf(job, output, deeds), [askDelete(() => setIsAsking(true))]]}

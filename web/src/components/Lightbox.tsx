@@ -7,11 +7,13 @@ import { WHOLE, zoomed } from "@/lib/zoom";
 import { Button } from "./Button";
 import { FullPage, FullPageTitle } from "./FullPage";
 import styles from "./Lightbox.module.css";
+import { Player, isPlayed } from "./Player";
 import { ZoomFrame } from "./ZoomFrame";
 
 export interface Shown {
   id: string;
   src: string;
+  type?: string;
   alt: string;
   width: number;
   height: number;
@@ -86,7 +88,11 @@ export function Lightbox({ items, at, onMove, onClose, actions, caption, aside, 
           icon={<ChevronLeft />}
           onClick={() => move(-1)}
         />
-        <ZoomFrame picture={shown} view={view} onView={setView} onSwipe={move} onBroken={() => onBroken?.(shown)} />
+        {isPlayed(shown.type) ? (
+          <Player src={shown.src} alt={shown.alt} type={shown.type ?? ""} onBroken={() => onBroken?.(shown)} />
+        ) : (
+          <ZoomFrame picture={shown} view={view} onView={setView} onSwipe={move} onBroken={() => onBroken?.(shown)} />
+        )}
         <Button
           look="plain"
           className={styles.after}

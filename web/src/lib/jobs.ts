@@ -8,6 +8,10 @@ export type JobInput = Partial<Schemas["JobBody"]["input"]> & {
   prompt: string;
   control_image?: string;
   controlnet_conditioning_scale?: number;
+  num_frames?: number;
+  frame_rate?: number;
+  audio_end_in_s?: number;
+  prompt_style?: "plain" | "weighted";
 };
 
 export interface JobBody {
@@ -71,6 +75,10 @@ export function commandOf(job: Job, of?: Pick<Artifact, "seed">): string {
     ["mask", input.mask_image && "MASK.png"],
     ["control-image", input.control_image && "CONTROL.png"],
     ["control-scale", input.controlnet_conditioning_scale],
+    ["frames", input.num_frames],
+    ["fps", input.frame_rate],
+    ["seconds", input.audio_end_in_s],
+    ["weighted", input.prompt_style === "weighted" ? true : undefined],
     ...Object.entries(input.adapters ?? {}).map(([name, weight]): [string, unknown] => [
       "adapter",
       `${name}=${weight}`,
@@ -78,7 +86,7 @@ export function commandOf(job: Job, of?: Pick<Artifact, "seed">): string {
     ...ownOf(job).map((said): [string, unknown] => ["input", said]),
   ];
   const said = flags.filter(([, value]) => value !== undefined && value !== "" && value !== null);
-  const words = said.map(([name, value]) => `--${name} ${quoted(String(value))}`);
+  const words = said.map(([name, value]) => (value === true ? `--${name}` : `--${name} ${quoted(String(value))}`));
   return ["darkroom generate", quoted(input.prompt), ...words].join(" ");
 }
 
@@ -98,6 +106,13 @@ export function fileNameOf(job: Job, output: Pick<Artifact, "seed" | "content_ty
   return nameOf(inputOf(job).prompt, [output.seed ?? 0], output.content_type);
 }
 
+const SUFFIXES: Readonly<Record<string, string>> = {
+  "image/jpeg": "jpg",
+  "image/webp": "webp",
+  "video/mp4": "mp4",
+  "audio/wav": "wav",
+};
+
 /** A file's name from the first words of a prompt, and what tells it from others. */
 export function nameOf(prompt: string, ends: readonly (string | number)[], contentType: string): string {
   const words = prompt
@@ -105,7 +120,7 @@ export function nameOf(prompt: string, ends: readonly (string | number)[], conte
     .replaceAll(/[^\p{L}\p{N}]+/gu, "-")
     .replaceAll(/^-|-$/g, "")
     .slice(0, 48);
-  const suffix = { "image/jpeg": "jpg", "image/webp": "webp" }[contentType] ?? "png";
+  const suffix = SUFFIXES[contentType] ?? "png";
   return `${[words || "picture", ...ends].join("-")}.${suffix}`;
 }
 

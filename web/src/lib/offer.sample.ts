@@ -20,6 +20,8 @@ export const OFFER: Offer = {
   images: { min: 1, max: 16 },
   strength: { min: 0, max: 1 },
   promptLength: 2000,
+  makesPictures: true,
+  hasSize: true,
   takesImage: true,
   takesMask: true,
   controlScale: null,

@@ -33,6 +33,9 @@ export interface Offer {
   images: Range;
   strength: Range;
   promptLength: number;
+  makesPictures: boolean;
+  /** Of what is heard there is no size. */
+  hasSize: boolean;
   takesImage: boolean;
   takesMask: boolean;
   /** How closely a control image is followed; null where the model takes none. */
@@ -116,6 +119,8 @@ export function offerOf(model: Answer): Offer {
     promptLength: fields.prompt?.maxLength ?? 2000,
     takesImage: isPlain ? "image" in fields : model.tasks.includes("image-to-image"),
     takesMask: isPlain ? "mask_image" in fields : model.tasks.includes("inpaint"),
+    makesPictures: model.tasks.some((task) => isPlain || task === "inpaint" || task.endsWith("-image")),
+    hasSize: "width" in fields,
     controlScale: "control_image" in fields ? range("controlnet_conditioning_scale", 0, 2) : null,
     inputs: Object.keys(fields),
     own: Object.entries(fields).flatMap(([name, said]) => (KNOWN.has(name) ? [] : [ownOf(name, said)])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -15,10 +16,12 @@ from ..ids import check_id
 from ..parts import Here, Visit, visit_by, visit_of
 from ..refusals import refusals
 from ..threads import each_of
+from ..worker_keys import SUFFIXES
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 FOREVER = "private, max-age=31536000, immutable"  # an id's bytes never change
-PICTURE = {"schema": {"type": "string", "format": "binary"}}
+RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
+BYTES = {"schema": {"type": "string", "format": "binary"}}
 
 
 async def known_or_signed(connection: HTTPConnection) -> Visit:
@@ -39,8 +42,10 @@ KnownOrSigned = Annotated[Visit, Depends(known_or_signed)]
     response_class=Response,
     responses={
         **refusals(NotFound, StoreUnavailable, StorageUnavailable),
-        200: {"content": {"image/png": PICTURE, "image/jpeg": PICTURE, "image/webp": PICTURE}, "description": "bytes"},
+        200: {"content": dict.fromkeys(sorted(SUFFIXES), BYTES), "description": "bytes"},
+        206: {"description": "the part that was asked for"},
         304: {"description": "You have them already."},
+        416: {"description": "There is no such part."},
     },
 )
 async def show(
@@ -49,6 +54,7 @@ async def show(
     expires: Annotated[str | None, Query(description="of a signed URL")] = None,
     signature: Annotated[str | None, Query(description="of a signed URL")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
+    asked: Annotated[str | None, Header(alias="Range", description="one part: bytes=FIRST-LAST")] = None,
 ) -> Response:
     """The bytes of an artifact."""
     artifact = await _find(here, artifact_id, (expires, signature))
@@ -56,6 +62,13 @@ async def show(
     if if_none_match is not None and headers["ETag"] in if_none_match.replace("W/", "").split(", "):
         return Response(status_code=304, headers=headers)
     threads, storage = here.gateway.threads, here.gateway.storage
+    part = part_of(asked, artifact.size)
+    if part is not None and not part:
+        return Response(status_code=416, headers={"Content-Range": f"bytes */{artifact.size}"})
+    if part:
+        data = (await threads.files(storage.get, artifact.key))[part.start : part.stop]
+        headers |= {"Content-Range": f"bytes {part.start}-{part.stop - 1}/{artifact.size}"}
+        return Response(data, 206, headers, artifact.content_type)
     parts = await threads.files(storage.stream, artifact.key)
     headers |= {"Content-Length": str(artifact.size)}
     return StreamingResponse(each_of(threads, parts), headers=headers, media_type=artifact.content_type)
@@ -69,6 +82,20 @@ async def remove(here: Here, artifact_id: str) -> Response:
     await gateway.threads.files(gateway.storage.delete, [artifact.key])  # a row without bytes can be removed again
     await gateway.threads.store(gateway.store.delete_artifact, artifact_id)
     return Response(status_code=204)
+
+
+def part_of(said: str | None, size: int) -> range | None:
+    """What a Range header (RFC 9110) asks for of so many bytes, empty where there is no such part.
+
+    None: all of it, which is also the answer to several parts at once and to what nobody can read.
+    """
+    found = RANGE.fullmatch(said or "")
+    if found is None or found["first"] == found["last"] == "":
+        return None
+    if found["first"] == "":
+        return range(max(0, size - int(found["last"])), size)
+    last = int(found["last"]) if found["last"] else size
+    return None if last < int(found["first"]) else range(int(found["first"]), min(last + 1, size))
 
 
 async def _find(here: Visit, artifact_id: str, signed: tuple[str | None, str | None] | None) -> Artifact:
@@ -88,6 +115,7 @@ def _headers(artifact: Artifact) -> dict[str, str]:
     suffix = artifact.key.rpartition(".")[2]
     return {
         "ETag": f'"{artifact.id}"',
+        "Accept-Ranges": "bytes",
         "Cache-Control": FOREVER,
         "Content-Disposition": f'inline; filename="{artifact.id}.{suffix}"',
         "Content-Security-Policy": "default-src 'none'; sandbox",  # whatever the bytes are, they run nothing here

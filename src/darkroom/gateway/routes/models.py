@@ -10,11 +10,13 @@ from starlette.responses import Response
 
 from ...errors import StoreUnavailable, UnknownModel
 from ...models.form import Field, Form
+from ...models.kinds import OF_SIGHT, OF_SOUNDS, OF_VIDEOS
 from ...models.layout import Layout
 from ...models.offer import IMAGE_TO_IMAGE, INPAINT, Offer
 from ...models.pipelines import refused_by
 from ...models.request import ALWAYS
 from ...models.solvers import max_steps
+from ...models.weighting import takes_weights
 from .. import schemas
 from ..forecast import READY
 from ..input_schema import INPUT_SCHEMA, WEIGHT
@@ -88,11 +90,20 @@ def schema_of(offer: Offer) -> dict[str, Any]:
     schema = copy.deepcopy(INPUT_SCHEMA)
     fields = schema["properties"]
     fields["num_inference_steps"]["maximum"] = max_steps(None, offer.layout.scheduler)
-    fields["solver"]["enum"] = list(offer.solvers)
+    if offer.solvers:
+        fields["solver"]["enum"] = list(offer.solvers)
+    else:
+        del fields["solver"]
     fields["preset"]["enum"] = list(offer.presets)
     fields["adapters"] |= {"properties": dict.fromkeys(offer.adapters, WEIGHT), "additionalProperties": False}
     for name in _not_taken(offer):
         del fields[name]
+    if offer.layout.longest_s:
+        fields["audio_end_in_s"] |= {"maximum": offer.layout.longest_s, "default": offer.layout.longest_s}
+        return schema
+    if offer.moving:
+        fields["num_frames"]["default"] = offer.moving.frames
+        fields["frame_rate"]["default"] = offer.moving.rate
     fields["width"]["default"], fields["height"]["default"] = offer.default_size
     for name, at in (("width", 0), ("height", 1)):
         fields[name]["multipleOf"] = offer.layout.size_multiple
@@ -122,6 +133,9 @@ def _picture_said(field: Field) -> dict[str, Any]:
 def _not_taken(offer: Offer) -> set[str]:
     """Inputs that it takes for none of its tasks."""
     without = {name for piece, names in PIECES.items() if not getattr(offer, piece) for name in names}
+    without |= set() if offer.moving else {*OF_VIDEOS}
+    without |= set() if takes_weights(offer.layout.pipeline) else {"prompt_style"}
+    without |= {*OF_SIGHT} if offer.layout.longest_s else {*OF_SOUNDS}
     without |= set() if INPAINT in offer.tasks else {"mask_image", "outpaint"}
     without |= set() if {IMAGE_TO_IMAGE, INPAINT} & {*offer.tasks} else {"image", "strength"}
     without |= {"strength"} if offer.looks_at_image else set()
@@ -146,6 +160,8 @@ def _layout(layout: Layout) -> dict[str, Any]:
         "scheduler": dict(layout.scheduler),
         "size_multiple": layout.size_multiple,
         "native_size": list(layout.native_size),
+        "frame_step": layout.frame_step,
+        "longest_s": layout.longest_s,
     }
 
 

@@ -96,7 +96,9 @@ CREATE TABLE artifact (
     job_id TEXT,
     width INTEGER,
     height INTEGER,
-    seed INTEGER
+    seed INTEGER,
+    frames INTEGER,
+    fps REAL
 ) STRICT;
 
 CREATE INDEX artifact_job ON artifact (job_id) WHERE job_id IS NOT NULL;

@@ -244,8 +244,10 @@ WHERE state = 'queued' AND level = :level AND (rank, ins) >= (:from_rank, :from_
 
 -- name: add_artifact
 -- An upload, or what a job made.
-INSERT INTO artifact (id, tenant, key, content_type, size, created_at, job_id, width, height, seed)
-VALUES (:id, :tenant, :key, :content_type, :size, :created_at, :job_id, :width, :height, :seed);
+INSERT INTO artifact (id, tenant, key, content_type, size, created_at, job_id, width, height, seed, frames, fps)
+VALUES (
+    :id, :tenant, :key, :content_type, :size, :created_at, :job_id, :width, :height, :seed, :frames, :fps
+);
 
 -- name: artifact
 -- An artifact by its id.

@@ -24,7 +24,14 @@ export function JobFrames({ job, preview, isFirst, onOpen }: Props) {
         const name = count > 1 ? `${prompt}, ${at + 1} of ${count}` : prompt;
         return (
           <button key={at} type="button" className={styles.open} onClick={() => onOpen(output)}>
-            <Picture src={output.url} alt={name} width={output.width} height={output.height} isFirst={isFirst} />
+            <Picture
+              src={output.url}
+              type={output.content_type}
+              alt={name}
+              width={output.width}
+              height={output.height}
+              isFirst={isFirst}
+            />
           </button>
         );
       })}

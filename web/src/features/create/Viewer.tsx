@@ -53,7 +53,7 @@ export function Viewer({ open, deeds, onOpen }: Props) {
 function Caption({ job, output }: { job: Job; output: Artifact }) {
   const { num_inference_steps: steps, guidance_scale: guidance, solver } = inputOf(job);
   const facts = [
-    `${output.width} × ${output.height}`,
+    output.width && `${output.width} × ${output.height}`,
     `seed ${output.seed}`,
     steps && `${steps} steps`,
     guidance !== undefined && `guidance ${guidance}`,
@@ -74,6 +74,7 @@ function seen(): Seen[] {
     return (job?.outputs ?? []).map((output) => ({
       id: output.artifact_id,
       src: output.url,
+      type: output.content_type,
       alt: job ? inputOf(job).prompt : "",
       width: output.width ?? 1,
       height: output.height ?? 1,

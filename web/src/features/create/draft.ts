@@ -111,8 +111,7 @@ export function bodyOf(draft: Draft, offer: Offer, pictures: Pictures = {}): Job
     ...(draft.steps === null ? {} : { num_inference_steps: draft.steps }),
     ...(draft.guidance === null ? {} : { guidance_scale: draft.guidance }),
     ...(solver === null ? {} : { solver }),
-    width,
-    height,
+    ...(offer.hasSize ? { width, height } : {}),
     ...(seed === null ? {} : { seed }),
     ...(draft.images > 1 ? { num_images_per_prompt: draft.images } : {}),
     ...(draft.isReproducible ? { reproducible: true } : {}),
@@ -125,7 +124,7 @@ export function bodyOf(draft: Draft, offer: Offer, pictures: Pictures = {}): Job
   return {
     model: offer.model,
     input: only(offer.inputs, input),
-    ...(draft.format === "png" ? {} : { output: { format: draft.format } }),
+    ...(draft.format === "png" || !offer.makesPictures ? {} : { output: { format: draft.format } }),
   };
 }
 

@@ -3,6 +3,7 @@ import { toast } from "sonner";
 
 import { Button } from "@/components/Button";
 import { Confirm } from "@/components/Dialog";
+import { isHeard, isPlayed } from "@/components/Player";
 import { Progress } from "@/components/Progress";
 import { type Job, api, dataOf } from "@/lib/api/client";
 import { detailOf, sentenceOf } from "@/lib/api/errors";
@@ -25,7 +26,12 @@ export function JobRow({ job: known }: { job: Job }) {
     <li className={`${styles.row} ${styles.job}`}>
       <div className={styles.what}>
         <Swatch job={job.id} />
-        <Thumb prompt={inputOf(job).prompt} picture={job.outputs[0]?.url} preview={word.preview} />
+        <Thumb
+          prompt={inputOf(job).prompt}
+          picture={job.outputs[0]?.url}
+          type={job.outputs[0]?.content_type}
+          preview={word.preview}
+        />
         <div className={styles.main}>
           <strong title={inputOf(job).prompt}>{inputOf(job).prompt}</strong>
           <span className={`${styles.soft} numbers`}>
@@ -46,14 +52,22 @@ export function JobRow({ job: known }: { job: Job }) {
 interface ThumbProps {
   prompt: string;
   picture: string | undefined;
+  type: string | undefined;
   preview: string | undefined;
 }
 
 /** The way to its picture; before there is one, what it looks like so far. */
-function Thumb({ prompt, picture, preview }: ThumbProps) {
+function Thumb({ prompt, picture, type, preview }: ThumbProps) {
   const shown = picture ?? preview;
   if (!shown) return <span aria-hidden className={styles.thumb} />;
-  const image = <img src={shown} alt="" className={styles.thumb} loading="lazy" width={48} height={48} />;
+  const image =
+    picture && isHeard(type) ? (
+      <span className={styles.thumb} />
+    ) : picture && isPlayed(type) ? (
+      <video src={shown} aria-hidden className={styles.thumb} muted playsInline width={48} height={48} />
+    ) : (
+      <img src={shown} alt="" className={styles.thumb} loading="lazy" width={48} height={48} />
+    );
   if (!picture) return image;
   return (
     <a href={picture} target="_blank" rel="noreferrer" aria-label={`Picture of “${prompt}”`}>

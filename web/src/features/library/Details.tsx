@@ -79,8 +79,9 @@ function costsOf({ metrics, created_at, succeeded_at, attempt }: Job): Fact[] {
 
 function fileOf(job: Job, output: Artifact): Fact[] {
   return said([
-    ["Size", `${output.width} × ${output.height}, ${bytes(output.size)}`],
-    ["Kind", output.content_type.replace("image/", "").toUpperCase()],
+    ["Size", output.width ? `${output.width} × ${output.height}, ${bytes(output.size)}` : bytes(output.size)],
+    ["Kind", output.content_type.replace(/^[a-z]+\//, "").toUpperCase()],
+    ["Frames", output.frames && output.fps ? `${output.frames} at ${output.fps} a second` : null],
     ["Worker", job.worker],
     ["Job", <code key="job">{job.id}</code>],
   ]);

@@ -45,6 +45,7 @@ export const Tile = memo(function Tile({
     >
       <Picture
         src={piece.url}
+        type={piece.type}
         alt={`${piece.made.prompt}, seed ${piece.seed}`}
         width={width}
         height={height}

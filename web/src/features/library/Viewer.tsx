@@ -110,7 +110,14 @@ export function Viewer({ pieces, open, onOpen, onDelete }: Props) {
   );
 }
 
-const shownOf = ({ id, url, made, width, height }: Piece) => ({ id, src: url, alt: made.prompt, width, height });
+const shownOf = ({ id, url, type, made, width, height }: Piece) => ({
+  id,
+  src: url,
+  type,
+  alt: made.prompt,
+  width,
+  height,
+});
 
 const isBoolean = (value: unknown): value is boolean => typeof value === "boolean";
 
