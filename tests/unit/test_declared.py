@@ -24,6 +24,7 @@ OF_EXTRA = {
     "slack": ("integrations/slack/",),
     "ray": ("fleet/drivers/ray",),
     "kubernetes": ("fleet/drivers/kubernetes",),
+    "video": ("storage/videos.py",),
 }
 # What runs in another program's process finds there what nobody can install.
 BROUGHT = {"integrations/triton/model.py": {"triton_python_backend_utils"}}

@@ -30,7 +30,6 @@ DEFAULT_STRENGTH = {IMAGE_TO_IMAGE: 0.8, INPAINT: 1.0}  # diffusers' own
 INPUTS = (
     "prompt",
     "negative_prompt",
-    "prompt_style",
     "num_inference_steps",
     "guidance_scale",
     "width",
@@ -52,6 +51,7 @@ INPUTS = (
     "num_frames",
     "frame_rate",
     "audio_end_in_s",
+    "prompt_style",
     "adapters",
     "adapter_digests",
 )

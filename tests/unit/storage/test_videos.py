@@ -55,6 +55,13 @@ def test_the_same_video_and_settings_give_the_same_bytes_with_the_index_first() 
     assert data.index(b"moov") < data.index(b"mdat")
 
 
+def test_noise_gives_the_same_bytes_each_time() -> None:
+    """What the encoder decides by looking ahead must not hang on anything but the frames."""
+    blocks = np.random.default_rng(0).integers(0, 255, (16, 12, 12, 3), dtype=np.uint8)
+    noise = Video(np.kron(blocks, np.ones((1, 16, 16, 1), dtype=np.uint8)), 16.0)
+    assert len({encode_mp4(noise, None) for _ in range(8)}) == 1
+
+
 def test_it_carries_its_settings_or_nothing(tmp_path: Path) -> None:
     path = tmp_path / "fox.mp4"
     data, content_type, suffix = encode(moving(), SETTINGS)

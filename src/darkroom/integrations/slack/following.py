@@ -168,6 +168,6 @@ class Follower:
 
 
 def _file(output: Output, content: bytes, prompt: str) -> dict[str, Any]:
-    kind = output.content_type.removeprefix("image/")
+    kind = output.content_type.rpartition("/")[2]
     name = output.artifact_id if output.seed is None else f"seed-{output.seed}"
     return {"filename": f"darkroom-{name}.{kind}", "content": content, "title": prompt[:200] or name, "alt_txt": prompt}
