@@ -65,6 +65,12 @@ class Loaded:
         modules = (self.checker and self.checker.module, self.controlnet)
         return tuple(module for module in modules if module is not None)
 
+    @property
+    def modules(self) -> tuple[torch.nn.Module, ...]:
+        """All that hold weights of it."""
+        parts = (*self.pipe.components.values(), *self.beside)
+        return tuple(part for part in parts if isinstance(part, torch.nn.Module))
+
     def with_checker(self, pipe: Any) -> Any:
         """One of its pipelines, with the checker behind it that it does not call itself."""
         return pipe if self.checker is None else followed_by(pipe, self.checker)

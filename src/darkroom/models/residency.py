@@ -1,6 +1,7 @@
 """Which models are in memory: loaded in a thread of their own, bounded in measured bytes, least recently used leaving.
 
-    wanted --loaded--> resident --room is needed--> leaving --nobody uses it--> gone
+    wanted --loaded--> resident --room is needed--> leaving --nobody uses it--> resting in host memory, or gone
+       |  ^-------------------- wanted again, from host memory or from disk ----------------------'
        '--nobody waits any more, or it failed--> gone
 
 A model whose turn to leave has come takes no new requests: they wait for its return. Otherwise a model in steady use
@@ -10,33 +11,27 @@ would keep another one out for ever.
 from __future__ import annotations
 
 import gc
-import json
 import logging
-import math
-import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
 import torch
 
 from ..errors import EngineClosed
-from .catalogue import Entry
-from .device import place
+from .footprint import weights_of
 from .loading import Loaded
 from .offer import Offer
+from .shelf import Shelf
 from .tasks import pipeline_for
 
 log = logging.getLogger(__name__)
 
-DEVICE_SHARE, HOST_SHARE = 0.7, 0.5  # of the memory there is; requests in flight need the rest
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use; "max" where nothing is said
+DISK, HOST = "disk", "host"  # where a model comes from, and where one goes that leaves
 
 
 class Host(Protocol):
@@ -51,12 +46,16 @@ class Host(Protocol):
 
 @dataclass(eq=False)
 class Resident:
-    """A model in memory; `weights` are the bytes of its tensors by where they lie, so that shared ones count once."""
+    """A model in memory; `weights` are the bytes of its tensors by where they lie, so that shared ones count once.
+
+    `seconds` are those until it was there, `source` (DISK or HOST) where it came from.
+    """
 
     loaded: Loaded
     offer: Offer
     weights: Mapping[int, int]
     seconds: float
+    source: str = DISK
     uses: int = 0
     is_leaving: bool = False
     variants: dict[tuple[str, str | None, bool, bool], tuple[str, Any]] = field(default_factory=dict)
@@ -80,7 +79,7 @@ class Residency:
     """Takes and gives back models for use; every method may be called from any thread.
 
     `load` brings a model into memory by name; `expected_bytes` says about how much that will take. `changed` is told
-    of each model that came or left.
+    of each model that came or left. Those that leave rest on the `shelf`, as far as it has room.
     """
 
     def __init__(
@@ -90,12 +89,15 @@ class Residency:
         expected_bytes: Callable[[str], int],
         budget_bytes: int,
         changed: Callable[[str, Resident | None], None] = lambda name, resident: None,
+        shelf: Shelf | None = None,
     ) -> None:
         self.budget_bytes = budget_bytes
         self._host, self._load, self._expected_bytes, self._tell = host, load, expected_bytes, changed
         self._residents: OrderedDict[str, Resident] = OrderedDict()  # the least recently used first
         self._wanted: OrderedDict[str, _Wanted] = OrderedDict()
+        self._shelf = shelf or Shelf(0)
         self._measured: dict[str, int] = {}
+        self._activations: dict[str, dict[str, float]] = {}
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._loop, name="darkroom-loader", daemon=True)
@@ -162,6 +164,20 @@ class Residency:
             return _union(self._residents.values())
 
     @property
+    def resting(self) -> tuple[str, ...]:
+        """Names of the models that left the device and lie in host memory."""
+        return self._shelf.resting
+
+    def place_of(self, name: str) -> str:
+        """Where a model lies that is not resident: HOST or DISK."""
+        return HOST if name in self._shelf.resting else DISK
+
+    @property
+    def activations(self) -> dict[str, dict[str, float]]:
+        """Model -> seconds until it was there, the latest from DISK and from HOST."""
+        return {name: dict(seconds) for name, seconds in list(self._activations.items())}
+
+    @property
     def is_loading(self) -> bool:
         """After `close`: whether a load that had begun is still on its way."""
         return self._thread.is_alive()
@@ -213,20 +229,29 @@ class Residency:
         if not self._make_room(name, self._measured.get(name) or self._expected_bytes(name)):
             return None
         began = time.perf_counter()
-        loaded = self._load_if_it_fits(name)
-        if loaded is None:
+        found = self._fetch_if_it_fits(name)
+        if found is None:
             if not self._make_room(name, self.budget_bytes):  # whatever else is there must leave
                 return None
-            loaded = self._load(name)
-        resident = Resident(
-            loaded, loaded.offer(), weights_of(loaded.pipe, *loaded.beside), time.perf_counter() - began
-        )
+            began = time.perf_counter()
+            found = self._fetch(name)
+        loaded, source = found
+        weights = weights_of(loaded.pipe, *loaded.beside)
+        resident = Resident(loaded, loaded.offer(), weights, time.perf_counter() - began, source)
         self._measured[name] = resident.size_bytes
-        return resident if self._make_room(name, resident.size_bytes) else None
+        if self._make_room(name, resident.size_bytes):
+            return resident
+        self._shelf.put(name, loaded)  # nobody waits any more, but somebody may soon
+        return None
 
-    def _load_if_it_fits(self, name: str) -> Loaded | None:
+    def _fetch(self, name: str) -> tuple[Loaded, str]:
+        """From host memory where it rests there, else from disk."""
+        rested = self._shelf.take(name)
+        return (self._load(name), DISK) if rested is None else (rested, HOST)
+
+    def _fetch_if_it_fits(self, name: str) -> tuple[Loaded, str] | None:
         try:
-            return self._load(name)
+            return self._fetch(name)
         except torch.OutOfMemoryError:  # tried again outside of this clause, which holds what was loaded so far
             return None
 
@@ -241,7 +266,9 @@ class Residency:
             resident.uses += wanted.takers
             wanted.ready.set_result(resident)  # with the lock: a taker that leaves now must find it counted
         if is_new:
-            log.info("%s is loaded: %.1f s, %d MiB", name, resident.seconds, resident.size_bytes >> 20)
+            self._activations.setdefault(name, {})[resident.source] = resident.seconds
+            said = "%s is loaded from %s: %.1f s, %d MiB"
+            log.info(said, name, resident.source, resident.seconds, resident.size_bytes >> 20)
             self._tell(name, resident)
 
     def _refuse(self, name: str, error: Exception) -> None:
@@ -262,7 +289,7 @@ class Residency:
                 if idle is None:
                     self._changed.wait()
                     continue
-            self._see_off(idle)
+            self._see_off(idle, name)
 
     def _choose(self, needed_bytes: int) -> dict[str, Resident]:
         """Those that must leave, the least recently used first; they take nothing new from now on."""
@@ -279,13 +306,19 @@ class Residency:
         for resident in self._residents.values():
             resident.is_leaving = False
 
-    def _see_off(self, name: str) -> None:
+    def _see_off(self, name: str, wanted: str) -> None:
         with self._changed:
             resident = self._residents.pop(name)
             assert resident.uses == 0
+            lone = all(resident.weights.keys().isdisjoint(other.weights) for other in self._residents.values())
         for served, _ in resident.variants.values():
             self._host.remove(served)
-        log.info("%s leaves: its %d MiB are needed", name, resident.size_bytes >> 20)
+        if not lone:
+            self._shelf.forget(name)
+        # what others use as well must not move
+        rests = lone and self._shelf.put(name, resident.loaded, sparing=wanted)
+        where = "; it rests in host memory" if rests else ""
+        log.info("%s leaves: its %d MiB are needed%s", name, resident.size_bytes >> 20, where)
         del resident
         gc.collect()  # pipelines hold themselves in circles
         if torch.cuda.is_available():
@@ -296,63 +329,6 @@ class Residency:
 def model_of(served: str) -> str:
     """The model behind a name that `Residency.variant` gave."""
     return served.rsplit("|", 2)[0]
-
-
-def weights_of(pipe: Any, *beside: Any) -> dict[int, int]:
-    """Bytes of a pipeline's tensors by the address of their storage: tensors that share one count once."""
-    modules = [part for part in (*pipe.components.values(), *beside) if isinstance(part, torch.nn.Module)]
-    storages = (tensor.untyped_storage() for module in modules for tensor in _tensors_of(module))
-    return {storage.data_ptr(): storage.nbytes() for storage in storages}
-
-
-def budget_of(kind: str, said_mb: int | None) -> int:
-    """Bytes that resident models may hold: as set, else most of the device's memory, half of the host's."""
-    if said_mb is not None:
-        return said_mb * 2**20
-    if kind == "cuda":
-        return int(torch.cuda.mem_get_info()[1] * DEVICE_SHARE)
-    return int(host_bytes() * HOST_SHARE)
-
-
-def host_bytes() -> int:
-    """The memory this process may use: the machine's, or its container's where that is less."""
-    total = int(psutil.virtual_memory().total)
-    said = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.is_file() else "max"
-    return min(total, int(said)) if said.isdecimal() else total
-
-
-def expected_bytes(entry: Entry) -> int:
-    """About what a model will hold, from its weights' files; 0 where they are not here, or are no safetensors."""
-    said = entry.settings
-    files = [said.file] if said.file is not None else _plain_weights(entry.folder, "*/*.safetensors")
-    files += _plain_weights(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
-    per_value = place(said.device, said.dtype).torch_dtype.itemsize
-    return per_value * sum(_values_in(path) for path in files if path.suffix == ".safetensors")
-
-
-def _plain_weights(folder: Path | None, pattern: str) -> list[Path]:
-    """Files of a folder's components; where one has weights in several variants, the plain ones."""
-    if folder is None:
-        return []
-    found = sorted(folder.glob(pattern))
-    plain = [path for path in found if path.name.count(".") == 1 or "-of-" in path.name]
-    return plain or found
-
-
-def _values_in(path: Path) -> int:
-    """How many numbers a safetensors file holds, by its header."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length))
-        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
-        return 0  # loading says by name what is wrong with it
-
-
-def _tensors_of(module: torch.nn.Module) -> Iterator[torch.Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
 
 
 def _union(residents: Iterable[Resident]) -> int:

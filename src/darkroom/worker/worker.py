@@ -25,8 +25,10 @@ from ..errors import EngineBroken, StoreUnavailable
 from ..jobs.store import Claimant, Store
 from ..models.catalogue import Entry
 from ..models.device import fix_threads, place
+from ..models.footprint import budget_of, expected_bytes, host_budget_of
 from ..models.loading import Loaded
-from ..models.residency import Residency, Resident, budget_of, expected_bytes, model_of
+from ..models.residency import Residency, Resident, model_of
+from ..models.shelf import Shelf
 from ..safety import read_rules
 from ..storage.encoding import preview_data_url
 from ..storage.incoming import PictureLimits
@@ -118,6 +120,7 @@ class Worker:
             lambda name: expected_bytes(entries[name]),
             budget_of(placement.kind, said.model_memory_mb),
             self._model_changed,
+            Shelf(host_budget_of(placement.kind, said.host_memory_mb), self._timesheet.loading),
         )
         self._step_box = StepBox(self._store, preview_data_url, self._tell)
         self._pool = ThreadPoolExecutor(POOL, "darkroom-files")
@@ -391,8 +394,6 @@ class Worker:
         self._tell(BatchRan(tick.module, tick.kind, tick.rows, tick.padded_rows, tick.requests, tick.seconds))
 
     def _model_changed(self, name: str, resident: Resident | None) -> None:
-        if resident is None:
-            self._tell(ModelLeft(name))
-        else:
-            self._tell(ModelLoaded(name, resident.seconds, resident.size_bytes))
+        came = resident and ModelLoaded(name, resident.seconds, resident.size_bytes, resident.source)
+        self._tell(came or ModelLeft(name, self._residency.place_of(name)))
         self._heartbeat.nudge()

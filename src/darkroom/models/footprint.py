@@ -1,0 +1,77 @@
+"""Bytes: what models take and will take, and how many they may have of the device and of the host."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from ..engine.host_copy import storages_of, tensors_of
+from .catalogue import Entry
+from .device import place
+
+DEVICE_SHARE, HOST_SHARE = 0.7, 0.5  # of the memory there is; requests in flight need the rest
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use; "max" where nothing is said
+
+
+def weights_of(pipe: Any, *beside: Any) -> dict[int, int]:
+    """Bytes of a pipeline's tensors by the address of their storage: tensors that share one count once."""
+    modules = [part for part in (*pipe.components.values(), *beside) if isinstance(part, torch.nn.Module)]
+    return {storage.data_ptr(): storage.nbytes() for storage in storages_of(tensors_of(modules))}
+
+
+def budget_of(kind: str, said_mb: int | None) -> int:
+    """Bytes that resident models may hold: as set, else most of the device's memory, half of the host's."""
+    if said_mb is not None:
+        return said_mb * 2**20
+    if kind == "cuda":
+        return int(torch.cuda.mem_get_info()[1] * DEVICE_SHARE)
+    return int(host_bytes() * HOST_SHARE)
+
+
+def host_budget_of(kind: str, said_mb: int | None) -> int:
+    """Bytes of host memory in which models rest that left the device; none where the host's memory is the device's."""
+    if kind != "cuda":
+        return 0
+    return int(host_bytes() * HOST_SHARE) if said_mb is None else said_mb * 2**20
+
+
+def host_bytes() -> int:
+    """The memory this process may use: the machine's, or its container's where that is less."""
+    total = int(psutil.virtual_memory().total)
+    said = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.is_file() else "max"
+    return min(total, int(said)) if said.isdecimal() else total
+
+
+def expected_bytes(entry: Entry) -> int:
+    """About what a model will hold, from its weights' files; 0 where they are not here, or are no safetensors."""
+    said = entry.settings
+    files = [said.file] if said.file is not None else _plain_weights(entry.folder, "*/*.safetensors")
+    files += _plain_weights(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
+    per_value = place(said.device, said.dtype).torch_dtype.itemsize
+    return per_value * sum(_values_in(path) for path in files if path.suffix == ".safetensors")
+
+
+def _plain_weights(folder: Path | None, pattern: str) -> list[Path]:
+    """Files of a folder's components; where one has weights in several variants, the plain ones."""
+    if folder is None:
+        return []
+    found = sorted(folder.glob(pattern))
+    plain = [path for path in found if path.name.count(".") == 1 or "-of-" in path.name]
+    return plain or found
+
+
+def _values_in(path: Path) -> int:
+    """How many numbers a safetensors file holds, by its header."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length))
+        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+        return 0  # loading says by name what is wrong with it
