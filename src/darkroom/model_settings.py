@@ -33,6 +33,7 @@ Side = Annotated[int, Field(ge=8, le=8192)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_pair)]
 # Threads divide the rows of a forward evenly, or a row's bits would depend on its place.
 PowerOfTwo = Annotated[int, Field(ge=1, le=MAX_ROWS), AfterValidator(_power_of_two)]
+DeviceName = Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d{1,2})?)$")]
 HUB_ID = re.compile(r"(?!\.{1,2}/)[\w.-]+/[\w.-]+")
 # A name and a password in an URL would be secrets where nobody expects any.
 PlainUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")]
@@ -62,6 +63,12 @@ class ModelSettings(Frozen):
     config: Path | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: dict[str, DeviceName] = Field(default_factory=dict)  # of single components
+    offload: Literal["none", "model", "blocks"] = "none"
+    compile: bool = False
+    channels_last: bool = False
+    attention: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,64}$")
+    float8: bool = False
     pipeline: str | None = None
     presets: dict[str, PresetSettings] = Field(default_factory=dict)
     sizes: tuple[Size, ...] = ()
@@ -89,6 +96,8 @@ class ModelSettings(Frozen):
             raise ValueError("config goes with file only")
         if self.controlnet_revision is not None and not HUB_ID.fullmatch(self.controlnet or ""):
             raise ValueError("controlnet_revision goes with a controlnet from the hub only, such as owner/name")
+        if self.offload != "none" and self.device == "cpu":
+            raise ValueError("offload is for an accelerator; with device cpu the host's memory is the device's")
         if self.sizes and self.default_size and self.default_size not in self.sizes:
             raise ValueError("default_size must be one of sizes")
         return self

@@ -12,6 +12,7 @@ import psutil
 import torch
 
 from ..engine.host_copy import storages_of, tensors_of
+from ..engine.resting import guests_of, streamed_to
 from .catalogue import Entry
 from .device import place
 
@@ -20,9 +21,22 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use; "m
 
 
 def weights_of(pipe: Any, *beside: Any) -> dict[int, int]:
-    """Bytes of a pipeline's tensors by the address of their storage: tensors that share one count once."""
+    """Bytes of a pipeline's tensors by the address of their storage: tensors that share one count once.
+
+    Of parts that rest on the host until they are called, what they may take of the device.
+    """
     modules = [part for part in (*pipe.components.values(), *beside) if isinstance(part, torch.nn.Module)]
-    return {storage.data_ptr(): storage.nbytes() for storage in storages_of(tensors_of(modules))}
+    rooms = {id(guests): guests.room_bytes for module in modules if (guests := guests_of(module)) is not None}
+    streamed = [module for module in modules if streamed_to(module) is not None]
+    rooms |= {id(module): _largest_two_blocks(module) for module in streamed}
+    there = [module for module in modules if guests_of(module) is None and module not in streamed]
+    return {storage.data_ptr(): storage.nbytes() for storage in storages_of(tensors_of(there))} | rooms
+
+
+def _largest_two_blocks(module: torch.nn.Module) -> int:
+    """While one block of a denoiser runs the next one comes."""
+    blocks = [block for inner in module.children() if isinstance(inner, torch.nn.ModuleList) for block in inner]
+    return sum(sorted((sum(t.nbytes for t in tensors_of([block])) for block in blocks), reverse=True)[:2])
 
 
 def budget_of(kind: str, said_mb: int | None) -> int:

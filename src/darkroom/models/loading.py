@@ -18,8 +18,10 @@ from .catalogue import HUB, Entry
 from .checking import Checker, calls_its_own, followed_by, has_own, load_checker, with_own, without_own
 from .controlnet import FIELD
 from .device import Placement, place
+from .laying import device_map_of, lay
 from .layout import Layout, layout_from, read_layout
 from .offer import Offer, offer_of
+from .tuning import tune
 from .weights import variant_of_component
 from .window import Window, windows_of_folder, windows_of_pipeline
 
@@ -113,7 +115,10 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
     if checker is not None and calls_its_own(pipe):
         with_own(pipe, checker)
         checker = None
-    return Loaded(entry, pipe.to(placement.kind), placement, revision, checker, controlnet)
+    beside = {} if controlnet is None else {"controlnet": controlnet}
+    tune(pipe, entry.settings, entry.name, placement.torch_dtype, beside)
+    lay(pipe, entry.settings, placement, entry.name)
+    return Loaded(entry, pipe, placement, revision, checker, controlnet)
 
 
 def fetch_controlnet(entry: Entry) -> Path | None:
@@ -207,6 +212,7 @@ def _from_folder(entry: Entry, placement: Placement) -> Any:
         use_safetensors=None if said.allow_pickle else True,
         trust_remote_code=said.trust_remote_code,
         local_files_only=True,
+        **device_map_of(said, placement, getattr(diffusers, read_layout(folder).pipeline, diffusers.DiffusionPipeline)),
     )
 
 

@@ -37,7 +37,9 @@ DISK, HOST = "disk", "host"  # where a model comes from, and where one goes that
 class Host(Protocol):
     """Where the pipelines of resident models run."""
 
-    def add(self, pipe: Any, name: str | None = None, *, fixed_rows: int | None = None) -> str:
+    def add(
+        self, pipe: Any, name: str | None = None, *, fixed_rows: int | None = None, compiled: bool | None = None
+    ) -> str:
         """Serve one more pipeline."""
 
     def remove(self, name: str) -> None:
@@ -147,7 +149,8 @@ class Residency:
                 pipe = resident.loaded.without_checker(pipe) if is_unchecked else resident.loaded.with_checker(pipe)
                 marks = f"{' controlled' if is_controlled else ''}{' unchecked' if is_unchecked else ''}"
                 name = "|".join((model, task, f"{solver or ''}{marks}"))
-                self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows)
+                said = resident.loaded.entry.settings
+                self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows, compiled=said.compile)
                 resident.variants[key] = (name, pipe)
             return resident.variants[key]
 

@@ -83,6 +83,8 @@ class Shelf:
         return kept.loaded
 
     def _copied(self, loaded: Loaded, sparing: str) -> _Kept | None:
+        if loaded.entry.settings.offload != "none":
+            return None  # it rests in host memory as it is
         is_on_cpu = loaded.placement.kind == "cpu"
         modules = [module for module in loaded.modules if is_on_cpu or _device_of(module).type != "cpu"]
         needed = sum(weights_of(loaded.pipe, *loaded.beside).values())
