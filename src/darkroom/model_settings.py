@@ -69,6 +69,7 @@ class ModelSettings(Frozen):
     channels_last: bool = False
     attention: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,64}$")
     float8: bool = False
+    step_cache: float | None = Field(default=None, gt=0, le=1)  # a threshold
     pipeline: str | None = None
     presets: dict[str, PresetSettings] = Field(default_factory=dict)
     sizes: tuple[Size, ...] = ()

@@ -98,6 +98,8 @@ WRONG = {
     MODEL + 'dtype = "int8"': ("models.a.dtype", "'auto', 'float32', 'float16' or 'bfloat16', not 'int8'"),
     MODEL + 'device = "tpu"': ("models.a.device", "'auto', 'cpu', 'cuda' or 'mps', not 'tpu'"),
     MODEL + 'devices = { vae = "gpu" }': ("models.a.devices.vae", "pattern"),
+    MODEL + "step_cache = 0": ("models.a.step_cache", "greater than 0"),
+    MODEL + 'attention = "Flash 3"': ("models.a.attention", "pattern"),
     MODEL + 'offload = "disk"': ("models.a.offload", "'none', 'model' or 'blocks', not 'disk'"),
     MODEL + 'device = "cpu"\noffload = "model"': ("models.a", "offload is for an accelerator"),
     MODEL + "reproducible_rows = 6": ("models.a.reproducible_rows", "power of two"),

@@ -27,7 +27,12 @@ from .window import Window, windows_of_folder, windows_of_pipeline
 
 # What diffusers and transformers raise for files that are not what a configuration says.
 LOADING_FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
-LOUD_LOGGERS = ("diffusers.models.modeling_utils", "transformers.modeling_utils", "transformers.utils.loading_report")
+LOUD_LOGGERS = (
+    "diffusers.models.modeling_utils",
+    "transformers.modeling_utils",
+    "transformers.utils.loading_report",
+    "transformers.distributed.tensor_parallel",  # it warns of each layer that lies whole on its one device
+)
 # Which pipeline a single file is for, by what diffusers takes its keys to be.
 FILE_PIPELINES = {
     "v1": "StableDiffusionPipeline",

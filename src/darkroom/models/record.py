@@ -34,7 +34,7 @@ def conditions_of(loaded: Loaded, fixed_rows: int, threads: int, *, origin: str 
 
 def _tuning_of(said: ModelSettings) -> dict[str, Any]:
     """What of an entry decides bits beside its weights; what is off is left out."""
-    shown = ("compile", "channels_last", "attention", "float8", "offload")
+    shown = ("compile", "channels_last", "attention", "float8", "step_cache", "offload")
     return {name: value for name in shown if (value := getattr(said, name)) not in (None, False, "none")}
 
 

@@ -27,6 +27,7 @@ from .footprint import weights_of
 from .loading import Loaded
 from .offer import Offer
 from .shelf import Shelf
+from .step_cache import with_step_cache
 from .tasks import pipeline_for
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Resident:
     source: str = DISK
     uses: int = 0
     is_leaving: bool = False
-    variants: dict[tuple[str, str | None, bool, bool], tuple[str, Any]] = field(default_factory=dict)
+    variants: dict[tuple[str, str | None, bool, bool, bool], tuple[str, Any]] = field(default_factory=dict)
     making: threading.Lock = field(default_factory=threading.Lock)
     adapters: dict[str, Future[None]] = field(default_factory=dict)  # that the host knows, or is being told
     adapting: threading.Lock = field(default_factory=threading.Lock)
@@ -134,22 +135,26 @@ class Residency:
         *,
         is_checked: bool = True,
         is_controlled: bool = False,
+        is_reproducible: bool = False,
     ) -> tuple[str, Any]:
         """The name under which the host serves that task and solver, and its pipeline; made at its first use.
 
         `is_checked`: with its safety checker, where it has one. `is_controlled`: with its ControlNet.
+        `is_reproducible`: without its cache of steps.
         """
-        is_unchecked = resident.loaded.has_checker and not is_checked
-        key = (task, solver, is_unchecked, is_controlled)
+        is_unchecked, said = resident.loaded.has_checker and not is_checked, resident.loaded.entry.settings
+        threshold = None if is_reproducible else said.step_cache
+        key = (task, solver, is_unchecked, is_controlled, threshold is not None)
         with resident.making:  # its own lock: the first use of a task reads diffusers' pipelines, for seconds
             if key not in resident.variants:
                 model = resident.loaded.entry.name
                 controlnet = resident.loaded.controlnet if is_controlled else None
                 pipe = pipeline_for(resident.loaded.pipe, task, solver, model, controlnet)
                 pipe = resident.loaded.without_checker(pipe) if is_unchecked else resident.loaded.with_checker(pipe)
+                pipe = pipe if threshold is None else with_step_cache(pipe, threshold)
                 marks = f"{' controlled' if is_controlled else ''}{' unchecked' if is_unchecked else ''}"
+                marks += "" if threshold is None else " cached"
                 name = "|".join((model, task, f"{solver or ''}{marks}"))
-                said = resident.loaded.entry.settings
                 self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows, compiled=said.compile)
                 resident.variants[key] = (name, pipe)
             return resident.variants[key]

@@ -125,6 +125,7 @@ class Chain:
             *(resident, first.task, first.solver),
             is_checked=attempt.is_checked,
             is_controlled=first.control_image is not None,
+            is_reproducible=is_reproducible(job),
         )
         attempt.adapters = lend(self._tools.engine, self._tools.adapters, resident, attempt.served_as, first)
         self._hand_over(attempt, self._tools.tapes.fetch(attempt))

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from darkroom.config import ModelSettings
+from darkroom.engine.compiling import is_compiled
 from darkroom.engine.engine import Engine
 from darkroom.engine.host_copy import HostCopy
 from darkroom.errors import CorruptWeights, EngineClosed, UnknownModel
@@ -24,6 +25,7 @@ from darkroom.models.request import validate
 from darkroom.models.residency import DISK, HOST, Residency, model_of
 from darkroom.models.shelf import Shelf
 from darkroom.models.tasks import call_of
+from tests.missing import need
 
 from .conftest import LANDSCAPES
 
@@ -279,6 +281,26 @@ def test_tasks_and_solvers_share_every_weight_and_are_served_under_names_of_thei
     said = {"prompt": "a hill", "seed": 1, "num_inference_steps": 2, "width": 192, "height": 192}
     call = call_of(pipe, validate(said, resident.offer))
     assert engine.submit(model=name, seed=1, **call).result(WAIT_S).images[0].size == (192, 192)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of its own deprecated parts
+def test_a_model_that_is_to_be_compiled_is_handed_over_so(engine: Engine, loader: Loader, size: int) -> None:
+    need("g++")
+
+    def load_compiled(name: str) -> Loaded:
+        made = loader(name)
+        settings = made.entry.settings.model_copy(update={"compile": name == "compiled"})
+        return replace(made, entry=replace(made.entry, settings=settings))
+
+    models = Residency(engine, load_compiled, lambda name: 0, 3 * size)
+    found = {}
+    for name in ("compiled", "plain"):
+        taken = models.take(name)
+        _, pipe = models.variant(taken.result(WAIT_S), "text-to-image", None)
+        found[name] = is_compiled(pipe.unet)
+        models.give_back(name, taken)
+    models.close()
+    assert found == {"compiled": True, "plain": False}
 
 
 def test_a_model_that_left_is_served_no_longer(residency: Callable[..., Residency], engine: Engine) -> None:
