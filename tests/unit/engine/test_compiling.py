@@ -70,6 +70,18 @@ def test_compiled_blocks_make_the_same_images_at_any_row_count_in_one_graph_a_wi
 
 
 @pytest.mark.slow
+def test_after_two_requests_at_once_nothing_is_compiled_for_any_other_number(cache: None, call: dict[str, Any]) -> None:
+    with Engine(flux()["flow-euler"], options=COMPILED) as engine:
+        for count in (2, 1, 3, 4):
+            handles = [engine.submit(**each) for each in calls_like(call, count)]
+            assert all(handle.result(600).images is not None for handle in handles)
+            if count == 2:
+                assert counters["stats"]["unique_graphs"] > 0
+                counters.clear()
+        assert counters["stats"]["unique_graphs"] == 0
+
+
+@pytest.mark.slow
 def test_reproducible_requests_have_the_bits_that_they_have_without_compiling(
     cache: None, pipe: Any, call: dict[str, Any]
 ) -> None:
