@@ -20,7 +20,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-coldstart bench-schedule bench-fleet bench-routing bench-service bench-peers bench-crowd bench-web bench-soak soak real-parts train-landscapes train-adapters clean
+.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-coldstart bench-schedule bench-fleet bench-gpu bench-residency bench-routing bench-service bench-peers bench-crowd bench-web bench-soak soak real-parts train-landscapes train-adapters clean
 
 help: ## list these doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,12 @@ bench-schedule: setup-dev ## deadlines kept and tails in a simulation, against o
 
 bench-fleet: setup ## waits, cost and use of a fleet under several policies, in a simulation; TRACE=file.csv for one's own
 	$(BIN)/darkroom fleet simulate $(if $(TRACE),--trace $(TRACE))
+
+bench-gpu: setup-dev ## per cent of the FLOP floor, rows against seconds, and loads, on a GPU; ARGS=--small on a CPU
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.gpu $(ARGS)
+
+bench-residency: setup-dev ## seconds until a model is on its device, from disk and from host memory
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.residency
 
 bench-routing: setup-dev ## loads and waits of many models on few workers, in a simulation; TRACE=file.csv for one's own
 	$(PYTHON) -m bench.routing $(if $(TRACE),--trace $(TRACE))

@@ -64,6 +64,7 @@ class ServeSettings(Frozen):
     spot_notice_url: HttpUrl | None = None  # None: the cloud's own address
     claim_ahead_s: float = Field(default=10.0, gt=0, le=3600)
     model_memory_mb: int | None = Field(default=None, ge=1)  # None: most of what the device has
+    host_memory_mb: int | None = Field(default=None, ge=0)  # None: half of the host's
     adapter_memory_mb: int = Field(default=1024, ge=1)
     batching: bool = True  # false: every forward for one call alone, to see what batching gives
     preview_every: int = Field(default=4, ge=0, le=1000)  # steps; 0: none

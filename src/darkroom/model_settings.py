@@ -35,6 +35,7 @@ Size = Annotated[tuple[Side, Side], BeforeValidator(_pair)]
 PowerOfTwo = Annotated[int, Field(ge=1, le=MAX_ROWS), AfterValidator(_power_of_two)]
 # A function that is served as a model: `module:function`, or with the module's file.
 FUNCTION = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.+\.py):(?P<name>[A-Za-z_]\w*)")
+DeviceName = Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:\d{1,2})?)$")]
 HUB_ID = re.compile(r"(?!\.{1,2}/)[\w.-]+/[\w.-]+")
 # A name and a password in an URL would be secrets where nobody expects any.
 PlainUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")]
@@ -65,6 +66,13 @@ class ModelSettings(Frozen):
     config: Path | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: dict[str, DeviceName] = Field(default_factory=dict)  # of single components
+    offload: Literal["none", "model", "blocks"] = "none"
+    compile: bool = False
+    channels_last: bool = False
+    attention: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,64}$")
+    float8: bool = False
+    step_cache: float | None = Field(default=None, gt=0, le=1)  # a threshold
     pipeline: str | None = None
     presets: dict[str, PresetSettings] = Field(default_factory=dict)
     sizes: tuple[Size, ...] = ()
@@ -103,6 +111,8 @@ class ModelSettings(Frozen):
             raise ValueError("controlnet_revision goes with a controlnet from the hub only, such as owner/name")
         if self.controlnet is not None and self.t2i_adapter is not None:
             raise ValueError("give controlnet or t2i_adapter, not both: both read a request's control_image")
+        if self.offload != "none" and self.device == "cpu":
+            raise ValueError("offload is for an accelerator; with device cpu the host's memory is the device's")
         if self.sizes and self.default_size and self.default_size not in self.sizes:
             raise ValueError("default_size must be one of sizes")
         return self

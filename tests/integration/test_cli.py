@@ -444,6 +444,7 @@ def test_doctor_is_content_where_all_is_well(darkroom: Call, folder: Path) -> No
         "model         landscapes: ",
         "adapter       neon: ",
         "no darkroom.toml here",
+        " MiB for models, then the disk: the host's memory is the device's",
         str(folder / ".darkroom" / "jobs.sqlite3"),
         str(folder / ".darkroom" / "artifacts"),
     ):

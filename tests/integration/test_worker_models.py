@@ -34,4 +34,7 @@ def test_each_model_is_tried_before_the_worker_is_ready_when_it_was_asked_for(tm
         at.until(lambda: any(set(report.step_seconds) == {"one", "two"} for report in at.store.workers(0.0)))
         (report,) = at.store.workers(0.0)
         assert set(report.models) == {"one", "two"}
+        assert all(seconds["disk"] > 0 for seconds in report.facts["activation_s"].values())
+        assert set(report.facts["activation_s"]) == {"one", "two"}
+        assert report.facts["resting"] == []  # on a CPU there is no such place
         assert report.facts["memory"]["models_bytes"] <= report.facts["memory"]["models_budget_bytes"]

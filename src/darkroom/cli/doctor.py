@@ -73,6 +73,7 @@ def examine(config_file: Path | None) -> Iterator[Finding]:
     yield Finding("offline", "yes: nothing is downloaded" if settings.offline else "no: models may be downloaded")
     yield from [_gateway(settings)] if is_gateway_url(settings.store_url) else [_store(settings), _storage(settings)]
     yield _device(settings)
+    yield _memory(settings)
     yield from _models(settings, catalogue)
     yield from _adapters(catalogue)
 
@@ -136,6 +137,19 @@ def _device(settings: Settings) -> Finding:
     others = [f"{kind} ({device_name(kind)})" for kind in devices() if kind != placement.kind]
     beside = f"; also {', '.join(others)}" if others else ""
     return Finding("device", f"{placement}; {fix_threads(settings.threads, 1)} CPU threads{beside}")
+
+
+def _memory(settings: Settings) -> Finding:
+    """How much models may take, and where they go that make room."""
+    from ..models.device import best_device
+    from ..models.footprint import budget_of, host_budget_of
+
+    kind, said = best_device(), settings.serve
+    device, host = budget_of(kind, said.model_memory_mb) >> 20, host_budget_of(kind, said.host_memory_mb) >> 20
+    if host:
+        return Finding("memory", f"{device} MiB of the device for models, then {host} MiB of the host, then the disk")
+    why = "`host_memory_mb` is 0" if kind == "cuda" else "the host's memory is the device's"
+    return Finding("memory", f"{device} MiB for models, then the disk: {why}")
 
 
 def _adapters(catalogue: Catalogue) -> Iterator[Finding]:

@@ -70,7 +70,7 @@ class Engine:
             check_room(fixed_rows, max_batch_rows or fixed_rows)
         options = options or Options()
         self._reproducible, self._fixed_rows, self._preview_every = reproducible, fixed_rows, preview_every
-        self._max_batch_rows, self._tapes = max_batch_rows, options.tapes
+        self._max_batch_rows, self._tapes, self._compiles = max_batch_rows, options.tapes, options.compile
         self.profile = Profile(max_batch_rows or 32)
         self._curve_file = CurveFile(options.profile_path)
         self._runner = Runner(self.profile, check=options.shadow_check)
@@ -93,19 +93,22 @@ class Engine:
 
     # What callers ask, from any thread.
 
-    def add(self, pipe: Any, name: str | None = None, *, fixed_rows: int | None = None) -> str:
+    def add(
+        self, pipe: Any, name: str | None = None, *, fixed_rows: int | None = None, compiled: bool | None = None
+    ) -> str:
         """Serve one more pipeline; its modules are hooked until it is removed or the engine closes. Returns its name.
 
         Pipelines that share components by identity share their batches; a function under `@darkroom.pipeline` runs
-        over those that are served by the names it says. `fixed_rows` are those of its reproducible
-        requests, where they are not the engine's. Raises `ModelNotServable`, `BadInput`.
+        over those served by the names it says. `fixed_rows` (of its reproducible requests) and `compiled` stand above
+        what the engine was told. Raises `ModelNotServable`, `BadInput`, `NotSupported`.
         """
         check_rows(None, fixed_rows or self._fixed_rows)
         with self._lock:
             self._loop.check_open("serves no more pipelines")
             pipe, name = taken_in(pipe, name, self._models)
-            settled = {id(m): self._settle(m) for m in view.modules_of(pipe) if view.overflows(m)}
-            served = Served(name, pipe, settled, fixed_rows)
+            overflowing = [module for module in view.modules_of(pipe) if view.overflows(module)]
+            settled = {id(m): self._settled.get(id(m)) or settled_stand_in(m) for m in overflowing}
+            served = Served(name, pipe, settled, fixed_rows, self._compiles if compiled is None else compiled)
             with contextlib.ExitStack() as undo:
                 undo.callback(self._let_go, served)
                 served.attach(self._labels)
@@ -383,9 +386,6 @@ class Engine:
     def then(self, awaited: Future[Any], what: Callable[[], None]) -> None:
         """Come back to the engine's thread once that is done."""
         awaited.add_done_callback(lambda _: self._loop.ask(what))
-
-    def _settle(self, module: torch.nn.Module) -> torch.nn.Module:
-        return self._settled.get(id(module)) or settled_stand_in(module)
 
     def _cap(self, call: Waiting) -> int:
         assert isinstance(call, Call)

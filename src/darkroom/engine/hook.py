@@ -14,9 +14,23 @@ import torch
 
 from . import fiber
 from .call import make_call
+from .compiling import is_compiled
+from .placing import run_in_place
+from .resting import streamed_to
 from .specs import CallSpec, Kind
 
 _uids = itertools.count(1)
+# Names under which diffusers registers its hooks for group offloading and for casting layer by layer.
+OF_WEIGHTS = frozenset(
+    {
+        "group_offloading",
+        "lazy_prefetch_group_offloading",
+        "layer_execution_tracker",
+        "lazy_leafs",
+        "layerwise_casting",
+        "peft_autocast_disable",
+    }
+)
 
 
 class HookedMethod:
@@ -29,10 +43,12 @@ class HookedMethod:
         self.method = method
         # tells what its forwards cost, in this process and in the next one: the same code over as many weights
         self.identity = f"{type(module).__name__}.{method}/{sum(p.numel() for p in module.parameters())}"
+        self.identity += "/compiled" if is_compiled(module) else ""
         self.spec = spec
         self.original = getattr(module, method)
         self.is_solitary = spec is not None and _any_set(module, spec.alone_where)
         self.users = 0
+        self._streamed = streamed_to(module)
         self.shadowed = module.__dict__.get(method)  # somebody's own patch of the instance; put back at the end
         self._signature = inspect.signature(self.original)
         parameters = self._signature.parameters.values()
@@ -48,8 +64,12 @@ class HookedMethod:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         running = fiber.current()
         if running is None:
-            return self.original(*args, **kwargs)
+            return self.run(*args, **kwargs)
         return running.park(make_call(self, args, kwargs, running.owner.fixed_rows))
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The method itself, where its module's weights are."""
+        return run_in_place(self.module, self.original, args, kwargs, self._streamed)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
         """Arguments by name with defaults, in the method's order; None where names cannot say it all (`*args`)."""
@@ -91,10 +111,26 @@ def attach(module: torch.nn.Module, method: str, spec: CallSpec | None, name: st
     """Hook `method`, or join the hook that is there."""
     hook = module.__dict__.get(method)
     if not isinstance(hook, HookedMethod):
-        hook = HookedMethod(module, method, spec if hook is None else None, name)  # a patch may mean anything
+        is_as_specified = hook is None or _is_by_diffusers(module, hook)
+        hook = HookedMethod(module, method, spec if is_as_specified else None, name)  # a patch may mean anything
         module.__dict__[method] = hook
     hook.users += 1
     return hook
+
+
+def is_of_weights_only(module: torch.nn.Module) -> bool:
+    """Whether diffusers' hooks on it, if any, only move or cast its weights, which changes no request's result."""
+    return all(name in OF_WEIGHTS for name in _registered(module))
+
+
+def _is_by_diffusers(module: torch.nn.Module, patch: Any) -> bool:
+    names = _registered(module)
+    return bool(names) and is_of_weights_only(module) and hasattr(patch, "__wrapped__")
+
+
+def _registered(module: torch.nn.Module) -> list[str]:
+    registry: Any = getattr(module, "_diffusers_hook", None)
+    return list(registry.hooks) if registry is not None else []
 
 
 def detach(module: torch.nn.Module, method: str) -> None:

@@ -12,8 +12,10 @@ import torch
 from .. import errors
 from .adapters import Adapter, Factors, Part, digest_of
 from .lora_names import check_names, find_file
+from .resting import device_of
 
 SHOWN = 12  # digits of a digest
+EIGHT_BITS = frozenset({torch.float8_e4m3fn, torch.float8_e5m2})  # storage: layers compute in another dtype
 
 
 def read_adapter(
@@ -151,7 +153,9 @@ def _fitted(module: torch.nn.Module, name: str, path: str, down: torch.Tensor, u
     if not is_fitting:
         shapes = f"{name} is {tuple(weight.shape)}, its factors are {tuple(down.shape)} and {tuple(up.shape)}"
         raise errors.BadInput(f"the adapter is for another model: {shapes}", field="path")
-    return Factors(*(each.to(weight.device, weight.dtype).contiguous() for each in (down, up)))
+    if weight.dtype in EIGHT_BITS:
+        raise errors.NotSupported(f"{name} is kept in {weight.dtype}: such a model takes no adapters", field="path")
+    return Factors(*(each.to(device_of(module), weight.dtype).contiguous() for each in (down, up)))
 
 
 def _can_adapt(layer: torch.nn.Module) -> bool:

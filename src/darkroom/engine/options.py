@@ -44,6 +44,7 @@ class Options:
     cache off. `adapter_bytes` bounds the adapters in memory, but for those in use. `memory_bytes` bounds what requests
     in flight may hold (None: a quarter of what is free). `on_tick` is called after each batch, in the engine's thread.
     `profile_path`: a file that keeps the measured curves. `tapes=False` records nothing to resume a request from.
+    `compile=True` compiles the repeated blocks of denoisers at their first calls, which takes up to minutes.
     """
 
     shadow_check: bool = True
@@ -54,3 +55,4 @@ class Options:
     on_tick: Callable[[Tick], None] | None = None
     profile_path: Path | None = None
     tapes: bool = True
+    compile: bool = False

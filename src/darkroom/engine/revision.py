@@ -15,6 +15,7 @@ from .. import __version__
 from . import view
 from .digests import content_of, digest_of
 from .guard import versions_of
+from .resting import device_of
 from .tape import Identity
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def identity_of(served: Served, fixed_rows: int, adapters: Mapping[str, Any]) ->
 def _regime(served: Served, fixed_rows: int) -> str:
     if not fixed_rows:
         return "any company"
-    is_on_cpu = any(weight.device.type == "cpu" for weight in served.weights[:1])
+    is_on_cpu = view.home_of(served.pipe).type == "cpu"
     threads = f", {torch.get_num_threads()} threads" if is_on_cpu else ""  # its kernels divide their rows among these
     return f"{fixed_rows} rows{threads}"
 
@@ -65,10 +66,11 @@ def _digest(pipe: Any) -> str:
 
 
 def _weights(module: torch.nn.Module) -> Iterator[tuple[Any, ...]]:
+    device = device_of(module).type
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         flat = tensor.detach().reshape(-1)
         sample = flat[:: max(1, flat.numel() // SAMPLES)]
-        yield (name, tuple(tensor.shape), str(tensor.dtype), tensor.device.type, content_of(sample))
+        yield (name, tuple(tensor.shape), str(tensor.dtype), device, content_of(sample))
 
 
 def _solvers(pipe: Any) -> str:

@@ -15,6 +15,7 @@ import torch
 from . import lora, rows
 from .batcher import Waiting
 from .call import Call, in_state
+from .compiling import eagerly, is_compiled
 from .fiber import forget_frames
 from .hook import HookedMethod
 from .profile import Profile
@@ -135,7 +136,7 @@ class Runner:
         args, kwargs = ((), call.arguments) if _is_fixed(call) else call.raw
         try:
             with _random_of(call):
-                output = self._forward([(call, call.rows)], 0, lambda: call.hook.original(*args, **kwargs))
+                output = self._forward([(call, call.rows)], 0, lambda: call.hook.run(*args, **kwargs))
         except Exception as error:  # budget: a module's fault is its request's, not the engine's
             self._learn_from(error, [call])
             return [Outcome(call, error=error)]
@@ -144,7 +145,7 @@ class Runner:
     def _run_stacked(self, calls: Sequence[Call]) -> list[Outcome]:
         first, counts = calls[0], [call.rows for call in calls]
         arguments = rows.stack(calls)
-        output = self._forward(list(zip(calls, counts, strict=True)), 0, lambda: first.hook.original(**arguments))
+        output = self._forward(list(zip(calls, counts, strict=True)), 0, lambda: first.hook.run(**arguments))
         parts = rows.split(output, counts, is_listed=_is_listed(first))
         return _outcomes(calls, parts)
 
@@ -170,7 +171,7 @@ class Runner:
         chunk = rows.take(first.hook.spec, arguments, start, start + fixed, sum(call.rows for call in calls))
         shares = _within(calls, start, start + fixed)
         used = sum(count for _, count in shares)
-        output = self._forward(shares, fixed - used, lambda: first.hook.original(**chunk))
+        output = self._forward(shares, fixed - used, lambda: first.hook.run(**chunk))
         return rows.split(output, [used, fixed - used], is_listed=_is_listed(first))[0]
 
     def _is_steady(self, calls: Sequence[Call], arguments: dict[str, Any], output: Any) -> bool:
@@ -185,7 +186,7 @@ class Runner:
         alike = rows.take(spec, rows.take(spec, arguments, last, last + 1, total), 0, fixed, 1)
         with self._uncounted():
             owner = _within(calls, last, last + 1)[0][0]  # with its adapters
-            made = self._forward([(owner, fixed)], 0, lambda: first.hook.original(**alike))
+            made = self._forward([(owner, fixed)], 0, lambda: first.hook.run(**alike))
         copies = rows.split(made, [1] * fixed, is_listed=is_listed)
         original = rows.split(output, [last, 1], is_listed=is_listed)[1]
         is_steady = all(rows.largest_difference(copy, original) == 0.0 for copy in copies)
@@ -233,7 +234,9 @@ class Runner:
     def _forward(self, shares: Sequence[tuple[Call, int]], padded: int, function: Callable[[], Any]) -> Any:
         """One forward that holds so many rows of each call; its seconds are theirs."""
         call, started = shares[0][0], time.perf_counter()
-        with in_state(call.state), _adapted(shares, padded):
+        is_plain = call.key.fixed_rows or any(each.mix for each, _ in shares)
+        eager = eagerly(bool(is_plain) and is_compiled(call.hook.module))
+        with in_state(call.state), eager, _adapted(shares, padded):
             output = function()
         _wait_for(call.key.state[1])
         self._count(shares, padded, time.perf_counter() - started)
@@ -316,7 +319,7 @@ def _regime(call: Call) -> Any:
 
 def _noise_of(call: Call) -> float:
     """That of the weights' dtype, or of autocast's where it is on."""
-    dtypes = [weight.dtype for weight in call.hook.original.__self__.parameters()][:1]
+    dtypes = [weight.dtype for weight in call.hook.module.parameters()][:1]
     dtypes += [dtype for _, dtype in call.key.state[2]]
     return max((NOISE.get(dtype, max(NOISE.values())) for dtype in dtypes), default=NOISE[torch.float32])
 

@@ -7,16 +7,17 @@ import inspect
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from ..errors import BadInput, ModelNotServable, UnknownArgument, UnknownModel
-from . import exclusive, frozen, hook, view
+from ..errors import BadInput, ModelNotServable, NotSupported, UnknownArgument, UnknownModel
+from . import compiling, exclusive, frozen, hook, view
 from .pace import Pace
+from .resting import guests_of
 from .revision import Revision
 from .spec_table import CONTAINERS, find, heavy_part_of
-from .specs import CallSpec
+from .specs import CallSpec, Kind
 
 OWN_KEYWORDS = frozenset({"seed", "model", "adapters", "priority", "deadline_s", "reproducible"})
 # Read from **kwargs by diffusers' older pipelines; anything else there would be dropped in silence.
@@ -29,16 +30,22 @@ SPARES = 2  # module views kept for requests that write on modules; each costs w
 class Served:
     """One named pipeline; `settled` holds half-precision-safe stand-ins of modules by identity.
 
-    `fixed_rows` is the row count of its reproducible requests, None the engine's own.
+    `fixed_rows` is the row count of its reproducible requests, None the engine's own. `compiles`: blocks of denoisers.
     """
 
     def __init__(
-        self, name: str, pipe: Any, settled: dict[int, torch.nn.Module], fixed_rows: int | None = None
+        self,
+        name: str,
+        pipe: Any,
+        settled: dict[int, torch.nn.Module],
+        fixed_rows: int | None = None,
+        compiles: bool = False,
     ) -> None:
         self.name = name
         self.pipe = pipe
         self.settled = settled
         self.fixed_rows = fixed_rows
+        self._compiles, self._compiled = compiles, list[torch.nn.Module]()
         self.parameters = _call_parameters(type(pipe))
         self.pace = Pace()
         self.revision = Revision(pipe)
@@ -62,6 +69,8 @@ class Served:
                 is_free = taken.setdefault(component, id(module)) == id(module)
                 self._labels[component] = component if is_free else f"{self.name}.{component}"
                 self._frozen += frozen.freeze(module)
+                if self._compiles and _is_denoiser(module):
+                    self._compiled += compiling.compile_blocks(module)
                 self._attach(module, component)
             for tokenizer in view.tokenizers_of(self.pipe):
                 exclusive.attach(tokenizer)
@@ -77,9 +86,10 @@ class Served:
             for module, method in self._hooked:
                 hook.detach(module, method)
             frozen.thaw(self._frozen)
+            compiling.release(self._compiled)
             for tokenizer in self._tokenizers:
                 exclusive.detach(tokenizer)
-            self._hooked, self._frozen, self._tokenizers = [], [], []
+            self._hooked, self._frozen, self._tokenizers, self._compiled = [], [], [], []
 
     def guarded(self) -> Iterator[int]:
         """Identities of every module that a request must not write on."""
@@ -105,6 +115,9 @@ class Served:
 
     def borrow(self) -> Any:
         """A pipeline over module copies of its own, for a request that writes on modules; give it back after."""
+        if any(guests_of(module) for module in view.modules_of(self.pipe)):
+            said = "writes on its modules, which needs copies of them, and they rest on the host (`offload`)"
+            raise NotSupported(f"model {self.name!r}: {type(self.pipe).__name__} {said}", field="model")
         if self._spares:
             own, written = self._spares.pop()
         else:
@@ -198,8 +211,8 @@ def _refuse_unfrozen(name: str, module: torch.nn.Module) -> None:
     reasons = {
         "carries peft layers; unload or fuse the adapters first": _has_peft(module),
         "has an offload hook (enable_model_cpu_offload and kin); load it onto its device": hasattr(module, "_hf_hook"),
-        "has a cache or group-offload hook; disable it first": _has_cache_hook(module),
-        "arrives compiled; serve it as it was before": _is_compiled(module),
+        "has a hook that keeps something between calls (a cache and kin); disable it first": _has_cache_hook(module),
+        "arrives compiled; serve it as it was before, and let the engine compile": compiling.arrives_compiled(module),
     }
     for reason, applies in reasons.items():
         if applies:
@@ -227,8 +240,8 @@ def taken_in(pipe: Any, name: str | None, models: Mapping[str, Served]) -> tuple
     return (over({each.name: each.pipe for each in models.values()}) if over else pipe), name
 
 
-def _is_compiled(module: torch.nn.Module) -> bool:
-    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+def _is_denoiser(module: torch.nn.Module) -> bool:
+    return any(spec.kind in (Kind.DENOISE, Kind.CONTROL) for spec in find(type(module)) or ())
 
 
 def _has_peft(module: torch.nn.Module) -> bool:
@@ -236,6 +249,5 @@ def _has_peft(module: torch.nn.Module) -> bool:
 
 
 def _has_cache_hook(module: torch.nn.Module) -> bool:
-    return any(
-        hasattr(inner, "_diffusers_hook") and cast(Any, inner._diffusers_hook).hooks for inner in module.modules()
-    )
+    """Those that only move or cast weights keep nothing of a request."""
+    return any(not hook.is_of_weights_only(inner) for inner in module.modules())

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from . import exclusive, fiber, hook
+from . import exclusive, fiber, hook, resting
 from .call import HostCall
+from .spec_table import find
+from .specs import Kind
+
+TIMED_BY_TABLE = frozenset({"DDIMScheduler", "DDPMScheduler", "LCMScheduler", "PNDMScheduler"})
 
 
 def make_view(pipe: Any, substitutes: Mapping[int, torch.nn.Module], kinds: Mapping[int, type]) -> Any:
@@ -34,8 +39,27 @@ def make_view(pipe: Any, substitutes: Mapping[int, torch.nn.Module], kinds: Mapp
             state[name] = copy.copy(value)
             state[name].__class__ = kinds[id(value)]
         elif keeps_state(value):
-            state[name] = copy.deepcopy(value)
+            state[name] = timed_on_host(copy.deepcopy(value))
     return view
+
+
+def timed_on_host(part: Any) -> Any:
+    """A solver of the request's own that looks its steps up by timestep keeps these on the host.
+
+    Its tables lie there: with timesteps on an accelerator each step would wait for the device to read one number back.
+    """
+    if any(kind.__name__ in TIMED_BY_TABLE for kind in type(part).__mro__):
+        original = part.set_timesteps
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def set_timesteps(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs)
+            given.arguments["device"] = torch.device("cpu")
+            return original(*given.args, **given.kwargs)
+
+        part.__dict__["set_timesteps"] = set_timesteps
+    return part
 
 
 def settled_kinds(pipe: Any) -> dict[int, type]:
@@ -47,8 +71,9 @@ def settled_kinds(pipe: Any) -> dict[int, type]:
     """
     kinds = {}
     if hasattr(type(pipe), "_execution_device"):
-        kind, device = type(pipe), pipe._execution_device
-        kinds[id(pipe)] = type(kind.__name__, (kind,), {"__module__": kind.__module__, "_execution_device": device})
+        kind, device = type(pipe), home_of(pipe)
+        own = {"__module__": kind.__module__, "_execution_device": device, "device": device}
+        kinds[id(pipe)] = type(kind.__name__, (kind,), own)
     for value in list(pipe.__dict__.values()):
         if is_pipeline(value):
             kinds.update(settled_kinds(value))
@@ -56,6 +81,20 @@ def settled_kinds(pipe: Any) -> dict[int, type]:
             kind, call = type(value), parking(type(value).__call__)
             kinds[id(value)] = type(kind.__name__, (kind,), {"__module__": kind.__module__, "__call__": call})
     return kinds
+
+
+def home_of(pipe: Any) -> torch.device:
+    """Where a pipeline makes its latents: the device of its denoiser, wherever its other parts are.
+
+    Diffusers takes that of the first part which is not on a CPU, and of parts that rest on the host it knows nothing.
+    """
+    parts = dict(named_modules_of(pipe))
+    specs = {name: find(type(module)) or () for name, module in parts.items()}
+    denoisers = [name for name, found in specs.items() if any(spec.kind == Kind.DENOISE for spec in found)]
+    apart = {resting.device_of(module) for module in parts.values()}
+    if len(apart) > 1 and denoisers:
+        return resting.device_of(parts[denoisers[0]])
+    return apart.pop() if len(apart) == 1 else torch.device(pipe._execution_device)
 
 
 def module_view(pipe: Any, substitutes: Mapping[int, torch.nn.Module]) -> Any:

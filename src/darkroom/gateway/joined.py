@@ -265,10 +265,12 @@ class Joined:
         models, loaded = self._ours(said.models), self._ours(said.loaded)
         by_model = {
             name: {model: value for model, value in said.facts[name].items() if model in self._models}
-            for name in ("rows", "rest_s", "adapters")
+            for name in ("rows", "rest_s", "adapters", "activation_s")
             if name in said.facts
         }
         facts = {**said.facts, **by_model}
+        if "resting" in facts:
+            facts["resting"] = list(self._ours(facts["resting"]))
         return replace(said, at=now, models=models, loaded=loaded, step_seconds=paces, facts=facts)
 
     def _ours(self, models: Collection[str]) -> tuple[str, ...]:

@@ -165,6 +165,14 @@ class FactsSaid:
     rows: Paces | None = None
     rest_s: Paces | None = None
     adapters: Annotated[Mapping[Short, Names], Field(max_length=1024)] | None = None
+    activation_s: (
+        Annotated[
+            Mapping[Short, Annotated[Mapping[Literal["disk", "host"], Seconds], Field(max_length=2)]],
+            Field(max_length=1024),
+        ]
+        | None
+    ) = None
+    resting: Names | None = None
     ticks: Annotated[tuple[TickSaid, ...], Field(max_length=100)] | None = None
     times: Annotated[tuple[TimeSaid, ...], Field(max_length=4)] | None = None
 

@@ -19,14 +19,21 @@ from .catalogue import HUB, Entry
 from .checking import Checker, calls_its_own, followed_by, has_own, load_checker, with_own, without_own
 from .controlnet import FIELD
 from .device import Placement, place
+from .laying import device_map_of, lay
 from .layout import Layout, layout_from, read_layout
 from .offer import Offer, offer_of, plain_offer
+from .tuning import tune
 from .weights import variant_of_component
 from .window import Window, windows_of_folder, windows_of_pipeline
 
 # What diffusers and transformers raise for files that are not what a configuration says.
 LOADING_FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
-LOUD_LOGGERS = ("diffusers.models.modeling_utils", "transformers.modeling_utils", "transformers.utils.loading_report")
+LOUD_LOGGERS = (
+    "diffusers.models.modeling_utils",
+    "transformers.modeling_utils",
+    "transformers.utils.loading_report",
+    "transformers.distributed.tensor_parallel",  # it warns of each layer that lies whole on its one device
+)
 # Which pipeline a single file is for, by what diffusers takes its keys to be.
 FILE_PIPELINES = {
     "v1": "StableDiffusionPipeline",
@@ -72,6 +79,12 @@ class Loaded:
             part for pipe in (self.prompted, self.refiner) if pipe is not None for part in pipe.components.values()
         )
         return tuple(module for module in (*modules, *inner) if isinstance(module, torch.nn.Module))
+
+    @property
+    def modules(self) -> tuple[torch.nn.Module, ...]:
+        """All that hold weights of it."""
+        parts = (*self.pipe.components.values(), *self.beside)
+        return tuple(part for part in parts if isinstance(part, torch.nn.Module))
 
     def with_checker(self, pipe: Any) -> Any:
         """One of its pipelines, with the checker behind it that it does not call itself."""
@@ -132,7 +145,9 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
     if checker is not None and calls_its_own(pipe):
         with_own(pipe, checker)
         checker = None
-    pipe = pipe.to(placement.kind)
+    beside = {} if controlnet is None else {"controlnet": controlnet}
+    tune(pipe, entry.settings, entry.name, placement.torch_dtype, beside)
+    lay(pipe, entry.settings, placement, entry.name)
     prompted = _prompted(entry, pipe)
     return Loaded(entry, pipe, placement, revision, checker, controlnet, prompted, refiner)
 
@@ -278,6 +293,7 @@ def _from_folder(entry: Entry, placement: Placement) -> Any:
         use_safetensors=None if said.allow_pickle else True,
         trust_remote_code=said.trust_remote_code,
         local_files_only=True,
+        **device_map_of(said, placement, getattr(diffusers, read_layout(folder).pipeline, diffusers.DiffusionPipeline)),
     )
 
 

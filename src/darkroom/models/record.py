@@ -13,6 +13,7 @@ from .pipelines import PIPELINE
 from .request import ImageRequest
 
 if TYPE_CHECKING:
+    from ..config import ModelSettings
     from .loading import Loaded
 
 
@@ -28,8 +29,15 @@ def conditions_of(loaded: Loaded, fixed_rows: int, threads: int, *, origin: str 
         "device_name": loaded.placement.name,
         "dtype": loaded.placement.dtype,
         "threads": threads,
+        **({"tuning": tuning} if (tuning := _tuning_of(loaded.entry.settings)) else {}),
         "versions": _versions(),
     }
+
+
+def _tuning_of(said: ModelSettings) -> dict[str, Any]:
+    """What of an entry decides bits beside its weights; what is off is left out."""
+    shown = ("compile", "channels_last", "attention", "float8", "step_cache", "offload")
+    return {name: value for name in shown if (value := getattr(said, name)) not in (None, False, "none")}
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Which models are in memory: loaded in a thread of their own, bounded in measured bytes, least recently used leaving.
 
-    wanted --loaded--> resident --room is needed--> leaving --nobody uses it--> gone
+    wanted --loaded--> resident --room is needed--> leaving --nobody uses it--> resting in host memory, or gone
+       |  ^-------------------- wanted again, from host memory or from disk ----------------------'
        '--nobody waits any more, or it failed--> gone
 
 A model whose turn to leave has come takes no new requests: they wait for its return. Otherwise a model in steady use
@@ -15,36 +16,34 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
 import torch
 
-from ..errors import DarkroomError, EngineClosed
-from . import weights
-from .catalogue import Entry
-from .device import place
-from .ip_adapter import IpAdapter
+from ..errors import EngineClosed
+from .footprint import weights_of
 from .loading import Composing, Loaded
 from .offer import Offer
+from .shelf import Shelf
+from .step_cache import with_step_cache
 from .tasks import variant_of
 
 log = logging.getLogger(__name__)
 
 CLOSED = "the worker stops and loads no more models"
-DEVICE_SHARE, HOST_SHARE = 0.7, 0.5  # of the memory there is; requests in flight need the rest
 NO_PIECES: Mapping[str, bool] = {}
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use; "max" where nothing is said
+DISK, HOST = "disk", "host"  # where a model comes from, and where one goes that leaves
 
 
 class Host(Protocol):
     """Where the pipelines of resident models run."""
 
-    def add(self, pipe: Any, name: str | None = None, *, fixed_rows: int | None = None) -> str:
+    def add(
+        self, pipe: Any, name: str | None = None, *, fixed_rows: int | None = None, compiled: bool | None = None
+    ) -> str:
         """Serve one more pipeline."""
 
     def remove(self, name: str) -> None:
@@ -53,13 +52,17 @@ class Host(Protocol):
 
 @dataclass(eq=False)
 class Resident:
-    """A model in memory; `weights` are the bytes of its tensors by where they lie, so that shared ones count once."""
+    """A model in memory; `weights` are the bytes of its tensors by where they lie, so that shared ones count once.
+
+    `seconds` are those until it was there, `source` (DISK or HOST) where it came from.
+    """
 
     loaded: Loaded
     offer: Offer
     weights: Mapping[int, int]
     seconds: float
     parts: Mapping[str, Future[Resident]] = field(default_factory=dict)  # taken as long as it is there
+    source: str = DISK
     uses: int = 0
     is_leaving: bool = False
     variants: dict[tuple[str, str | None, bool, tuple[str, ...]], tuple[str, Any]] = field(default_factory=dict)
@@ -84,7 +87,8 @@ class Residency:
 
     `load` brings a model into memory by name; `expected_bytes` says about how much that will take. `changed` is told
     of each model that came or left. `composing` knows of models that are made of others. All of those are brought in
-    before one is handed out: who held one while waiting for the next could wait for ever.
+    before one is handed out: who held one while waiting for the next could wait for ever. Those that leave rest on the
+    `shelf`, as far as it has room.
     """
 
     def __init__(
@@ -95,13 +99,16 @@ class Residency:
         budget_bytes: int,
         changed: Callable[[str, Resident | None], None] = lambda name, resident: None,
         composing: Composing | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self.budget_bytes, self._composing = budget_bytes, composing
         self._gathered: dict[str, Future[Resident]] = {}  # parts of the one that is being put together
         self._host, self._load, self._expected_bytes, self._tell = host, load, expected_bytes, changed
         self._residents: OrderedDict[str, Resident] = OrderedDict()  # the least recently used first
         self._wanted: OrderedDict[str, _Wanted] = OrderedDict()
+        self._shelf = shelf or Shelf(0)
         self._measured: dict[str, int] = {}
+        self._activations: dict[str, dict[str, float]] = {}
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._loop, name="darkroom-loader", daemon=True)
@@ -136,22 +143,27 @@ class Residency:
         *,
         is_checked: bool = True,
         pieces: Mapping[str, bool] = NO_PIECES,
+        is_reproducible: bool = False,
     ) -> tuple[str, Any]:
         """The name under which the host serves that task and solver, and its pipeline; made at its first use.
 
         `is_checked`: with its safety checker, where it has one. `pieces`: with those of `tasks.variant_of`.
+        `is_reproducible`: without its cache of steps.
         """
-        is_unchecked = resident.loaded.has_checker and not is_checked
+        is_unchecked, said = resident.loaded.has_checker and not is_checked, resident.loaded.entry.settings
+        threshold = None if is_reproducible else said.step_cache
         marks = tuple(name.removeprefix("is_") for name, is_needed in pieces.items() if is_needed)
+        marks += () if threshold is None else ("cached",)
         key = (task, solver, is_unchecked, marks)
         with resident.making:  # its own lock: the first use of a task reads diffusers' pipelines, for seconds
             if key not in resident.variants:
                 model = resident.loaded.entry.name
                 pipe = variant_of(resident.loaded, task, solver, **pieces)
                 pipe = resident.loaded.without_checker(pipe) if is_unchecked else resident.loaded.with_checker(pipe)
+                pipe = pipe if threshold is None else with_step_cache(pipe, threshold)
                 words = (solver or "", *marks, *(["unchecked"] if is_unchecked else []))
                 name = "|".join((model, task, " ".join(words)))
-                self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows)
+                self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows, compiled=said.compile)
                 resident.variants[key] = (name, pipe)
             return resident.variants[key]
 
@@ -166,6 +178,20 @@ class Residency:
         """What the resident models hold, what they share once."""
         with self._changed:
             return _union(self._residents.values())
+
+    @property
+    def resting(self) -> tuple[str, ...]:
+        """Names of the models that left the device and lie in host memory."""
+        return self._shelf.resting
+
+    def place_of(self, name: str) -> str:
+        """Where a model lies that is not resident: HOST or DISK."""
+        return HOST if name in self._shelf.resting else DISK
+
+    @property
+    def activations(self) -> dict[str, dict[str, float]]:
+        """Model -> seconds until it was there, the latest from DISK and from HOST."""
+        return {name: dict(seconds) for name, seconds in list(self._activations.items())}
 
     @property
     def is_loading(self) -> bool:
@@ -229,14 +255,19 @@ class Residency:
         if not self._make_room(name, self._measured.get(name) or self._expected_bytes(name)):
             return None
         began = time.perf_counter()
-        loaded = self._load_if_it_fits(name)
-        if loaded is None:
+        found = self._fetch_if_it_fits(name)
+        if found is None:
             if not self._make_room(name, self.budget_bytes):  # whatever else is there must leave
                 return None
-            loaded = self._load(name)
-        resident = _resident(loaded, began, {})
+            began = time.perf_counter()
+            found = self._fetch(name)
+        loaded, source = found
+        resident = _resident(loaded, began, {}, source)
         self._measured[name] = resident.size_bytes
-        return resident if self._make_room(name, resident.size_bytes) else None
+        if self._make_room(name, resident.size_bytes):
+            return resident
+        self._shelf.put(name, loaded)  # nobody waits any more, but somebody may soon
+        return None
 
     def _put_together(self, name: str, parts: Sequence[str], composing: Composing) -> Resident:
         """It, over its parts, none of which leaves meanwhile to make room for the next."""
@@ -256,9 +287,14 @@ class Residency:
         self._gathered.clear()
         return resident
 
-    def _load_if_it_fits(self, name: str) -> Loaded | None:
+    def _fetch(self, name: str) -> tuple[Loaded, str]:
+        """From host memory where it rests there, else from disk."""
+        rested = self._shelf.take(name)
+        return (self._load(name), DISK) if rested is None else (rested, HOST)
+
+    def _fetch_if_it_fits(self, name: str) -> tuple[Loaded, str] | None:
         try:
-            return self._load(name)
+            return self._fetch(name)
         except torch.OutOfMemoryError:  # tried again outside of this clause, which holds what was loaded so far
             return None
 
@@ -273,7 +309,9 @@ class Residency:
             resident.uses += wanted.takers
             wanted.ready.set_result(resident)  # with the lock: a taker that leaves now must find it counted
         if is_new:
-            log.info("%s is loaded: %.1f s, %d MiB", name, resident.seconds, resident.size_bytes >> 20)
+            self._activations.setdefault(name, {})[resident.source] = resident.seconds
+            said = "%s is loaded from %s: %.1f s, %d MiB"
+            log.info(said, name, resident.source, resident.seconds, resident.size_bytes >> 20)
             self._tell(name, resident)
 
     def _refuse(self, name: str, error: Exception) -> None:
@@ -294,7 +332,7 @@ class Residency:
                 if idle is None:
                     self._changed.wait()
                     continue
-            self._see_off(idle)
+            self._see_off(idle, name)
 
     def _choose(self, needed_bytes: int) -> dict[str, Resident]:
         """Those that must leave, the least recently used first; they take nothing new from now on."""
@@ -313,15 +351,21 @@ class Residency:
         for resident in self._residents.values():
             resident.is_leaving = False
 
-    def _see_off(self, name: str) -> None:
+    def _see_off(self, name: str, wanted: str) -> None:
         with self._changed:
             resident = self._residents.pop(name)
             assert resident.uses == 0
+            lone = all(resident.weights.keys().isdisjoint(other.weights) for other in self._residents.values())
         for served, _ in resident.variants.values():
             self._host.remove(served)
         for part, taken in resident.parts.items():
             self.give_back(part, taken)
-        log.info("%s leaves: its %d MiB are needed", name, resident.size_bytes >> 20)
+        if not lone:
+            self._shelf.forget(name)
+        # what others use as well must not move
+        rests = lone and self._shelf.put(name, resident.loaded, sparing=wanted)
+        where = "; it rests in host memory" if rests else ""
+        log.info("%s leaves: its %d MiB are needed%s", name, resident.size_bytes >> 20, where)
         del resident
         gc.collect()  # pipelines hold themselves in circles
         if torch.cuda.is_available():
@@ -329,61 +373,14 @@ class Residency:
         self._tell(name, None)
 
 
-def _resident(loaded: Loaded, began: float, parts: Mapping[str, Future[Resident]]) -> Resident:
+def _resident(loaded: Loaded, began: float, parts: Mapping[str, Future[Resident]], source: str = DISK) -> Resident:
     held = weights_of(loaded.pipe, *loaded.beside)
-    return Resident(loaded, loaded.offer(), held, time.perf_counter() - began, parts)
+    return Resident(loaded, loaded.offer(), held, time.perf_counter() - began, parts, source)
 
 
 def model_of(served: str) -> str:
     """The model behind a name that `Residency.variant` gave."""
     return served.rsplit("|", 2)[0]
-
-
-def weights_of(pipe: Any, *beside: Any) -> dict[int, int]:
-    """Bytes of a pipeline's tensors by the address of their storage: tensors that share one count once."""
-    modules = [part for part in (*pipe.components.values(), *beside) if isinstance(part, torch.nn.Module)]
-    storages = (tensor.untyped_storage() for module in modules for tensor in _tensors_of(module))
-    return {storage.data_ptr(): storage.nbytes() for storage in storages}
-
-
-def budget_of(kind: str, said_mb: int | None) -> int:
-    """Bytes that resident models may hold: as set, else most of the device's memory, half of the host's."""
-    if said_mb is not None:
-        return said_mb * 2**20
-    if kind == "cuda":
-        return int(torch.cuda.mem_get_info()[1] * DEVICE_SHARE)
-    return int(host_bytes() * HOST_SHARE)
-
-
-def host_bytes() -> int:
-    """The memory this process may use: the machine's, or its container's where that is less."""
-    total = int(psutil.virtual_memory().total)
-    said = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.is_file() else "max"
-    return min(total, int(said)) if said.isdecimal() else total
-
-
-def expected_bytes(entry: Entry) -> int:
-    """About what a model will hold, from its weights' files; 0 where they are not here, or are no safetensors."""
-    said = entry.settings
-    files = [said.file] if said.file is not None else weights.plain_files(entry.folder, "*/*.safetensors")
-    files += weights.plain_files(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
-    files += weights.plain_files(said.t2i_adapter, "*.safetensors")
-    files += [] if entry.ip_adapter is None else _prompting(entry.ip_adapter)
-    per_value = place(said.device, said.dtype).torch_dtype.itemsize
-    own = per_value * sum(weights.values_in(path) for path in files if path.suffix == ".safetensors")
-    return own + (0 if entry.refiner is None else expected_bytes(entry.refiner))
-
-
-def _prompting(adapter: IpAdapter) -> list[Path]:
-    try:
-        return [adapter.file, *weights.plain_files(adapter.encoder, "*.safetensors")]
-    except DarkroomError:  # loading says by name what is wrong with it
-        return []
-
-
-def _tensors_of(module: torch.nn.Module) -> Iterator[torch.Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
 
 
 def _union(residents: Iterable[Resident]) -> int:

@@ -58,8 +58,8 @@ class WorkerMetrics:
         )
         self.loads = Histogram(
             "darkroom_model_load_seconds",
-            "Seconds to load a model.",
-            ("model",),
+            "Seconds to load a model, from disk or from host memory.",
+            ("model", "source"),
             buckets=LOAD_EDGES_S,
             registry=registry,
         )
@@ -126,7 +126,7 @@ class WorkerMetrics:
 
     @hear.register
     def _(self, event: ModelLoaded) -> None:
-        self.loads.labels(event.model).observe(event.seconds)
+        self.loads.labels(event.model, event.source).observe(event.seconds)
         self.resident.labels(event.model).set(event.size_bytes)
 
     @hear.register

@@ -128,6 +128,7 @@ class Chain:
             *(resident, first.task, first.solver),
             is_checked=attempt.is_checked,
             pieces=first.pieces,
+            is_reproducible=is_reproducible(job),
         )
         attempt.adapters = lend(self._tools.engine, self._tools.adapters, resident, attempt.served_as, first)
         self._hand_over(attempt, self._tools.tapes.fetch(attempt))

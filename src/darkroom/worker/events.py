@@ -104,18 +104,20 @@ class BatchRan:
 
 @dataclass(frozen=True)
 class ModelLoaded:
-    """A model is resident now."""
+    """A model is resident now; `source` is "disk" or "host", where it rested in host memory."""
 
     model: str
     seconds: float
     size_bytes: int
+    source: str = "disk"
 
 
 @dataclass(frozen=True)
 class ModelLeft:
-    """A model made room for another."""
+    """A model made room for another, and rests in host memory ("host") or lies on disk only."""
 
     model: str
+    to: str = "disk"
 
 
 @dataclass(frozen=True)

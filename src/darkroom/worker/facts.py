@@ -18,7 +18,8 @@ from ..config import Settings
 from ..core import WorkerReport
 from ..engine.engine import Engine
 from ..models.device import Placement, device_id
-from ..models.residency import Residency, host_bytes, model_of
+from ..models.footprint import host_bytes
+from ..models.residency import Residency, model_of
 from .adapting import held_adapters
 from .events import BatchRan
 from .timesheet import Timesheet
@@ -83,6 +84,8 @@ class Facts:
     def report(self, state: str, in_flight: int, ticks: Sequence[Mapping[str, Any]] = ()) -> WorkerReport:
         """As it is now; `facts` have `rows`, `rest_s`, `adapters` by model beside the device's, and the latest `ticks`.
 
+        `resting` models lie in host memory; `activation_s` are the seconds that models took to come, by from where.
+
         `ahead_s` are the device seconds predicted for what it has in flight.
         """
         paces, now = self._paces(), time.time()
@@ -96,6 +99,8 @@ class Facts:
             "rows": {model: pace["rows"] for model, pace in paces.items()},
             "rest_s": {model: pace["rest_s"] for model, pace in paces.items()},
             "adapters": held_adapters(self._engine),
+            "activation_s": _rounded(self._residency.activations),
+            "resting": list(self._residency.resting),
             "times": [{**day, **place} for day in self._timesheet.days(now)],
             **({"ticks": list(ticks)} if ticks else {}),
         }
@@ -136,3 +141,7 @@ class Facts:
             self._share = min(1.0, (busy_s - self._busy_s) / (now - self._since))
             self._since, self._busy_s = now, busy_s
         return self._share
+
+
+def _rounded(activations: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    return {name: {source: round(s, 3) for source, s in seconds.items()} for name, seconds in activations.items()}

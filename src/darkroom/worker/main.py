@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
 
 from ..config import Settings, gateway_key
+from ..engine.compiling import keep_in
 from ..jobs.opening import log_risks, open_store
 from ..jobs.store import Limits
 from ..models.catalogue import catalogue
@@ -44,6 +45,7 @@ def worker_main(
     wanted = tuple(models) or settings.serve.models
     known = catalogue(settings)
     entries = entries_of(known, wanted, is_offline=settings.offline)
+    keep_in(settings.home / "compiled")
     limits = Limits(settings.serve.lease_s, settings.serve.idempotency_h * 3600)
     key = gateway_key(settings)
     with contextlib.closing(open_store(settings.store_url, limits, key)) as store:

@@ -70,9 +70,10 @@ def load(entry: Entry, settings: Settings) -> loading.Loaded:
 
 
 def warm(name: str, engine: Engine, residency: Residency) -> None:
-    """Make one picture in two steps and throw it away: kernels are chosen, and what a step takes is known.
+    """Make a picture in two steps and throw it away: kernels are chosen, and what a step takes is known.
 
-    Of a plain pipeline, one with each model that it calls.
+    Of a model that is compiled two at once: rows in company have another graph than a lone one, and nobody waits for it
+    later. Of a plain pipeline, one with each model that it calls.
     """
     taken = residency.take(name)
     resident = taken.result()
@@ -85,7 +86,10 @@ def warm(name: str, engine: Engine, residency: Residency) -> None:
         short = {"num_frames": 1 + offer.layout.frame_step} if offer.moving else {}
         request = validate({**WARM_UP, **short}, offer)
         served, pipe = residency.variant(resident, request.task, request.solver)
-        engine.submit(model=served, seed=request.seed, **call_of(pipe, request)).result()
+        count = 2 if resident.loaded.entry.settings.compile else 1
+        handles = [engine.submit(model=served, seed=k, **call_of(pipe, request)) for k in range(count)]
+        for handle in handles:
+            handle.result()
     except NotSupported:
         log.info("%s makes no picture from words alone; it is not tried before its first job", name)
     finally:

@@ -25,8 +25,10 @@ from ..errors import EngineBroken, StoreUnavailable
 from ..jobs.store import Claimant, Store
 from ..models.catalogue import Entry
 from ..models.device import fix_threads, place
+from ..models.footprint import budget_of, expected_bytes, host_budget_of
 from ..models.loading import Loaded
-from ..models.residency import Residency, Resident, budget_of, expected_bytes, model_of
+from ..models.residency import Residency, Resident, model_of
+from ..models.shelf import Shelf
 from ..safety import read_rules
 from ..storage.encoding import preview_data_url
 from ..storage.incoming import PictureLimits
@@ -119,16 +121,16 @@ class Worker:
             lambda name: expected_bytes(entries[name]),
             budget_of(placement.kind, said.model_memory_mb),
             self._model_changed,
-            Composer(entries),
+            composing=Composer(entries),
+            shelf=Shelf(host_budget_of(placement.kind, said.host_memory_mb), self._timesheet.loading),
         )
         self._step_box = StepBox(self._store, preview_data_url, self._tell)
         self._pool = ThreadPoolExecutor(POOL, "darkroom-files")
         self._tapes = Tapes(storage, self._pool, said.tape_every)
         limits = PictureLimits(int(said.max_upload_mb * 2**20), said.max_pixels)
         parts = (self._store, storage, self._engine, self._residency, self._step_box, self._pool)
-        rules = read_rules(self._settings.safety)
         adapters = AdapterFiles(entries, storage, self._settings.home)
-        tools = Tools(*parts, threads, limits, self._tell, rules, adapters, self._tapes)
+        tools = Tools(*parts, threads, limits, self._tell, read_rules(self._settings.safety), adapters, self._tapes)
         self._chain = Chain(tools, self._endings(storage))
         device = (self._engine, self._residency, placement)
         self._facts = Facts(self.id, tuple(self._entries), *device, self._timesheet, self._settings)
@@ -393,8 +395,6 @@ class Worker:
         self._tell(BatchRan(tick.module, tick.kind, tick.rows, tick.padded_rows, tick.requests, tick.seconds))
 
     def _model_changed(self, name: str, resident: Resident | None) -> None:
-        if resident is None:
-            self._tell(ModelLeft(name))
-        else:
-            self._tell(ModelLoaded(name, resident.seconds, resident.size_bytes))
+        came = resident and ModelLoaded(name, resident.seconds, resident.size_bytes, resident.source)
+        self._tell(came or ModelLeft(name, self._residency.place_of(name)))
         self._heartbeat.nudge()

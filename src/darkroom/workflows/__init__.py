@@ -1,1 +1,1 @@
-"""Pipelines of several components: users' plain Python. See docs/architecture/14-plain-pipelines.md."""
+"""Pipelines of several components: users' plain Python. See docs/architecture/16-plain-pipelines.md."""

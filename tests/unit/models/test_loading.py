@@ -72,6 +72,36 @@ def test_a_pipeline_class_that_is_none_is_refused(name: str, tiny: Path) -> None
         loaded_at(tiny, pipeline=name)
 
 
+def test_parts_may_be_named_their_own_device(tiny: Path) -> None:
+    loaded = loaded_at(tiny, device="cpu", devices={"text_encoder": "cpu", "vae": "cpu"})
+    assert {part.device.type for part in loaded.modules} == {"cpu"}
+    assert not any(hasattr(part, "_hf_hook") for part in loaded.modules)  # an engine takes them
+    assert loaded.pipe.hf_device_map is None
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "text"),
+    [
+        ({"devices": {"unett": "cpu"}}, "models.mine.devices.unett", "no such component; allowed: vae, text_encoder"),
+        ({"devices": {"vae": "cuda:99"}}, "models.mine.devices.vae", "'cuda:99' is not there; allowed: "),
+    ],
+)
+def test_a_part_or_a_device_that_is_not_there_is_refused(
+    said: dict[str, Any], field: str, text: str, tiny: Path
+) -> None:
+    with pytest.raises(InvalidConfig, match=text) as refused:
+        loaded_at(tiny, **said)
+    assert refused.value.field == field
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here it would be taken")
+@pytest.mark.parametrize("how", ["model", "blocks"])
+def test_offloading_is_refused_where_the_device_s_memory_is_the_host_s(how: str, tiny: Path) -> None:
+    with pytest.raises(InvalidConfig, match="needs CUDA") as refused:
+        loaded_at(tiny, offload=how)
+    assert refused.value.field == "models.mine.offload"
+
+
 def test_a_device_that_is_not_there_is_refused(tiny: Path) -> None:
     if torch.backends.mps.is_available():
         pytest.skip("this machine has the device")

@@ -14,13 +14,18 @@ import pytest
 import torch
 
 from darkroom.config import ModelSettings
+from darkroom.engine.compiling import is_compiled
 from darkroom.engine.engine import Engine
+from darkroom.engine.host_copy import HostCopy
 from darkroom.errors import CorruptWeights, EngineClosed, UnknownModel
 from darkroom.models.catalogue import FOLDER, Entry
+from darkroom.models.footprint import budget_of, expected_bytes, host_budget_of, host_bytes, weights_of
 from darkroom.models.loading import Loaded, load
 from darkroom.models.request import validate
-from darkroom.models.residency import Residency, budget_of, expected_bytes, host_bytes, model_of, weights_of
+from darkroom.models.residency import DISK, HOST, Residency, model_of
+from darkroom.models.shelf import Shelf
 from darkroom.models.tasks import call_of
+from tests.missing import need
 
 from .conftest import LANDSCAPES
 
@@ -94,6 +99,13 @@ def residency(engine: Engine, loader: Loader, size: int) -> Iterator[Callable[..
     yield make
     for each in made:
         each.close()
+
+
+class Holding:
+    """Modules, held as a pipeline holds them."""
+
+    def __init__(self, *modules: torch.nn.Module) -> None:
+        self.components = dict(enumerate(modules))
 
 
 def use(residency: Residency, name: str) -> None:
@@ -271,6 +283,26 @@ def test_tasks_and_solvers_share_every_weight_and_are_served_under_names_of_thei
     assert engine.submit(model=name, seed=1, **call).result(WAIT_S).images[0].size == (192, 192)
 
 
+@pytest.mark.filterwarnings("ignore")  # torch's own, of its own deprecated parts
+def test_a_model_that_is_to_be_compiled_is_handed_over_so(engine: Engine, loader: Loader, size: int) -> None:
+    need("g++")
+
+    def load_compiled(name: str) -> Loaded:
+        made = loader(name)
+        settings = made.entry.settings.model_copy(update={"compile": name == "compiled"})
+        return replace(made, entry=replace(made.entry, settings=settings))
+
+    models = Residency(engine, load_compiled, lambda name: 0, 3 * size)
+    found = {}
+    for name in ("compiled", "plain"):
+        taken = models.take(name)
+        _, pipe = models.variant(taken.result(WAIT_S), "text-to-image", None)
+        found[name] = is_compiled(pipe.unet)
+        models.give_back(name, taken)
+    models.close()
+    assert found == {"compiled": True, "plain": False}
+
+
 def test_a_model_that_left_is_served_no_longer(residency: Callable[..., Residency], engine: Engine) -> None:
     models = residency(1.1)
     taken = models.take("a")
@@ -294,13 +326,9 @@ def test_closing_tells_those_who_wait(residency: Callable[..., Residency], loade
 
 
 def test_tensors_that_share_memory_count_once(size: int) -> None:
-    class Pipe:
-        def __init__(self, *modules: torch.nn.Module) -> None:
-            self.components = dict(enumerate(modules))
-
     one, other = torch.nn.Linear(64, 64, bias=False), torch.nn.Linear(64, 64, bias=False)
     other.weight = torch.nn.Parameter(one.weight.detach())
-    assert sum(weights_of(Pipe(one, other)).values()) == 64 * 64 * 4
+    assert sum(weights_of(Holding(one, other)).values()) == 64 * 64 * 4
     assert size > 10 * MIB
 
 
@@ -406,3 +434,109 @@ def test_closed_while_a_part_waits_for_room_who_waits_for_the_whole_is_told(
     with pytest.raises(EngineClosed):
         pair.result(WAIT_S)
     models.give_back("c", other)
+
+
+def picture_of(models: Residency, engine: Engine, name: str) -> Any:
+    """Bytes of a small picture, as the model makes it now."""
+    taken = models.take(name)
+    resident = taken.result(WAIT_S)
+    served, pipe = models.variant(resident, "text-to-image", "ddim")
+    said = {"prompt": "a hill", "seed": 1, "num_inference_steps": 2, "width": 192, "height": 192}
+    call = call_of(pipe, validate(said, resident.offer))
+    made = engine.submit(model=served, seed=1, **call).result(WAIT_S).images[0]
+    models.give_back(name, taken)
+    return made.tobytes()
+
+
+def test_a_model_that_leaves_rests_and_comes_back_without_its_files_and_makes_the_same_picture(
+    residency: Callable[..., Residency], loader: Loader, engine: Engine, size: int
+) -> None:
+    models = residency(1.1, shelf=Shelf(2 * size + MIB))
+    before = picture_of(models, engine, "a")
+    use(models, "b")
+    assert models.resting == ("a",)
+    assert picture_of(models, engine, "a") == before
+    assert models.resting == ("b",)
+    assert loader.loads == ["a", "b"]
+    assert models.activations["a"].keys() == {DISK, HOST}
+    assert models.activations["b"].keys() == {DISK}
+
+
+def test_the_model_that_rests_longest_goes_where_host_memory_is_full(
+    residency: Callable[..., Residency], loader: Loader, size: int
+) -> None:
+    shelf = Shelf(2 * size + MIB)
+    models = residency(1.1, shelf=shelf)
+    for name in ("a", "b", "c", "d"):
+        use(models, name)
+    assert models.resting == ("b", "c")
+    assert shelf.held_bytes <= shelf.budget_bytes
+    use(models, "b")
+    assert models.resting == ("d",)  # d's room was c's, and not that of b, which was wanted
+    use(models, "a")
+    assert loader.loads == ["a", "b", "c", "d", "a"]
+
+
+def test_a_model_that_went_back_is_copied_no_second_time(
+    residency: Callable[..., Residency], loader: Loader, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies: list[int] = []
+    copy_of = Shelf._copied
+
+    def counted(self: Shelf, *given: Any) -> Any:
+        copies.append(1)
+        return copy_of(self, *given)
+
+    monkeypatch.setattr(Shelf, "_copied", counted)
+    models = residency(1.1, shelf=Shelf(2 * size + MIB))
+    for name in ("a", "b", "a", "b", "a", "c"):
+        use(models, name)
+    assert loader.loads == ["a", "b", "c"]
+    assert len(copies) == 2
+    assert models.resting == ("b", "a")
+
+
+def test_a_model_whose_weights_another_one_uses_too_does_not_move(engine: Engine, loader: Loader, size: int) -> None:
+    vae = loader.bundled.pipe.vae
+
+    def load_sharing(name: str) -> Loaded:
+        made = loader(name)
+        made.pipe.register_modules(vae=vae)
+        return made
+
+    shelf = Shelf(4 * size)
+    models = Residency(engine, load_sharing, lambda name: 0, int(2.1 * size), shelf=shelf)
+    for name in ("a", "b", "c"):
+        use(models, name)
+    assert models.loaded == ("b", "c")
+    assert models.resting == ()
+    shared = sum(weights_of(loader.bundled.pipe).values()) - size + sum(weights_of(Holding(vae)).values())
+    assert models.held_bytes == 2 * size - shared
+    models.close()
+
+
+def test_out_of_memory_on_the_way_back_leaves_the_model_at_rest(
+    residency: Callable[..., Residency], loader: Loader, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = residency(2.1, shelf=Shelf(4 * size))
+    for name in ("a", "b", "c"):
+        use(models, name)
+    assert models.resting == ("a",)
+    fill, faults = HostCopy._fill, [torch.OutOfMemoryError("the device is full of somebody else's")]
+
+    def failing(self: HostCopy) -> None:
+        fill(self)
+        if faults:
+            raise faults.pop()
+
+    monkeypatch.setattr(HostCopy, "_fill", failing)
+    use(models, "a")
+    assert models.loaded == ("a",)  # the others had to leave
+    assert set(models.resting) == {"b", "c"}
+    assert loader.loads == ["a", "b", "c"]
+
+
+def test_nothing_rests_where_the_host_is_the_device() -> None:
+    assert host_budget_of("cpu", None) == host_budget_of("cpu", 512) == host_budget_of("mps", 512) == 0
+    assert host_budget_of("cuda", 512) == 512 * MIB
+    assert 0 < host_budget_of("cuda", None) < host_bytes()
