@@ -20,9 +20,9 @@ from darkroom.config import ModelSettings
 from darkroom.engine.engine import Engine
 from darkroom.errors import BadInput, NotSupported
 from darkroom.models.catalogue import FOLDER, Entry
+from darkroom.models.footprint import weights_of
 from darkroom.models.loading import Loaded, load
 from darkroom.models.request import ImageRequest, validate
-from darkroom.models.residency import weights_of
 from darkroom.models.tasks import call_of, variant_of
 from darkroom.storage.images import digest, read_settings
 from darkroom.worker.events import AttemptResumed, BatchRan

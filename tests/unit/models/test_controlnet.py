@@ -17,10 +17,10 @@ from darkroom.config import ModelSettings
 from darkroom.errors import CorruptWeights, DarkroomError, InvalidConfig, MissingWeights, NotSupported, UnsafeWeights
 from darkroom.models.catalogue import FILE, Entry, catalogue, problem_of
 from darkroom.models.controlnet import ControlNet
+from darkroom.models.footprint import expected_bytes, weights_of
 from darkroom.models.layout import read_layout
 from darkroom.models.loading import fetch_controlnet, load
 from darkroom.models.offer import offer_of
-from darkroom.models.residency import expected_bytes, weights_of
 from tests.control_files import save_controlnet
 from tests.unit.models.conftest import LANDSCAPES
 
