@@ -20,7 +20,17 @@ interface Props {
 }
 
 /** A picture, a silent video or the sign for a sound, in a frame of its own shape from the start, so that nothing moves when it arrives. */
-export function Picture({ src, alt, width, height, type, isSoft = false, isLazy = true, isFirst = false, onBroken }: Props) {
+export function Picture({
+  src,
+  alt,
+  width,
+  height,
+  type,
+  isSoft = false,
+  isLazy = true,
+  isFirst = false,
+  onBroken,
+}: Props) {
   const [broken, setBroken] = useState<string | null>(null);
   const breaks = (): void => {
     setBroken(src ?? null);
