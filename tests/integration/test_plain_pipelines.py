@@ -58,6 +58,12 @@ def twice(run, prompt: str, background: str = "a lake", image: Image.Image | Non
 
 
 @darkroom.pipeline(models=["landscapes"])
+def handed(run, prompt: str, denoising_end: float = 0.5):
+    """An input of its own that has the name of a piece's."""
+    return run("landscapes", prompt=prompt, **FEW).images[0]
+
+
+@darkroom.pipeline(models=["landscapes"])
 def broken(run, prompt: str):
     run("landscapes", prompt=prompt, **FEW)
     return {}["shelf"]
@@ -85,7 +91,8 @@ def write_shots(folder: Path) -> Path:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     home = tmp_path_factory.mktemp("door")
     file = write_shots(home)
-    with open_site(home, models={"twice": ModelSettings(pipeline=f"{file}:twice")}) as made:
+    models = {name: ModelSettings(pipeline=f"{file}:{name}") for name in ("twice", "handed")}
+    with open_site(home, models=models) as made:
         yield made
 
 
@@ -98,7 +105,24 @@ def test_a_model_says_what_its_function_takes(site: Site) -> None:
     assert set(said["input"]["properties"]) == own | {"seed", "num_images_per_prompt", "reproducible"}
     assert said["input"]["properties"]["background"]["default"] == "a lake"
     assert len(said["revision"]) == 64
-    assert {model["id"] for model in site.http.get("/v1/models").json()["data"]} == {"landscapes", "twice"}
+    assert {model["id"] for model in site.http.get("/v1/models").json()["data"]} == {"landscapes", "twice", "handed"}
+
+
+def test_an_input_of_its_own_may_have_the_name_of_one_that_others_need_a_piece_for(site: Site) -> None:
+    asked = {"prompt": "a barn", "denoising_end": 0.8}
+    answer = site.http.post("/v1/jobs", json={"model": "handed", "input": asked})
+    assert (answer.status_code, answer.json()["input"]["denoising_end"]) == (202, 0.8)
+
+
+def test_a_picture_of_a_refused_job_is_not_kept(site: Site) -> None:
+    before = site.http.get("/v1/jobs").json()["data"]
+    url = "data:image/png;base64," + base64.b64encode(picture()).decode()
+    asked = {"model": "landscapes", "input": {"prompt": "a barn", "image": url}, "output": {"format": "mp4"}}
+    files = sorted(path for path in (site.parts.settings.home / "artifacts").rglob("*") if path.is_file())
+    answer = site.http.post("/v1/jobs", json=asked)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "output.format")
+    assert sorted(path for path in (site.parts.settings.home / "artifacts").rglob("*") if path.is_file()) == files
+    assert site.http.get("/v1/jobs").json()["data"] == before
 
 
 def test_an_accepted_job_lacks_nothing(site: Site) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from ..client.blocking import Client
 from ..client.nouns import Job, JobEvent
+from ..client.wish import ABOUT_THE_JOB
 from ..errors import BadInput
 from ..storage import files
 from . import say
@@ -103,7 +104,7 @@ def submit(  # budget: a line for each flag
     said["output"] = None if wanted is None else {"format": wanted}
     paths, own = _checked_paths(output, images), parse_inputs(own_input)
     with connect() as client:
-        job = client.submit(prompt, **said, **_typed(client, model, own))
+        job = client.submit(prompt, **{**said, **_typed(client, model, own)})
         if paths or is_waited_for:
             job = _wait(client, job, is_quiet=as_json)
             for made, path in zip(job.outputs, paths, strict=False):
@@ -167,6 +168,9 @@ def _typed(client: Client, model: str | None, own: Mapping[str, str]) -> dict[st
     if model is None:
         raise BadInput("input goes with --model, which says what each input is", field="--input")
     fields = client.model(model).raw["input"]["properties"]
+    for name in own:
+        if name == "prompt" or name in ABOUT_THE_JOB:
+            raise BadInput(f"{name} has a place of its own on the command line", field="--input")
     return {name: _value(text, fields.get(name, {}).get("type")) for name, text in own.items()}
 
 

@@ -32,7 +32,6 @@ def compile_blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
     blocks = repeated_blocks(module)
     if blocks:
         _need_compiler()
-        torch._dynamo.config.recompile_limit = max(RECOMPILES, torch._dynamo.config.recompile_limit)
     whole = [module, *blocks] if blocks else []
     for each in whole:
         if each is not module and each not in _users:
@@ -78,11 +77,15 @@ def is_compiled(module: torch.nn.Module) -> bool:
 
 
 def eagerly(is_needed: bool) -> contextlib.AbstractContextManager[object]:
-    """Within it nothing compiled runs, where that is needed.
+    """Within it nothing compiled runs, where that is needed; else as many graphs may be made as a module needs.
 
     Which graph a call gets depends on the calls before it, so bits do; and layers with adapters are others each time.
+    Torch keeps its limit by thread, so it is said where the calls are.
     """
-    return torch.compiler.set_stance("force_eager") if is_needed else contextlib.nullcontext()
+    if is_needed:
+        stance: contextlib.AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return stance
+    return torch._dynamo.config.patch(recompile_limit=RECOMPILES) if _users else contextlib.nullcontext()
 
 
 def _need_compiler() -> None:

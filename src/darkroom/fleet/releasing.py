@@ -84,6 +84,10 @@ class Orphans:
             self._forget(name)
         return dead
 
+    def lose_sight(self) -> None:
+        """The store was away: each one's silence counts from the next look."""
+        self._words.clear()
+
     def _forget(self, name: str) -> None:
         self._there.pop(name, None)
         self._words.pop(name, None)

@@ -101,19 +101,20 @@ class Door:
         inputs, is_reproducible = _check_inputs(wish.inputs, offered.offer.form)
         if offered.entry.is_remote:
             self.rules.check_remote(offered.entry.name, caller.tenant)
-        check_pieces(inputs, offered.offer)  # before a picture is fetched for nothing
+        if offered.offer.form is None:
+            check_pieces(inputs, offered.offer)  # before a picture is fetched for nothing
         pictures = await self._pictures(inputs, caller)
         drawn = {"seed": random.randrange(DRAWN_SEEDS)}
         request = validate({**drawn, **inputs, **pictures, "task": wish.task}, offered.offer)
         check_characters(request.texts)
         self._check_rules(request, offered.offer, caller)
+        said = wish.output
+        chosen = format_for(request.kind, said.get("format"), said.get("quality"), offered.offer.model)
+        wish = replace(wish, output={**said, "format": chosen})
         kept = await self.threads.files(self.pictures.keep_all, pictures, caller, now) if pictures else {}
         stored = {**request.settings(), "num_images_per_prompt": request.num_images_per_prompt, **kept}
         if request.adapter_digests:  # a worker then takes these files and no others
             stored["adapter_digests"] = dict(request.adapter_digests)
-        said = wish.output
-        chosen = format_for(request.kind, said.get("format"), said.get("quality"), offered.offer.model)
-        wish = replace(wish, output={**said, "format": chosen})
         job = self._job(wish, caller, request_id, request, offered, {**stored, "reproducible": is_reproducible})
         return Admitted(job, tuple(kept[name] for name in kept if pictures[name].artifact_id is None))
 
@@ -161,7 +162,7 @@ class Door:
             input=stored,
             output=wish.output,
             metadata=wish.metadata,
-            warnings=offered.warnings_for(**request.texts) if request.prompt_style is None else (),
+            warnings=offered.warnings_for(request.texts) if request.prompt_style is None else (),
             priority=effective_priority(caller.priority_class, wish.priority),
             cost_s=cost_s,
             weight=caller.weight,

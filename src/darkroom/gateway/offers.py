@@ -30,9 +30,8 @@ class Offered:
     windows: Sequence[Window]
     remote_revision: str | None = None
 
-    def warnings_for(self, prompt: str, negative_prompt: str) -> tuple[str, ...]:
-        """What of the texts the model will not see."""
-        texts = {"prompt": prompt, "negative_prompt": negative_prompt}
+    def warnings_for(self, texts: Mapping[str, str]) -> tuple[str, ...]:
+        """What of these the model will not see."""
         return tuple(warnings_for({name: text for name, text in texts.items() if text}, self.windows))
 
     def tokens_of(self, prompt: str) -> int:

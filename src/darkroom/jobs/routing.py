@@ -36,7 +36,7 @@ def dump_holds(report: WorkerReport) -> str:
     """What a worker has in memory for jobs that it would take, as JSON: adapters by model; none unless it is ready."""
     adapters = report.facts.get("adapters") or {}
     ready = report.loaded if report.state == "ready" else ()
-    return dump({model: list(adapters.get(model, ())) for model in ready})
+    return dump({model: list(adapters.get(model, ())) for model in ready if model in report.models})
 
 
 class Others:

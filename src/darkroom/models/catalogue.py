@@ -120,7 +120,14 @@ class Entry:
     def is_of_hub(self) -> bool:
         """Whether some of it is fetched at its first use."""
         has_own = self.source == HUB or (self.controlnet is not None and self.controlnet.is_hub)
-        return has_own or (self.refiner is not None and self.refiner.is_of_hub)
+        return has_own or any(other.is_of_hub for other in self._others())
+
+    def _others(self) -> tuple[Entry, ...]:
+        """Models that are loaded with it; none of a plain pipeline with a fault, which `check` tells."""
+        try:
+            return (*self.parts, *([] if self.refiner is None else [self.refiner]))
+        except InvalidConfig:
+            return ()
 
     @property
     def how_to_fetch(self) -> str:

@@ -16,9 +16,10 @@ AT_ONCE = ("cuda", "cpu")  # diffusers reads weights straight to these
 
 
 def device_map_of(said: ModelSettings, placement: Placement, kind: type) -> dict[str, str]:
-    """What has diffusers read weights straight to the device; nothing where they are to rest on the host."""
+    """What has diffusers read weights straight to the device; nothing where they are not to lie there as they are."""
     is_simple = not getattr(kind, "_load_connected_pipes", False)
-    if said.offload != "none" or placement.kind not in AT_ONCE or not is_simple:
+    is_elsewhere = said.offload != "none" or said.devices or said.float8
+    if is_elsewhere or placement.kind not in AT_ONCE or not is_simple:
         return {}
     return {"device_map": placement.kind}
 

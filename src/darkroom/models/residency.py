@@ -363,7 +363,7 @@ class Residency:
         if not lone:
             self._shelf.forget(name)
         # what others use as well must not move
-        rests = lone and self._shelf.put(name, resident.loaded, sparing=wanted)
+        rests = lone and self._shelved(name, resident.loaded, wanted)
         where = "; it rests in host memory" if rests else ""
         log.info("%s leaves: its %d MiB are needed%s", name, resident.size_bytes >> 20, where)
         del resident
@@ -371,6 +371,14 @@ class Residency:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self._tell(name, None)
+
+    def _shelved(self, name: str, loaded: Loaded, wanted: str) -> bool:
+        """Whether it rests on the shelf now; where the host has no room after all it goes, and nobody else fails."""
+        try:
+            return self._shelf.put(name, loaded, sparing=wanted)
+        except RuntimeError:
+            log.warning("%s does not rest in host memory", name, exc_info=True)
+            return False
 
 
 def _resident(loaded: Loaded, began: float, parts: Mapping[str, Future[Resident]], source: str = DISK) -> Resident:

@@ -42,11 +42,12 @@ def _embeddings(pipe: Any, prompt: str, negative: str | None) -> dict[str, torch
         encoders = [each for each in (*encoders, (pipe.tokenizer_2, pipe.text_encoder_2)) if each[1] is not None]
     wanted, unwanted = fragments_of(prompt), fragments_of(negative or "", "negative_prompt")
     chunks = max(len(_chunks(tokenizer, text)[0]) for tokenizer, _ in encoders for text in (wanted, unwanted))
-    positive = [_encoded(tokenizer, encoder, wanted, chunks, is_xl) for tokenizer, encoder in encoders]
+    device = pipe._execution_device  # not an encoder's own: one that rests, or lies elsewhere, is brought its input
+    positive = [_encoded(tokenizer, encoder, wanted, chunks, is_xl, device) for tokenizer, encoder in encoders]
     if is_xl and not negative and pipe.config.force_zeros_for_empty_prompt:
         against = [(torch.zeros_like(each), torch.zeros_like(pooled)) for each, pooled in positive]
     else:
-        against = [_encoded(tokenizer, encoder, unwanted, chunks, is_xl) for tokenizer, encoder in encoders]
+        against = [_encoded(tokenizer, encoder, unwanted, chunks, is_xl, device) for tokenizer, encoder in encoders]
     made = {
         "prompt_embeds": torch.cat([each for each, _ in positive], dim=-1),
         "negative_prompt_embeds": torch.cat([each for each, _ in against], dim=-1),
@@ -57,14 +58,14 @@ def _embeddings(pipe: Any, prompt: str, negative: str | None) -> dict[str, torch
 
 
 def _encoded(
-    tokenizer: Any, encoder: Any, text: list[Fragment], chunks: int, is_xl: bool
+    tokenizer: Any, encoder: Any, text: list[Fragment], chunks: int, is_xl: bool, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Embeddings of [1, chunks * window, width], each token times its weight; and what stands for the whole text."""
     ids, weights = _chunks(tokenizer, text)
     empty_ids, empty_weights = _chunks(tokenizer, [])
     missing = chunks - len(ids)
     ids, weights = ids + empty_ids * missing, weights + empty_weights * missing
-    asked = torch.tensor(ids, device=encoder.device)
+    asked = torch.tensor(ids, device=device)
     if is_xl:
         answer = encoder(asked, output_hidden_states=True)
         states, pooled = answer.hidden_states[-2], answer[0][:1]

@@ -16,10 +16,14 @@ PLAIN, WEIGHTED = "plain", "weighted"
 STYLES = (PLAIN, WEIGHTED)
 MORE = 1.1  # of a bracket without a number; a square one divides by it
 MOST = 5.0  # of one word, its brackets multiplied
+MOST_ALONE = 100.0  # of one bracket's number: others around it may weigh less
 MOST_DEEP = 16
 # An escaped character, a weight at a bracket's end, a bracket, or words; a backslash before anything else is one.
 PARTS = re.compile(
-    r"\\(?P<escaped>[()\[\]\\])|:\s*(?P<weight>[0-9]*\.?[0-9]+)\s*\)|(?P<bracket>[()\[\]])|(?P<text>.)", re.S
+    r"\\(?P<escaped>[()\[\]\\])"
+    r"|:\s*+(?P<weight>[0-9]++(?:\.[0-9]++)?|\.[0-9]++)\s*+\)"
+    r"|(?P<bracket>[()\[\]])|(?P<text>.)",
+    re.S,
 )
 OPENING = {")": "(", "]": "["}
 
@@ -77,6 +81,9 @@ def _close(
         raise BadInput(_unmatched(field, bracket, part.end() - 1), field=field)
     _, _, first = open_.pop()
     weight = float(part["weight"]) if part["weight"] else MORE if bracket == ")" else 1 / MORE
+    if weight > MOST_ALONE:
+        said = f"{field}: the weight at character {part.start() + 1} is {weight:g}; at most {MOST_ALONE:g}"
+        raise BadInput(said, field=field)
     weights[first:] = [each * weight for each in weights[first:]]
 
 

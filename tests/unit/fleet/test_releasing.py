@@ -55,3 +55,10 @@ def test_whose_keeper_is_seen_again_begins_anew() -> None:
     assert not orphans.look(ASKED, told, 24.0)
     assert not orphans.look({"b": 2.0}, told, 28.0)
     assert orphans.look({"b": 2.0}, told, 28.0 + SILENT_S) == ["a"]
+
+
+def test_a_store_that_was_away_has_let_nobody_fall_silent() -> None:
+    orphans, told = orphaned(), reports(a=("ready", 100.0))
+    orphans.lose_sight()
+    assert not orphans.look({"b": 2.0}, told, 100.0)
+    assert orphans.look({"b": 2.0}, told, 100.0 + SILENT_S) == ["a"]

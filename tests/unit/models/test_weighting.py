@@ -42,6 +42,7 @@ def test_words_get_the_weights_of_the_brackets_around_them(prompt: str, wanted: 
         ("[a:1.2)", r"'\)' at character 7"),
         ("(a:6)", "has the weight 6; at most 5"),
         ("((((a:2):2):2):2)", "has the weight 16; at most 5"),
+        ("((a:0):" + "9" * 400 + ")", "the weight at character 7 is inf; at most 100"),
         ("(" * 17 + "a" + ")" * 17, "16 deep at most"),
     ],
 )

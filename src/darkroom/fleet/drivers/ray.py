@@ -43,6 +43,7 @@ REACH_S = 3.0
 JOIN_S = 30.0
 ANSWER_S = 10.0
 SINCE_MARGIN_S = 60.0  # a store may keep its own time
+LOST_BEATS = 3  # one that is late, or lost, is nobody's death
 BEAT_MARGIN_S = 1.0  # a heartbeat may come so much late
 PHASES = {"ready": Phase.READY, "draining": Phase.LEAVING, "stopped": Phase.LEAVING}
 
@@ -60,7 +61,7 @@ class RayDriver:
             raise DriverUnavailable("Ray is not installed; the extra brings it: pip install 'darkroom-server[ray]'")
         self._settings, self._store, self._program, self._fleet = settings, store, program, settings.fleet
         self._side: _Side | None = None
-        self._orphans = Orphans(settings.serve.heartbeat_s + BEAT_MARGIN_S)
+        self._orphans = Orphans(min(LOST_BEATS * settings.serve.heartbeat_s, settings.serve.lease_s) + BEAT_MARGIN_S)
         self._releasing = Releasing(store, log.warning)
 
     def members(self) -> Sequence[Member]:
@@ -118,6 +119,7 @@ class RayDriver:
         try:
             told = {report.id: report for report in self._store.workers(oldest - SINCE_MARGIN_S)}
         except StoreUnavailable:
+            self._orphans.lose_sight()  # who beat meanwhile could not be heard
             return members
         for name in self._orphans.look(there, told, time.monotonic()):
             log.warning("%s has ended without a word", name)

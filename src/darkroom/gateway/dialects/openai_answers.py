@@ -218,7 +218,7 @@ class Teller:
         return {**said, "b64_json": base64.b64encode(self.visit.gateway.storage.get(artifact.key)).decode("ascii")}
 
     def _usage(self) -> dict[str, Any]:
-        tokens = self.offered.tokens_of(str(self.job.input["prompt"]))
+        tokens = self.offered.tokens_of(str(self.job.input.get("prompt", "")))
         return {
             "input_tokens": tokens,
             "input_tokens_details": {"text_tokens": tokens, "image_tokens": 0},
