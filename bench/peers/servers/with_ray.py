@@ -12,6 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+# Ray reads the first as it is imported. Without it, and whatever `_node_ip_address` says, it listens on every address,
+# and runs anybody's code; without the other it tells its makers of each run.
+os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
 import ray
 from drawing import Asked, Model, read, settings
 from ray import serve

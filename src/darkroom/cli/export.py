@@ -53,7 +53,9 @@ def triton(
 
     settings, catalogue = start(config)
     made = write_repository(settings, catalogue.find(model), output, name=name, has_weights=with_weights)
-    _tell(made, f"tritonserver --model-repository {output}", as_json=as_json)
+    # By itself Triton listens on every address, and asks nobody for a key.
+    closed = "--http-address 127.0.0.1 --grpc-address 127.0.0.1 --allow-metrics false"
+    _tell(made, f"tritonserver --model-repository {output} {closed}", as_json=as_json)
 
 
 def _tell(made: Path, command: str, *, as_json: bool) -> None:

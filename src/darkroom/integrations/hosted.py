@@ -94,7 +94,7 @@ class Hosted:
         except Exception as error:
             if isinstance(error, FATAL):
                 _end_soon(error)
-            raise _named(error) from error
+            raise named(error) from error
 
     def close(self) -> None:
         """Finish what was asked for, and take nothing more."""
@@ -166,7 +166,7 @@ def _served_as(solver: str | None) -> str:
     return solver or "own"
 
 
-def _named(error: Exception) -> DarkroomError:
+def named(error: BaseException) -> DarkroomError:
     """What is not ours is told by its kind and first line, never by its trace, which the log has."""
     if isinstance(error, DarkroomError):
         return error

@@ -17,7 +17,7 @@ import numpy as np
 import numpy._core.multiarray  # accelerate takes it for imported, which numpy 1 does not do by itself
 import triton_python_backend_utils as triton
 
-from darkroom.errors import BadInput, DarkroomError, InvalidConfig
+from darkroom.errors import BadInput, InvalidConfig
 
 INPUTS = {"steps": "num_inference_steps"}  # Triton's name and ours, where they differ
 CODES = {400: "INVALID_ARG", 404: "NOT_FOUND", 429: "UNAVAILABLE", 501: "UNSUPPORTED", 503: "UNAVAILABLE"}
@@ -41,8 +41,12 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> None:
         """Take requests and return: their tensors are gone from then on."""
         for request in requests:
-            said = {tensor.name(): tensor.as_numpy().reshape(-1).tolist() for tensor in request.inputs()}
-            asyncio.run_coroutine_threadsafe(self._answer(request.get_response_sender(), said), self._loop)
+            sender = request.get_response_sender()
+            try:
+                said = {tensor.name(): tensor.as_numpy().reshape(-1).tolist() for tensor in request.inputs()}
+                asyncio.run_coroutine_threadsafe(self._answer(sender, said), self._loop)
+            except Exception as error:  # budget: a request that gets no response waits for ever
+                _send(sender, refusal(error))
 
     def finalize(self) -> None:
         """Finish what was asked for."""
@@ -52,14 +56,25 @@ class TritonPythonModel:
         try:
             made = await self._hosted.make(inputs_of(said))
             pixels = np.asarray(made.image.convert("RGB"))
-            response = triton.InferenceResponse([triton.Tensor("image", pixels)])
-        except DarkroomError as error:
-            code = getattr(triton.TritonError, CODES.get(error.http_status, "INTERNAL"))
-            text = f"{error.code}: {error.message}"
-            for theirs, ours in INPUTS.items():
-                text = text.replace(ours, theirs)
-            response = triton.InferenceResponse(error=triton.TritonError(text, code))
-        sender.send(response, flags=triton.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            _send(sender, triton.InferenceResponse([triton.Tensor("image", pixels)]))
+        except BaseException as error:  # budget: nobody reads this task, and the request would wait for ever
+            _send(sender, refusal(error))
+
+
+def _send(sender: Any, response: Any) -> None:
+    sender.send(response, flags=triton.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+
+def refusal(error: BaseException) -> Any:
+    """The response that tells a failure, in Triton's words for our names."""
+    from darkroom.integrations.hosted import named
+
+    told = named(error)
+    code = getattr(triton.TritonError, CODES.get(told.http_status, "INTERNAL"))
+    text = f"{told.code}: {told.message}"
+    for theirs, ours in INPUTS.items():
+        text = text.replace(ours, theirs)
+    return triton.InferenceResponse(error=triton.TritonError(text, code))
 
 
 def check_numpy() -> None:
