@@ -16,9 +16,11 @@ import httpx
 from PIL import Image
 
 from darkroom import AsyncClient, errors
+from darkroom.client.nouns import Job
 
 SIDES = (192, 256)
 SUCCEEDED, ENDED = frozenset({"succeeded"}), frozenset({"succeeded", "cancelled"})
+LAST_STEPS = 3  # a cancel that comes in these may find the pictures made before it is heard
 BAD: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("num_inference_steps", {"prompt": "a lake", "num_inference_steps": 0}),
     ("prompt", {"prompt": ""}),
@@ -40,17 +42,20 @@ class Traffic:
     rng: random.Random
     pause_s: float
     owed: dict[str, frozenset[str]] = field(default_factory=dict)
+    begun: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
     async def run(self, seconds: float, patience_s: float) -> None:
         """Callers for so long; then each gets `patience_s` to finish what it began."""
         end, callers = time.monotonic() + seconds, set[asyncio.Task[None]]()
-        async with AsyncClient(self.url) as client, httpx.AsyncClient(base_url=self.url, timeout=60) as wire:
+        # Without retries: what a caller is refused once is a fault, also where it would be served the next time.
+        async with AsyncClient(self.url, retries=0) as client, httpx.AsyncClient(base_url=self.url, timeout=60) as wire:
             kinds = self._kinds(client, wire)
             while time.monotonic() < end:
                 kind = self.rng.choices([*kinds], [weight for weight, _ in kinds.values()])[0]
-                caller = asyncio.create_task(self._call(kind, kinds[kind][1]))
+                caller = asyncio.create_task(self._call(kind, kinds[kind][1]), name=kind)
+                self.begun[kind] += 1
                 callers.add(caller)
                 caller.add_done_callback(callers.discard)
                 await asyncio.sleep(self.rng.expovariate(1 / self.pause_s))
@@ -59,6 +64,8 @@ class Traffic:
                 self.faults += [f"stuck: {caller.get_name()}" for caller in waiting]
                 for caller in waiting:
                     caller.cancel()
+            if self.begun != self.done:
+                self.faults.append(f"not all callers came to an end: {dict(self.begun - self.done)}")
             await self._settle(client)
 
     def _kinds(
@@ -79,7 +86,7 @@ class Traffic:
     async def _call(self, kind: str, does: Callable[[], Awaitable[None]]) -> None:
         try:
             await does()
-        except (errors.DarkroomError, httpx.HTTPError, AssertionError) as error:
+        except Exception as error:  # budget: nobody reads this task; whatever ends a caller is a fault
             self.faults.append(f"{kind}: {type(error).__name__}: {error}")
         self.done[kind] += 1
 
@@ -105,6 +112,7 @@ class Traffic:
         job.raise_for_state()
         for output in job.outputs:
             picture = Image.open(io.BytesIO(await client.download(output)))
+            picture.load()  # `open` reads its header alone
             assert picture.size == (output.width, output.height), f"{job_id}: {picture.size}"
 
     async def _bring(self, client: AsyncClient) -> None:
@@ -116,8 +124,10 @@ class Traffic:
     async def _cancel(self, client: AsyncClient) -> None:
         job_id = await self._submit(client, ENDED, num_inference_steps=20)
         await asyncio.sleep(self.rng.uniform(0, 3))
-        with contextlib.suppress(errors.Conflict):
-            await client.cancel(job_id)
+        answered = await client.cancel(job_id)
+        ended = answered if answered.is_final else await client.wait(job_id)
+        assert is_heeded(answered, ended), f"{job_id} {ended.state} after a cancel at step {answered.step}"
+        self.owed[job_id] = frozenset({ended.state}) & ENDED
 
     async def _leave(self, client: AsyncClient) -> None:
         events = client.events(await self._submit(client))
@@ -165,5 +175,17 @@ class Traffic:
             except errors.NotFound:
                 self.faults.append(f"lost: {job_id}")
                 continue
+            except Exception as error:  # budget: the jobs after it are looked at all the same
+                self.faults.append(f"not to be seen: {job_id}: {type(error).__name__}: {error}")
+                continue
             if state not in may_end:
                 self.faults.append(f"{'ended' if state in ENDED | {'failed'} else 'stuck'} {state}: {job_id}")
+
+
+def is_heeded(answered: Job, ended: Job) -> bool:
+    """Whether a job ended as the answer to its cancel promises: cancelled, unless its pictures were all but made."""
+    if answered.is_final:
+        return answered.state in ENDED
+    if not answered.is_cancelling:
+        return False
+    return ended.state == "cancelled" or answered.step >= answered.steps - LAST_STEPS > 0
