@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..models.catalogue import Entry
 from . import say
 from .start import ConfigOption, JsonOption, start
 
@@ -33,8 +34,9 @@ def torchserve(
     from ..integrations.torchserve.archive import write_archive
 
     settings, catalogue = start(config)
-    made = write_archive(settings, catalogue.find(model), output, name=name, has_weights=with_weights)
-    _tell(made, f"torchserve --model-store {output} --models {made.name}", as_json=as_json)
+    entry = catalogue.find(model)
+    made = write_archive(settings, entry, output, name=name, has_weights=with_weights)
+    _tell(made, entry, f"torchserve --model-store {output} --models {made.name}", as_json=as_json)
 
 
 @app.command("triton")
@@ -52,13 +54,18 @@ def triton(
     from ..integrations.triton.repository import write_repository
 
     settings, catalogue = start(config)
-    made = write_repository(settings, catalogue.find(model), output, name=name, has_weights=with_weights)
+    entry = catalogue.find(model)
+    made = write_repository(settings, entry, output, name=name, has_weights=with_weights)
     # By itself Triton listens on every address, and asks nobody for a key.
     closed = "--http-address 127.0.0.1 --grpc-address 127.0.0.1 --allow-metrics false"
-    _tell(made, f"tritonserver --model-repository {output} {closed}", as_json=as_json)
+    _tell(made, entry, f"tritonserver --model-repository {output} {closed}", as_json=as_json)
 
 
-def _tell(made: Path, command: str, *, as_json: bool) -> None:
+def _tell(made: Path, entry: Entry, command: str, *, as_json: bool) -> None:
+    from ..integrations.packing import left_out
+
+    if unused := left_out(entry):
+        say.note(f"left out, for no request there can ask for it: {', '.join(unused)}")
     if as_json:
         say.result({"path": str(made.absolute())})
         return

@@ -139,7 +139,8 @@ class Hosted:
                 pipe = pipeline_for(self._loaded.pipe, TEXT_TO_IMAGE, request.solver, self._offer.model)
                 checked = self._loaded.with_checker if self._is_checked else self._loaded.without_checker
                 pipe = checked(pipe)
-                self._engine.add(pipe, _served_as(request.solver), fixed_rows=self._offer.fixed_rows)
+                rows, is_compiled = self._offer.fixed_rows, self._loaded.entry.settings.compile
+                self._engine.add(pipe, _served_as(request.solver), fixed_rows=rows, compiled=is_compiled)
                 self._pipes[request.solver] = pipe
             for name in request.adapters.keys() - self._adapters:
                 self._engine.add_adapter(name, self._offer.adapters[name].file, model=_served_as(request.solver))

@@ -13,7 +13,7 @@ import tomlkit
 from pydantic import BaseModel
 
 from ..config import FILE_NAME, MODEL_NAME, Settings
-from ..errors import BadInput, OutputNotWritable
+from ..errors import BadInput, NotSupported, OutputNotWritable
 from ..models.adapters import Adapter
 from ..models.catalogue import BUNDLED, Entry
 from ..models.layout import read_layout
@@ -23,7 +23,8 @@ from ..models.weights import files_of
 SERVED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # both servers put it into URLs and file names
 SERVE_KEYS = ("max_queued", "adapter_memory_mb")  # what else of [serve] the engine's side reads
 RULES, PRESETS = "rules.toml", "presets.json"
-WITHOUT = {"controlnet": None, "controlnet_revision": None}  # these servers take no pictures
+# No request can ask for these there: it brings no pictures, and no `denoising_end`; a cache of steps is one worker's.
+UNUSED = ("controlnet", "controlnet_revision", "t2i_adapter", "ip_adapter", "refiner", "step_cache")
 Content = bytes | Path
 
 
@@ -43,12 +44,18 @@ def name_of(entry: Entry) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", entry.name.lower()).strip("-._")[:64] or "model"
 
 
+def left_out(entry: Entry) -> list[str]:
+    """Settings of the model that what is exported goes without."""
+    return [name for name in UNUSED if getattr(entry.settings, name) is not None]
+
+
 def pack(settings: Settings, entry: Entry, *, has_weights: bool) -> dict[str, Content]:
     """Files by their names in the archive, each its bytes or where it lies; raises what keeps it from being served.
 
     Without weights the model is looked for where it lies now.
     """
-    entry = replace(entry, settings=entry.settings.model_copy(update=WITHOUT))
+    _check(entry)
+    entry = replace(entry, settings=entry.settings.model_copy(update=dict.fromkeys(UNUSED)), refiner=None)
     if has_weights or not entry.is_of_hub:  # else it is fetched where it runs
         entry.check()
     if entry.folder is not None:
@@ -69,6 +76,18 @@ def folder_for(output: Path) -> Path:
     except OSError as error:
         raise OutputNotWritable(f"{output} cannot be made: {error.strerror}", field="output") from error
     return output
+
+
+def _check(entry: Entry) -> None:
+    """Raise `NotSupported` for what would not start there."""
+    if entry.is_plain:
+        said = f"{entry.name} is a function over other models, and what is exported is one model: serve it here"
+        raise NotSupported(said, field="model")
+    for part, device in entry.settings.devices.items():
+        if device.startswith("cuda:") and device != "cuda:0":
+            field = f"models.{entry.name}.devices.{part}"
+            said = f"{field}: these servers show a model one device, as cuda:0, and this is {device}"
+            raise NotSupported(f"{said}; name cuda:0 or cpu, or leave it out", field=field)
 
 
 def _said(settings: Settings, entry: Entry, *, has_weights: bool) -> dict[str, Any]:

@@ -93,6 +93,46 @@ max_queued = 7
     assert said.home == here / ".darkroom"
 
 
+@pytest.mark.parametrize("is_carried", [False, True])
+@pytest.mark.parametrize(
+    "said",
+    [
+        'path = "HERE/model"\ncontrolnet = "HERE/control"',
+        'path = "HERE/model"\nt2i_adapter = "HERE/t2i"\nip_adapter = "HERE/ip.safetensors"',
+        'path = "HERE/model"\nrefiner = "other"\nstep_cache = 0.1',
+        'path = "HERE/model"\nsafety_checker = "HERE/model/vae"',
+        'path = "HERE/model"\ncompile = true\nchannels_last = true\noffload = "model"\ndevices = { vae = "cuda:0" }',
+        'file = "HERE/model/unet/diffusion_pytorch_model.safetensors"\nconfig = "HERE/model"',
+    ],
+)
+def test_whatever_a_model_says_its_export_is_one_model_that_starts(here: Path, said: str, is_carried: bool) -> None:
+    shutil.copytree(LANDSCAPES, here / "model")
+    (here / "darkroom.toml").write_text(
+        f'[models.mine]\n{said}\n[models.other]\npath = "HERE/model"\n'.replace("HERE", str(here))
+    )
+    carried = ["--with-weights"] if is_carried else []
+    assert run(["export", "triton", "mine", *carried]) == 0
+    shutil.move(here / "model-repository", here / "elsewhere")
+    if is_carried:
+        shutil.rmtree(here / "model")
+    entry = served_by(here / "elsewhere" / "mine" / "1")
+    entry.check()
+    assert entry.refiner is None
+    assert entry.settings.compile == ("compile" in said)
+    if is_carried:
+        place = str(here / "elsewhere")
+        text = (here / "elsewhere" / "mine" / "1" / "darkroom.toml").read_text()
+        assert str(here) not in text
+        checker = entry.settings.safety_checker
+        assert checker is None or (str(checker).startswith(place) and (checker / "config.json").is_file())
+
+
+def test_what_an_export_goes_without_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "darkroom.toml").write_text(f'[models.mine]\npath = "{LANDSCAPES}"\nip_adapter = "ip.safetensors"\n')
+    assert run(["export", "torchserve", "mine"]) == 0
+    assert "left out, for no request there can ask for it: ip_adapter" in capsys.readouterr().err
+
+
 def test_with_weights_it_can_be_carried_elsewhere(here: Path) -> None:
     shutil.copytree(LANDSCAPES, here / "My Model")
     for model in ("landscapes", "My Model"):
@@ -138,13 +178,29 @@ def test_an_export_replaces_what_was_exported_and_nothing_else(here: Path, capsy
         (["landscapes", "--name", "a/b"], 2, "name must have letters"),
         (["landscapez"], 2, "there is no model 'landscapez'"),
         (["there"], 2, "another Darkroom"),
+        (["both", "--with-weights"], 2, "both is a function over other models"),
+        (
+            ["spread"],
+            2,
+            "models.spread.devices.vae: these servers show a model one device, as cuda:0, and this is cuda:1",
+        ),
     ],
 )
 @pytest.mark.parametrize("server", ["torchserve", "triton"])
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
     here: Path, capsys: pytest.CaptureFixture[str], server: str, arguments: list[str], code: int, words: str
 ) -> None:
-    (here / "darkroom.toml").write_text('[models.there]\nremote = "http://127.0.0.1:9"\n')
+    (here / "darkroom.toml").write_text(
+        f"""
+[models.there]
+remote = "http://127.0.0.1:9"
+[models.both]
+pipeline = "ours:both"
+[models.spread]
+path = "{LANDSCAPES}"
+devices = {{ vae = "cuda:1" }}
+"""
+    )
     assert run(["export", server, *arguments]) == code
     assert words in capsys.readouterr().err
     assert [path.name for path in here.iterdir()] == ["darkroom.toml"]
