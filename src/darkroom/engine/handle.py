@@ -59,6 +59,10 @@ class Handle:
             raise self._error
         return self._result
 
+    def let_go(self) -> None:
+        """Keep what came of it no longer, its submitter having taken it: the frames of a video are large."""
+        self._result = None
+
     def cancel(self) -> None:
         """Ask it to end at its next call; a request that has ended stays as it is."""
         self._request_cancel()

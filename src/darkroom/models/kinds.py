@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import BadInput, UnknownArgument
 from . import weighting
-from .media import MOST_FRAMES, RATES, SHORTEST_S
+from .media import MOST_CLIPS, MOST_FRAMES, RATES, SHORTEST_S
 from .offer import Offer
 from .values import number, shown, whole
 
@@ -58,6 +59,19 @@ def frames(given: Mapping[str, Any], offer: Offer) -> int | None:
         said = f"num_frames must be 1 more than a multiple of {step} for {offer.model}, such as {near}, not {frames}"
         raise BadInput(said, field="num_frames")
     return frames
+
+
+def check_amount(size: tuple[int | None, int | None], frames: int | None, images: int, offer: Offer) -> None:
+    """Raise `BadInput` for more pixels of videos than one request may have."""
+    width, height = size
+    if frames is None or offer.moving is None or width is None or height is None:
+        return
+    own = max(math.prod(offer.moving.size), math.prod(offer.default_size)) * offer.moving.frames
+    most, asked = MOST_CLIPS * own, width * height * frames * images
+    if asked > most:
+        of_these = f" for {images} videos" if images > 1 else ""
+        said = f"num_frames: {frames} frames of {width}x{height}{of_these} are {asked} pixels, and {offer.model} makes"
+        raise BadInput(f"{said} at most {most} in a request; ask for a smaller size, or less", field="num_frames")
 
 
 def rate(given: Mapping[str, Any], offer: Offer) -> float | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 TEXT_TO_VIDEO, TEXT_TO_AUDIO = "text-to-video", "text-to-audio"
 MOST_FRAMES = 257
+MOST_CLIPS = 4  # of a pipeline's usual size and length, in one request: frames lie in memory before they are written
 RATES = (1.0, 60.0)  # frames a second
 
 

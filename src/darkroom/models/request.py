@@ -178,6 +178,8 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     width, height = (None, None) if offer.layout.longest_s else _size(given, offer, margins)
     adapters = adapting.weights_of(given, preset, offer)
     images, seed = _images(given)
+    frames = kinds.frames(given, offer)
+    kinds.check_amount((width, height), frames, images, offer)
     negative = text(given, "negative_prompt", MAX_PROMPT, least=0) if "negative_prompt" in given else ""
     guidance = _guidance(given, preset)
     offer.check_taken(task, negative, guidance, given.get("strength"), is_controlled="control_image" in given)
@@ -201,7 +203,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
         ip_adapter_scale=pieces.prompt_scale(given),
         outpaint=margins,
         denoising_end=pieces.hand_over(given, task, steps, adapters),
-        num_frames=kinds.frames(given, offer),
+        num_frames=frames,
         frame_rate=kinds.rate(given, offer),
         audio_end_in_s=kinds.seconds(given, offer),
         prompt_style=kinds.style(given, offer),

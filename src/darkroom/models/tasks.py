@@ -121,8 +121,8 @@ def call_of(pipe: Any, request: ImageRequest) -> dict[str, Any]:
 def made_of(pipe: Any, request: ImageRequest, answer: Any) -> Made:
     """What a pipeline has answered to one image's call; raises `NotSupported` where that is something else."""
     if request.frame_rate is not None:
-        frames = np.asarray(answer.frames[0])  # numbers from 0 to 1
-        return Video(np.round(np.clip(frames, 0.0, 1.0) * 255).astype(np.uint8), request.frame_rate)
+        shown = [np.round(np.clip(frame, 0.0, 1.0) * 255).astype(np.uint8) for frame in answer.frames[0]]
+        return Video(np.stack(shown), request.frame_rate)  # made frame by frame: whole copies as numbers are gigabytes
     if request.audio_end_in_s is not None:
         samples = np.asarray(answer.audios[0]).T  # numbers from -1 to 1
         return Sound(np.round(np.clip(samples, -1.0, 1.0) * LOUDEST).astype(np.int16), pipe.vae.config.sampling_rate)

@@ -24,7 +24,7 @@ from ..models.record import conditions_of, record
 from ..models.residency import Residency, Resident
 from ..models.tasks import call_of, made_of
 from ..safety import Rules
-from ..storage.encoding import encode, shape_of
+from ..storage.encoding import VIDEOS, encode, shape_of
 from ..storage.incoming import PictureLimits, read_input_picture
 from ..storage.objects import Storage, key_for_output
 from .adapting import AdapterFiles, lend
@@ -200,12 +200,18 @@ class Chain:
         began = time.monotonic()
         seconds_left(attempt.job)
         pairs = list(zip(attempt.shots, attempt.handles, strict=True))
-        made = [made_of(attempt.pipe, shot, handle.result(0)) for shot, handle in pairs]
         conditions = self._conditions_of(attempt)
         records = [record(shot, attempt.pipe, conditions, handle.unsteady) for shot, handle in pairs]
         output = {name: value for name, value in attempt.job.output.items() if value is not None}
-        files = self._tools.pool.map(lambda pair: encode(*pair, **output), zip(made, records, strict=True))
-        attempt.files = [File(*file, shape_of(each)) for file, each in zip(files, made, strict=True)]
+
+        def file_of(shot: ImageRequest, handle: Handle, settings: dict[str, Any]) -> File:
+            made = made_of(attempt.pipe, shot, handle.result(0))
+            handle.let_go()
+            return File(*encode(made, settings, **output), shape_of(made))
+
+        # One video after the other: several side by side would lie in memory twice each, as numbers and as bytes.
+        run = map if pairs[0][0].kind == VIDEOS else self._tools.pool.map
+        attempt.files = [*run(file_of, attempt.shots, attempt.handles, records)]
         attempt.upload_s = time.monotonic() - began
 
     def upload(self, attempt: Attempt) -> None:

@@ -134,3 +134,12 @@ def test_requests_wait_and_what_was_asked_of_the_engine_does_not(pipe: Any, call
             handle.cancel()
         assert engine.stats()["waiting"] == 1
         go.set()
+
+
+def test_what_came_of_a_request_can_be_let_go_of_and_the_rest_of_it_stays(pipe: Any, call: dict[str, Any]) -> None:
+    with Engine(pipe) as engine:
+        handle = engine.submit(**call)
+        assert handle.result(60).images.shape[0] == 1
+        handle.let_go()
+        assert handle.result(0) is None
+        assert [*handle.events()][-1].type == "succeeded"

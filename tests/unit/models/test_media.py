@@ -8,8 +8,11 @@ from typing import Any
 import diffusers
 import pytest
 
+from darkroom.errors import BadInput
 from darkroom.models.layout import layout_from
 from darkroom.models.media import VIDEOS
+from darkroom.models.offer import STOCK_PRESETS, Offer
+from darkroom.models.request import validate
 
 
 @pytest.mark.parametrize("name", VIDEOS)
@@ -45,3 +48,26 @@ def test_frames_and_sides_follow_from_the_vaes_configuration(
 def test_a_wan_vae_from_before_its_configuration_said_so_is_known() -> None:
     layout = layout_from("WanPipeline", {}, {"patch_size": [1, 2, 2]}, {"_class_name": "AutoencoderKLWan"})
     assert (layout.frame_step, layout.size_multiple) == (4, 16)
+
+
+WAN = Offer("wan", layout_from("WanPipeline", {}, {"patch_size": [1, 2, 2]}, {}), (), (832, 480), STOCK_PRESETS, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_allowed"),
+    [
+        ({"num_images_per_prompt": 4}, True),
+        ({"num_images_per_prompt": 5}, False),
+        ({"num_frames": 257}, True),
+        ({"num_frames": 257, "num_images_per_prompt": 2}, False),
+        ({"width": 2048, "height": 2048, "num_frames": 257, "num_images_per_prompt": 16}, False),
+    ],
+)
+def test_a_request_may_have_the_pixels_of_four_usual_videos(asked: dict[str, Any], is_allowed: bool) -> None:
+    given = {"prompt": "waves", "seed": 1, **asked}
+    if is_allowed:
+        assert validate(given, WAN).num_frames == asked.get("num_frames", 81)
+        return
+    with pytest.raises(BadInput, match=f"at most {4 * 832 * 480 * 81} in a request") as refused:
+        validate(given, WAN)
+    assert refused.value.field == "num_frames"
