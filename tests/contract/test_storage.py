@@ -106,6 +106,12 @@ def test_a_stream_comes_in_parts(storage: Storage) -> None:
     assert all(isinstance(part, bytes) for part in parts)
 
 
+@pytest.mark.parametrize("only", [range(1), range(300_000, 300_007), range(len(LARGE) - 9, len(LARGE))])
+def test_a_stream_of_a_part_holds_that_part_alone(storage: Storage, only: range) -> None:
+    put(storage, KEY, LARGE)
+    assert b"".join(storage.stream(KEY, only=only)) == LARGE[only.start : only.stop]
+
+
 @pytest.mark.parametrize("verb", [Storage.get, Storage.stream, Storage.size])
 def test_what_was_never_put_is_not_found(storage: Storage, verb: object) -> None:
     put(storage, KEY)

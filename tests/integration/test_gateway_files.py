@@ -77,6 +77,22 @@ def test_an_upload_comes_out_as_it_went_in(house: Site, kind: str) -> None:
     assert "sandbox" in got.headers["content-security-policy"]
 
 
+@pytest.mark.parametrize(
+    ("said", "first", "last"), [("bytes=0-1", 0, 1), ("bytes=100-", 100, None), ("bytes=-7", -7, None)]
+)
+def test_a_part_is_read_alone_and_comes_with_its_own_length(
+    house: Site, said: str, first: int, last: int | None
+) -> None:
+    data = picture(192, 128, "PNG")
+    place = f"/v1/artifacts/{house.http.post('/v1/uploads', content=data).json()['artifact_id']}"
+    part = data[first : None if last is None else last + 1]
+    at = data.index(part) if first >= 0 else len(data) + first
+    got = house.http.get(place, headers={"Range": said})
+    assert (got.status_code, got.content, got.headers["content-length"]) == (206, part, str(len(part)))
+    assert got.headers["content-range"] == f"bytes {at}-{at + len(part) - 1}/{len(data)}"
+    assert house.http.get(place, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
+
+
 def test_a_client_that_has_the_bytes_is_told_so(house: Site) -> None:
     artifact_id = house.http.post("/v1/uploads", content=picture()).json()["artifact_id"]
     tag = house.http.get(f"/v1/artifacts/{artifact_id}").headers["etag"]

@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
@@ -27,6 +28,9 @@ from ..errors import InvariantBroken, NotFound, StorageUnavailable
 from . import files
 from .link import Link, is_gateway_url
 from .places import Place, place_of
+
+if TYPE_CHECKING:
+    from obstore import GetOptions  # not there when the program runs
 
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 KEY_LENGTH = 512
@@ -145,11 +149,15 @@ class Storage:
         with self._telling("read", key):
             return bytes(obstore.get(self._bucket, key).bytes())
 
-    def stream(self, key: str, chunk: int = CHUNK) -> Iterator[bytes]:
-        """The bytes in parts of `chunk` or more; raises `NotFound` at once, not at the first part."""
+    def stream(self, key: str, chunk: int = CHUNK, only: range | None = None) -> Iterator[bytes]:
+        """The bytes, or `only` those places, in parts of `chunk` or more; `NotFound` comes at once, not at the first.
+
+        `only` is within the object, and not empty.
+        """
         check_key(key)
+        options: GetOptions = {} if only is None else {"range": (only.start, only.stop)}
         with self._telling("read", key):
-            parts = obstore.get(self._bucket, key).stream(min_chunk_size=chunk)
+            parts = obstore.get(self._bucket, key, options=options).stream(min_chunk_size=chunk)
         return self._parts(parts)
 
     def size(self, key: str) -> int:

@@ -65,13 +65,11 @@ async def show(
     part = part_of(asked, artifact.size)
     if part is not None and not part:
         return Response(status_code=416, headers={"Content-Range": f"bytes */{artifact.size}"})
+    parts = await threads.files(storage.stream, artifact.key, only=part)
+    headers |= {"Content-Length": str(len(part or range(artifact.size)))}
     if part:
-        data = (await threads.files(storage.get, artifact.key))[part.start : part.stop]
         headers |= {"Content-Range": f"bytes {part.start}-{part.stop - 1}/{artifact.size}"}
-        return Response(data, 206, headers, artifact.content_type)
-    parts = await threads.files(storage.stream, artifact.key)
-    headers |= {"Content-Length": str(artifact.size)}
-    return StreamingResponse(each_of(threads, parts), headers=headers, media_type=artifact.content_type)
+    return StreamingResponse(each_of(threads, parts), 206 if part else 200, headers, artifact.content_type)
 
 
 @router.delete("/{artifact_id}", status_code=204, responses=refusals(NotFound, StoreUnavailable, StorageUnavailable))
