@@ -113,9 +113,19 @@ class ModelSettings(Frozen):
             raise ValueError("give controlnet or t2i_adapter, not both: both read a request's control_image")
         if self.offload != "none" and self.device == "cpu":
             raise ValueError("offload is for an accelerator; with device cpu the host's memory is the device's")
+        self._check_copied()
         if self.sizes and self.default_size and self.default_size not in self.sizes:
             raise ValueError("default_size must be one of sizes")
         return self
+
+    def _check_copied(self) -> None:
+        """What works on copies of modules, whose weights hooks then must not cast or move."""
+        copying = [name for name in ("ip_adapter", "step_cache") if getattr(self, name) is not None]
+        moving = [name for name in ("float8", "offload") if getattr(self, name) not in (False, "none")]
+        if copying and moving:
+            raise ValueError(
+                f"{copying[0]} works on copies of modules, and {moving[0]} on the originals: leave one out"
+            )
 
     @property
     def function(self) -> tuple[Path, str] | None:

@@ -123,6 +123,11 @@ def is_of_weights_only(module: torch.nn.Module) -> bool:
     return all(name in OF_WEIGHTS for name in _registered(module))
 
 
+def moves_weights(module: torch.nn.Module) -> bool:
+    """Whether hooks of diffusers move or cast weights of it or of what is inside: they know that module alone."""
+    return any(_registered(inner) for inner in module.modules())
+
+
 def _is_by_diffusers(module: torch.nn.Module, patch: Any) -> bool:
     names = _registered(module)
     return bool(names) and is_of_weights_only(module) and hasattr(patch, "__wrapped__")

@@ -118,6 +118,11 @@ class Served:
         if any(guests_of(module) for module in view.modules_of(self.pipe)):
             said = "writes on its modules, which needs copies of them, and they rest on the host (`offload`)"
             raise NotSupported(f"model {self.name!r}: {type(self.pipe).__name__} {said}", field="model")
+        if any(map(hook.moves_weights, view.modules_of(self.pipe))):  # of a copy they would move the original's
+            said = (
+                "writes on its modules, which needs copies of them, and hooks of diffusers move or cast their weights"
+            )
+            raise NotSupported(f"model {self.name!r}: {type(self.pipe).__name__} {said}", field="model")
         if self._spares:
             own, written = self._spares.pop()
         else:

@@ -45,6 +45,17 @@ def test_each_request_has_what_diffusers_makes_with_its_cache_and_neighbours_hav
     assert np.abs(again - cached[0]).max() < 5e-6
 
 
+def test_a_request_for_copies_of_modules_whose_weights_are_cast_is_refused_by_name() -> None:
+    pipe = copy.deepcopy(flux()["flow-euler"])
+    pipe.transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+    with Engine() as engine:
+        engine.add(pipe, "plain")
+        engine.add(with_step_cache(pipe, 0.5), "cached")
+        with pytest.raises(NotSupported, match="'cached': FluxPipeline writes on its modules"):
+            engine.submit(model="cached", seed=1, **CALL).result(120)
+        assert engine.submit(model="plain", seed=1, **CALL).result(120).images[0].shape == (SIDE, SIDE, 3)
+
+
 def test_what_has_no_cache_is_refused_one() -> None:
     with pytest.raises(NotSupported, match="StableDiffusionPipeline has no cache of steps"):
         with_step_cache(sd_solvers()["ddim"], 0.1)
