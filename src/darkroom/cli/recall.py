@@ -31,6 +31,7 @@ CONDITIONS = {
     "threads": "thread count",
     "fixed_rows": "fixed rows",
     "vae_tiling": "tiled VAE",
+    "tuning": "tuning",
     "image_sha256": "picture to start from",
     "mask_sha256": "mask",
     "control_sha256": "control image",
@@ -112,5 +113,9 @@ def _mapping(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _brief(value: Any) -> str:
-    text = str(value)
+    text = (
+        " and ".join(f"{name} {_brief(each)}" for name, each in value.items())
+        if isinstance(value, dict)
+        else str(value)
+    )
     return short(text) if len(text) == 64 else text

@@ -28,7 +28,7 @@ from .footprint import weights_of
 from .loading import Composing, Loaded
 from .offer import Offer
 from .shelf import Shelf
-from .step_cache import with_step_cache
+from .step_cache import can_cache, with_step_cache
 from .tasks import variant_of
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,8 @@ class Residency:
                 model = resident.loaded.entry.name
                 pipe = variant_of(resident.loaded, task, solver, **pieces)
                 pipe = resident.loaded.without_checker(pipe) if is_unchecked else resident.loaded.with_checker(pipe)
-                pipe = pipe if threshold is None else with_step_cache(pipe, threshold)
+                # Its main pipeline has a cache, or it were not loaded; of a kind that has none nobody would wait for one.
+                pipe = with_step_cache(pipe, threshold) if threshold is not None and can_cache(pipe) else pipe
                 words = (solver or "", *marks, *(["unchecked"] if is_unchecked else []))
                 name = "|".join((model, task, " ".join(words)))
                 self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows, compiled=said.compile)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import NotSupported
 
+MARK = "darkroom_step_cache"  # on a pipeline's class: the threshold, for the record of what it makes
 CONTEXT = "cache_context"  # by which pipelines tell a cache whose calls belong together
 
 
@@ -22,10 +23,9 @@ def with_step_cache(pipe: Any, threshold: float) -> Any:
 
     Raises `NotSupported` for a pipeline or a denoiser that has none.
     """
-    kind, names = type(pipe), [name for name in ("transformer", "transformer_2") if getattr(pipe, name, None)]
+    kind, names = type(pipe), _denoisers(pipe)
     run = kind.__call__
-    is_told = any(CONTEXT in inspect.unwrap(base.__dict__["__call__"]).__code__.co_names for base in _called(kind))
-    if not is_told or not all(hasattr(getattr(pipe, name), "enable_cache") for name in names):
+    if not can_cache(pipe):
         raise NotSupported(f"step_cache: {kind.__name__} has no cache of steps; leave it out", field="step_cache")
 
     @functools.wraps(run)
@@ -41,8 +41,20 @@ def with_step_cache(pipe: Any, threshold: float) -> Any:
                 getattr(self, name).disable_cache()
 
     own = copy.copy(pipe)
-    own.__class__ = type(kind.__name__, (kind,), {"__module__": kind.__module__, "__call__": call})
+    own.__class__ = type(kind.__name__, (kind,), {"__module__": kind.__module__, "__call__": call, MARK: threshold})
     return own
+
+
+def can_cache(pipe: Any) -> bool:
+    """Whether there is a cache for it: its denoisers have one, and it tells which calls belong together."""
+    is_told = any(
+        CONTEXT in inspect.unwrap(base.__dict__["__call__"]).__code__.co_names for base in _called(type(pipe))
+    )
+    return is_told and all(hasattr(getattr(pipe, name), "enable_cache") for name in _denoisers(pipe))
+
+
+def _denoisers(pipe: Any) -> list[str]:
+    return [name for name in ("transformer", "transformer_2") if getattr(pipe, name, None)]
 
 
 def _called(kind: type) -> list[type]:

@@ -11,6 +11,7 @@ import torch
 
 from ..config import ModelSettings
 from ..errors import InvalidConfig
+from .step_cache import can_cache
 
 DENOISERS = ("unet", "transformer", "transformer_2", "controlnet")
 CONVOLVING = ("unet", "vae", "controlnet")
@@ -29,6 +30,9 @@ def tune(pipe: Any, said: ModelSettings, name: str, dtype: torch.dtype, beside: 
         _set_attention(denoisers, said.attention, name)
     if said.float8:
         _store_in_float8(denoisers, name, dtype)
+    if said.step_cache is not None and not can_cache(pipe):
+        field = f"models.{name}.step_cache"
+        raise InvalidConfig(f"{field}: {type(pipe).__name__} has no cache of steps; leave it out", field=field)
 
 
 def _set_attention(denoisers: dict[str, Any], backend: str, name: str) -> None:

@@ -39,6 +39,11 @@ def test_each_condition_that_has_changed_is_said() -> None:
     assert [each.split(":")[0] for each in said] == ["device was cuda and is cpu", "diffusers was 1 and is 2"]
 
 
+def test_a_picture_that_was_made_faster_or_smaller_may_differ() -> None:
+    [said] = differences({**NOW, "tuning": {"float8": True, "attention": "native"}})
+    assert said == "tuning was float8 True and attention native and is None: the pixels may differ"
+
+
 def test_an_adapter_that_is_another_file_by_now_is_said() -> None:
     then, now = {"neon": "1" * 64, "ink": "2" * 64}, {"neon": "3" * 64, "ink": "2" * 64}
     recalled = Recalled("landscapes", {}, PresetSettings(num_inference_steps=2), 8, {**NOW, "adapter_digests": then})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import torch
 from diffusers import FirstBlockCacheConfig
 
+from darkroom.config import ModelSettings
 from darkroom.engine.engine import Engine
-from darkroom.errors import NotSupported
+from darkroom.errors import InvalidConfig, NotSupported
 from darkroom.models.step_cache import with_step_cache
+from darkroom.models.tuning import tune
 from tests.parity.families import SIDE, flux, sd_solvers
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries' own
@@ -54,6 +57,13 @@ def test_a_request_for_copies_of_modules_whose_weights_are_cast_is_refused_by_na
         with pytest.raises(NotSupported, match="'cached': FluxPipeline writes on its modules"):
             engine.submit(model="cached", seed=1, **CALL).result(120)
         assert engine.submit(model="plain", seed=1, **CALL).result(120).images[0].shape == (SIDE, SIDE, 3)
+
+
+def test_a_model_whose_pipeline_has_no_cache_is_not_loaded_with_one() -> None:
+    with pytest.raises(InvalidConfig, match="StableDiffusionPipeline has no cache of steps; leave it out") as refused:
+        tune(sd_solvers()["ddim"], ModelSettings(path=Path(), step_cache=0.1), "mine", torch.float32, {})
+    assert refused.value.field == "models.mine.step_cache"
+    tune(flux()["flow-euler"], ModelSettings(path=Path(), step_cache=0.1), "mine", torch.float32, {})
 
 
 def test_what_has_no_cache_is_refused_one() -> None:
