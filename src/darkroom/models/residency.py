@@ -160,7 +160,7 @@ class Residency:
                 model = resident.loaded.entry.name
                 pipe = variant_of(resident.loaded, task, solver, **pieces)
                 pipe = resident.loaded.without_checker(pipe) if is_unchecked else resident.loaded.with_checker(pipe)
-                # Its main pipeline has a cache, or it were not loaded; of a kind that has none nobody would wait for one.
+                # The main pipeline has a cache, or it were not loaded; a variant without one is served as it is.
                 pipe = with_step_cache(pipe, threshold) if threshold is not None and can_cache(pipe) else pipe
                 words = (solver or "", *marks, *(["unchecked"] if is_unchecked else []))
                 name = "|".join((model, task, " ".join(words)))
