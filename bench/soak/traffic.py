@@ -66,7 +66,7 @@ class Traffic:
                     caller.cancel()
             if self.begun != self.done:
                 self.faults.append(f"not all callers came to an end: {dict(self.begun - self.done)}")
-            await self._settle(client)
+            await self._settle(client, patience_s)
 
     def _kinds(
         self, client: AsyncClient, wire: httpx.AsyncClient
@@ -167,10 +167,12 @@ class Traffic:
             return
         raise AssertionError(f"{job_id} is there after it was deleted")
 
-    async def _settle(self, client: AsyncClient) -> None:
+    async def _settle(self, client: AsyncClient, patience_s: float) -> None:
         """Each job that is owed must be there, and have ended as it may."""
         for job_id, may_end in self.owed.items():
-            try:
+            try:  # who left, or hung up, has not waited for it
+                state = (await client.wait(job_id, patience_s)).state
+            except TimeoutError:
                 state = (await client.get(job_id)).state
             except errors.NotFound:
                 self.faults.append(f"lost: {job_id}")

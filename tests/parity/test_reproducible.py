@@ -6,6 +6,7 @@ import copy
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,8 @@ from tests.parity.families import FAMILIES, LAKE, NIGHT, SKY, Family, Request, a
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
 # Here diffusers itself draws the latents of the one masked image once, from the first image's generator.
 _FIRST_GENERATOR_ONLY = {"sd-inpaint9"}
+# Here the pipeline projects a list's texts in one go, by a module that no spec is for: rows of another count.
+_PROJECTED_TOGETHER = {"stable-audio"}
 _LONGER_THAN_A_FORWARD = {"sd2-v", "sd2-v:bf16", "sd3"}  # ten rows with guidance, where a forward has eight
 
 
@@ -55,7 +58,10 @@ def test_image_k_of_a_list_has_the_bytes_of_itself_alone(name: str) -> None:
     alone = [Request(template.pipe, 500 + k, {**keep, "prompt": prompt}) for k, prompt in enumerate(prompts)]
     images = company.one_after_another(family, [*alone, Request(template.pipe, 500, {**keep, "prompt": prompts})])
     for k in range(1 if name in _FIRST_GENERATOR_ONLY else len(prompts)):
-        company.hold_bytes(family, "reproducible", images[k][0], images[len(prompts)][k])
+        if name in _PROJECTED_TOGETHER:
+            np.testing.assert_allclose(images[k][0], images[len(prompts)][k], atol=5e-6)
+        else:
+            company.hold_bytes(family, "reproducible", images[k][0], images[len(prompts)][k])
 
 
 def test_a_neighbour_full_of_nan_moves_no_byte() -> None:
