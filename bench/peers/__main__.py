@@ -12,28 +12,30 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from bench.service.box import ROOT
 
 from . import judged, muse, report
-from .cells import OtherCounts, Shelf, order
+from .cells import Found, OtherCounts, Shelf, order
+from .conditions import conditions, processor
 from .environments import HERE
 from .page import page
-from .run import FAULTS, Measurement, OutOfTime, capacity_of, typical
+from .run import FAULTS, Measurement, OutOfTime, capacity_of, drift, installed, typical
 from .serving import Ground
 from .size import QUICK, WORKLOADS, Size
-from .systems import DARKROOM, SYSTEMS, Batch, System
+from .systems import DARKROOM, PEERS, SYSTEMS, WINDOWED, Batch, System
 from .tuning import tries_of
 
 MUSE = "muse"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what is left, print, write; 1 where time ran out before all was measured."""
+    """Measure what is left, print, write; 1 where time ran out or a system that was asked for is missing."""
     asked = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that no server is left behind
     size = QUICK if asked.quick else Size()
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = (asked.out or Path("out/peers") / ("quick" if asked.quick else "full")).absolute()
     systems = [system for system in SYSTEMS if system.name in asked.systems.split(",")]
     try:
-        shelf = Shelf(folder, size)
+        shelf = Shelf(folder, size, None if asked.table else conditions(), may_mix=asked.other_revision)
     except OtherCounts as error:
         print(error, file=sys.stderr)
         return 2
@@ -59,14 +61,18 @@ def main(arguments: Sequence[str]) -> int:
     print(f"written: {folder / 'peers.md'}, {folder / 'peers.html'}")
     if not is_whole:
         print("the minutes are over: the same command goes on", file=sys.stderr)
-    return int(not is_whole)
+    missing = [names[row.system] for row in rows if row.failure is not None]
+    if missing:
+        print(f"not measured, or not wholly: {', '.join(missing)}", file=sys.stderr)
+    return int(not is_whole or bool(missing))
 
 
 def _measured(asked: argparse.Namespace, size: Size, shelf: Shelf, systems: Sequence[System]) -> bool:
     """Whether all of it is."""
     environments = Path(ROOT) / "out" / "peers" / "environments"
-    ground = Ground(shelf.folder, environments, size.threads, size.warm)
-    measurement = Measurement(size, shelf, ground, time.monotonic() + asked.minutes * 60)
+    ground = Ground(shelf.folder, environments, size.warm)
+    absent = installed([WINDOWED, *systems], ground)  # before the clock starts
+    measurement = Measurement(size, shelf, ground, time.monotonic() + asked.minutes * 60, absent)
     parts = asked.only.split(",")
     try:
         measurement.run(systems, [name for name in WORKLOADS if name in parts])
@@ -84,7 +90,7 @@ def _results(
     kept = shelf.read("alone")
     if kept is None:
         return [], [], []
-    alone = typical(kept)
+    alone = typical(kept["repeats"][0])
     found = [each for cell in order(size, [system.name for system in systems]) if (each := shelf.found(cell))]
     rows = [
         judged.row_of(system.name, here, alone)
@@ -92,31 +98,47 @@ def _results(
         if (here := [each for each in found if each.cell.system == system.name])
     ]
     names = {system.name: system.said for system in systems}
-    batches = {each.cell.system: str(Batch(**said)) for each in found if (said := each.about.get("batch"))}
+    # W6 alone has the largest batch, whatever the sweep says.
+    swept_for = sorted(found, key=lambda each: each.cell.workload != "W6")
+    batches = {each.cell.system: str(Batch(**said)) for each in swept_for if (said := each.about.get("batch"))}
     capacity = capacity_of("W2", alone)
     peers = [row for row in rows if row.system != DARKROOM.name]
+    whole = {row.system for row in peers if row.failure is None and row.goodput is not None}
+    missing = [system.said for system in PEERS if system.name not in whole]
     ours = next((row for row in rows if row.system == DARKROOM.name), None)
     tables = [report.systems_table(rows, names, batches, capacity), report.ladder_table(rows, names)]
-    if ours is not None and (reached := judged.targets(ours, peers)):
+    if ours is not None and (reached := judged.targets(ours, peers, missing)):
         tables.insert(0, report.targets_table(reached))
     swept = {system.said: tries for system in systems if (tries := tries_of(system.name, shelf))}
     if swept:
         tables.append(report.tuning_table(swept))
-    crowds = {each.said: said for each in muse.settings(size) if (said := shelf.read(each.name))}
+    told = {each.said: said for each in muse.settings(size) if (said := shelf.read(each.name))}
+    crowds = {setting: said for setting, said in told.items() if muse.is_measured(said)}
     if crowds:
         tables.append(report.crowd_table(crowds))
-    revisions = sorted({each.about.get("revision", "") for each in found})
     days = sorted({each.about.get("began_at", "")[:10] for each in found})
-    about = [f"`{command}`, {', '.join(days)}.", "", *_about(size, systems, revisions, capacity)]
-    return tables, rows, [*about, *report.failures(found, names)]
+    about = [f"`{command}`, {', '.join(days)}.", "", *_about(size, systems, found, capacity), *_alone_said(kept)]
+    lost = [f"Darkroom with {setting}: {said['failure']}" for setting, said in told.items() if setting not in crowds]
+    return tables, rows, [*about, *report.failures(found, names), *lost]
 
 
-def _about(size: Size, systems: Sequence[System], revisions: Sequence[str], capacity: float) -> Iterator[str]:
-    versions = ", ".join(f"{system.package} {_version(system)}" for system in systems if system is not DARKROOM)
-    yield f"Darkroom at {', '.join(revisions)}; {versions}."
+def _alone_said(kept: Mapping[str, Any]) -> Iterator[str]:
+    sums = {threads: sum(typical(each).values()) for threads, each in kept["tried"].items()}
+    tried = ", ".join(f"{seconds:.2f} s with {threads}" for threads, seconds in sums.items())
+    yield f"Plain diffusers alone, a request of each kind: threads, {tried}; held against all: {kept['threads']}."
+    for number, change in enumerate(drift(kept["repeats"])):
+        yield f"Measured again at repeat {number + 2}, that took {change:+.1%}."
+
+
+def _about(size: Size, systems: Sequence[System], found: Sequence[Found], capacity: float) -> Iterator[str]:
+    own = {each.cell.system: said for each in found if (said := each.about.get("server"))}
+    versions = [f"{each.package} {_version(each)}" for each in systems if each is not DARKROOM]
+    revisions = sorted({each.about.get("revision", "") for each in found})
+    yield f"Darkroom at {', '.join(revisions)}; {', '.join([*versions, *own.values()])}."
     yield (
         f"Python {platform.python_version()}, torch {version('torch')}, diffusers {version('diffusers')}, "
-        f"{os.cpu_count()} cores, {size.threads} threads, serial capacity {capacity:.3f} requests a second of W2."
+        f"{processor()}, {os.cpu_count()} cores, {size.threads} for each system, "
+        f"serial capacity {capacity:.3f} requests a second of W2."
     )
 
 
@@ -134,8 +156,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="small counts: shows that it runs, not how fast")
     parser.add_argument("--only", default=parts, help=f"workloads, of {parts}")
     parser.add_argument("--systems", default=every, help=f"of {every}")
-    parser.add_argument("--threads", type=int, default=Size.threads, help="torch threads of every server")
+    parser.add_argument(
+        "--threads", type=int, default=Size.threads, help="cores: torch threads of all instances of a server"
+    )
     parser.add_argument("--minutes", type=float, default=90.0, help="begin nothing later; the same command goes on")
+    parser.add_argument("--other-revision", action="store_true", help="go on in a folder of another Darkroom")
     parser.add_argument("--out", type=Path, help="folder; out/peers/full or out/peers/quick unless said")
     parser.add_argument("--table", action="store_true", help="measure nothing: the tables of what is there")
     return parser

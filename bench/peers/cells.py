@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import product
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from darkroom.bench.figures import Outcome
 from darkroom.storage.files import write_whole
 
+from .conditions import differing
 from .size import WORKLOADS, Size
 
 REPEATED = ("W2",)
@@ -46,7 +47,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Found:
-    """What came of a cell; `failure` is why nothing did. `about` says with what it was measured."""
+    """What came of a cell; `failure` is why there is no more. `about` says with what it was measured."""
 
     cell: Cell
     runs: Sequence[Run] = ()
@@ -54,22 +55,40 @@ class Found:
     about: dict[str, Any] = field(default_factory=dict)
 
 
+def visits(size: Size, systems: Sequence[str], workloads: Sequence[str] = WORKLOADS) -> Iterator[list[Cell]]:
+    """What is measured of a system in one go. A B A B: all systems in turn, and all again beginning with another, so
+    that nobody has the same neighbour in time. What is measured once shares a server."""
+    rounds = [[(name, repeat)] for name in workloads if name in REPEATED for repeat in range(size.repeats)]
+    once = [(name, 0) for name in workloads if name not in REPEATED]
+    for number, here in enumerate([*rounds, *([once] if once else [])]):
+        first = number * max(1, len(systems) // size.repeats) % len(systems)
+        for system in (*systems[first:], *systems[:first]):
+            yield [Cell(workload, repeat, system) for workload, repeat in here]
+
+
 def order(size: Size, systems: Sequence[str], workloads: Sequence[str] = WORKLOADS) -> Iterator[Cell]:
-    """A B A B: within a workload all systems in turn, and all of them again."""
-    for workload in workloads:
-        for repeat, system in product(range(size.repeats if workload in REPEATED else 1), systems):
-            yield Cell(workload, repeat, system)
+    """The same, one by one."""
+    return chain.from_iterable(visits(size, systems, workloads))
 
 
 class Shelf:
     """The files of one measurement, each written whole when what it holds is whole."""
 
-    def __init__(self, folder: Path, size: Size) -> None:
-        """Raises `OtherCounts`."""
-        self.folder, asked = folder, json.loads(json.dumps(asdict(size)))
-        if self.read("asked") not in (None, asked):
-            raise OtherCounts(f"{folder} was measured with other counts: remove it, or name another folder with --out")
-        self.write("asked", asked)
+    def __init__(self, folder: Path, size: Size, around: Mapping[str, str] | None, *, may_mix: bool = False) -> None:
+        """`around` is what figures of one folder have in common beside the counts; None: they are read, not added to.
+        Raises `OtherCounts`."""
+        self.folder = folder
+        if around is None:
+            return
+        asked = json.loads(json.dumps({"counts": asdict(size), **around}))
+        kept = self.read("asked")
+        other = differing(kept, asked, may_mix=may_mix) if kept is not None else []
+        if other:
+            raise OtherCounts(
+                f"{folder} was measured with other {', '.join(other)}: remove it, or name another folder with --out"
+            )
+        if kept is None:
+            self.write("asked", asked)
 
     def read(self, name: str) -> Any:
         """What lies there; None where nothing does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,10 @@ class Rung:
     """One load of a workload, all repeats of it together."""
 
     load: float
-    rate: float  # requests a second that came
+    rate: float  # requests a second that the load stands for
     outcomes: Sequence[Outcome]
     attained: float  # the share that ended in time
+    each: Sequence[float] = ()  # that share in each repeat
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,15 @@ class Row:
     sized: Rung | None = None  # of W3, at the lowest load
     sized_goodput: Goodput | None = None
     goodput: Goodput | None = None
-    tail: Spread | None = None  # latencies of W2 at 0.9
+    tail: Spread | None = None  # latencies of W2 at 0.9, of what failed infinite
     spike_attained: float | None = None
     spike: Spread | None = None
     crowd: int | None = None  # users
     served: int | None = None
     crowd_s: float | None = None  # until the last was served
     failed: int = 0  # requests of all workloads
+    goodputs: Sequence[Goodput] = ()  # of each repeat of W2
+    tails: Sequence[float] = ()  # worst of each repeat of W2 at 0.9
 
     @property
     def throughput(self) -> float | None:
@@ -62,27 +66,37 @@ def row_of(system: str, found: Iterable[Found], alone: Mapping[str, float]) -> R
     spike = [outcome for run in runs.get("W5", ()) for outcome in run.outcomes]
     crowd = [outcome for run in runs.get("W6", ()) for outcome in run.outcomes]
     done = [each.latency_s for each in crowd if each.has_succeeded]
-    tail = [each.latency_s for rung in mixed if rung.load == TAIL_LOAD for each in _done(rung.outcomes)]
+    tail = [_waited_s(each) for rung in mixed if rung.load == TAIL_LOAD for each in rung.outcomes]
     return Row(
         system,
         failure,
         mixed,
         sized[0] if sized else None,
         _goodput(sized),
-        _goodput(mixed),
+        _goodput(mixed) if any(each.has_succeeded for rung in mixed for each in rung.outcomes) else None,
         spread(tail) if tail else None,
         within(spike, alone, GOOD_FACTOR) / len(spike) if spike else None,
-        spread(each.latency_s for each in _done(spike)) if spike else None,
+        spread(_waited_s(each) for each in spike) if spike else None,
         len(crowd) if crowd else None,
         len(done) if crowd else None,
         max(done, default=None),
         sum(not each.has_succeeded for each_runs in runs.values() for run in each_runs for each in run.outcomes),
+        [goodput for each in _w2(every) if (goodput := _goodput(_ladder(each.runs, alone))) is not None],
+        [
+            spread(_waited_s(outcome) for outcome in run.outcomes).worst
+            for each in _w2(every)
+            for run in each.runs
+            if run.load == TAIL_LOAD
+        ],
     )
 
 
-def targets(ours: Row, peers: Sequence[Row]) -> list[tuple[Figure, str]]:
-    """What was to be reached, and what it was held against; none of it that was not measured."""
-    return [*_goodput_target(ours, peers), *_tail_target(ours, peers), *_crowd_target(ours)]
+def targets(ours: Row, peers: Sequence[Row], missing: Sequence[str] = ()) -> list[tuple[Figure, str]]:
+    """What was to be reached, and what it was held against; none of it that was not measured. `missing` are peers who
+    might have been the best."""
+    held = [*_goodput_target(ours, peers), *_tail_target(ours, peers)]
+    but = f"; of the peers measured, without {', '.join(missing)}" if missing else ""
+    return [*((figure, said + but) for figure, said in held), *_crowd_target(ours)]
 
 
 def _goodput_target(ours: Row, peers: Sequence[Row]) -> Iterable[tuple[Figure, str]]:
@@ -101,6 +115,7 @@ def _goodput_target(ours: Row, peers: Sequence[Row]) -> Iterable[tuple[Figure, s
 
 def _tail_target(ours: Row, peers: Sequence[Row]) -> Iterable[tuple[Figure, str]]:
     tails = {peer.system: peer.tail.worst for peer in peers if peer.tail is not None}
+    tails = {name: worst for name, worst in tails.items() if math.isfinite(worst)}  # nobody wins against who fails
     if tails and ours.tail is not None:
         name = min(tails, key=lambda each: tails[each])
         said = f"{ours.tail.worst:.2f} s against {tails[name]:.2f} s ({name})"
@@ -114,6 +129,10 @@ def _crowd_target(ours: Row) -> Iterable[tuple[Figure, str]]:
         yield Figure("", "W6: users served", ours.served / ours.crowd, "%", 1.0), said
 
 
+def _w2(found: Iterable[Found]) -> list[Found]:
+    return [each for each in found if each.cell.workload == "W2"]
+
+
 def _names(found: Sequence[Found]) -> list[str]:
     return list(dict.fromkeys(each.cell.workload for each in found))
 
@@ -124,15 +143,26 @@ def _ladder(runs: Sequence[Run], alone: Mapping[str, float]) -> list[Rung]:
 
 
 def _rung(load: float, runs: Sequence[Run], alone: Mapping[str, float]) -> Rung:
+    """A rate that were counted, not reckoned from the load, would differ by repeat with the kinds that came."""
     outcomes = [outcome for run in runs for outcome in run.outcomes]
-    over_s = sum(run.over_s or 0.0 for run in runs)
-    rate = len(outcomes) / over_s if over_s else 0.0
-    return Rung(load, rate, outcomes, within(outcomes, alone, GOOD_FACTOR) / len(outcomes))
+    work_s = sum(alone[outcome.kind] for outcome in outcomes)
+    return Rung(
+        load,
+        load * len(outcomes) / work_s,
+        outcomes,
+        _kept(outcomes, alone),
+        [_kept(run.outcomes, alone) for run in runs],
+    )
 
 
 def _goodput(rungs: Sequence[Rung]) -> Goodput | None:
     return goodput_of([(rung.rate, rung.attained) for rung in rungs], GOOD_SHARE) if rungs else None
 
 
-def _done(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    return [each for each in outcomes if each.has_succeeded]
+def _kept(outcomes: Sequence[Outcome], alone: Mapping[str, float]) -> float:
+    return within(outcomes, alone, GOOD_FACTOR) / len(outcomes)
+
+
+def _waited_s(outcome: Outcome) -> float:
+    """For ever, where it failed: a server that refuses what it would serve late must not look quick."""
+    return outcome.latency_s if outcome.has_succeeded else math.inf

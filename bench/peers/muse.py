@@ -38,6 +38,11 @@ def settings(size: Size) -> list[Setting]:
     return [Setting(workers, is_batching) for workers, is_batching in product(size.workers, (False, True))]
 
 
+def is_measured(said: object) -> bool:
+    """What failed says why, and is tried again."""
+    return isinstance(said, list)
+
+
 def measured(size: Size, send: Callable[[Sequence[Wanted]], list[Outcome]]) -> list[dict[str, Any]]:
     """For each count of users: how many were served, the seconds until the last, and how long one waits."""
     found = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,9 @@ LOG_LINES = 6
 def running(command: Sequence[str], folder: Path, around: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Such a process in a folder, where its log lies as `log`; afterwards neither it nor a child of it is left."""
     with (folder / "log").open("wb") as log:
-        started = subprocess.Popen(command, cwd=folder, env={**os.environ, **around}, stdout=log, stderr=log)
+        started = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **around}, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         yield started
     finally:
@@ -43,5 +46,8 @@ def _end(started: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         started.kill()
         started.wait()
-    for each in psutil.wait_procs(family, timeout=2)[1]:
-        each.kill()
+    with suppress(ProcessLookupError):  # its session, of those too whose parents have ended
+        os.killpg(started.pid, signal.SIGKILL)
+    for each in psutil.wait_procs(family, timeout=2)[1]:  # and who began a session of their own
+        with suppress(psutil.NoSuchProcess):
+            each.kill()

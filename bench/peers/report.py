@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,9 +47,9 @@ def systems_table(rows: Sequence[Row], names: Mapping[str, str], batches: Mappin
         "W2 goodput",
         "p50 at 0.9",
         "p99 at 0.9",
-        f"W3 within {GOOD_FACTOR:g}x",
-        f"W5 within {GOOD_FACTOR:g}x",
-        "W6 served",
+        f"W3 within {GOOD_FACTOR:g}x (one run)",
+        f"W5 within {GOOD_FACTOR:g}x (one run)",
+        "W6 served (one run)",
         "W6 last",
         "W6 a second",
         "failed",
@@ -62,7 +63,7 @@ def ladder_table(rows: Sequence[Row], names: Mapping[str, str]) -> Table:
     loads = sorted({rung.load for row in rows for rung in row.rungs})
     told = []
     for row in rows:
-        kept = {rung.load: f"{rung.attained:.0%} of {len(rung.outcomes)}" for rung in row.rungs}
+        kept = {rung.load: f"{rung.attained:.0%} of {len(rung.outcomes)}{_span(rung.each)}" for rung in row.rungs}
         told.append((names[row.system], *(kept.get(load, NONE) for load in loads)))
     title = f"W2, how many ended within {GOOD_FACTOR:g}x alone, by load in shares of the serial capacity"
     return Table(title, ("system", *(f"{load:g}" for load in loads)), told)
@@ -82,7 +83,7 @@ def tuning_table(found: Mapping[str, Sequence[Try]]) -> Table:
     tried = list(dict.fromkeys(each.batch for tries in found.values() for each in tries))
     rows = []
     for system, tries in found.items():
-        told = {each.batch: f"{each.attained:.0%}, {each.mean_s:.1f} s" for each in tries}
+        told = {each.batch: f"{each.attained:.0%}, {each.mean_s:.1f} s{_disqualified(each)}" for each in tries}
         rows.append((system, *(told.get(batch, NONE) for batch in tried)))
     title = f"The sweep, how many ended within {GOOD_FACTOR:g}x alone and the mean latency, by batch"
     return Table(title, ("system", *map(str, tried)), rows)
@@ -124,9 +125,9 @@ def _cells(row: Row, capacity: float) -> Sequence[str]:
     if row.failure is not None and row.goodput is None and row.crowd is None:
         return ("not measured", *[NONE] * 8)
     return (
-        goodput_said(row.goodput, row.lowest_rate, capacity),
+        goodput_said(row.goodput, row.lowest_rate, capacity) + _goodputs(row, capacity),
         _seconds(row.tail and row.tail.p50),
-        _tail(row.tail),
+        _tail(row.tail) + _tails(row),
         _share(row.sized and row.sized.attained),
         _share(row.spike_attained),
         NONE if row.crowd is None else f"{row.served} of {row.crowd}",
@@ -134,6 +135,25 @@ def _cells(row: Row, capacity: float) -> Sequence[str]:
         NONE if row.throughput is None else f"{row.throughput:.2f}",
         str(row.failed),
     )
+
+
+def _span(shares: Sequence[float]) -> str:
+    """The worst and the best repeat."""
+    return f", {min(shares):.0%} to {max(shares):.0%}" if len(shares) > 1 else ", one run"
+
+
+def _goodputs(row: Row, capacity: float) -> str:
+    """Of the worst and the best repeat; 0: not even the lowest load."""
+    found = sorted((each.rate or 0.0) / capacity for each in row.goodputs)
+    if not found:
+        return ""
+    return f", {found[0]:.2f}x to {found[-1]:.2f}x" if len(found) > 1 else ", one run"
+
+
+def _tails(row: Row) -> str:
+    if not row.tails:
+        return ""
+    return f", {_seconds(min(row.tails))} to {_seconds(max(row.tails))}" if len(row.tails) > 1 else ", one run"
 
 
 def _tail(tail: Spread | None) -> str:
@@ -150,12 +170,18 @@ def _crowd(said: Mapping[str, Any]) -> str:
     return f"{said['total_s']:.1f} ({said['p50_s']:.1f}){lost}"
 
 
+def _disqualified(tried: Try) -> str:
+    return f", out: {tried.failed} failed" if tried.failed else ""
+
+
 def _verdict(figure: Figure) -> str:
     return {"NOT REACHED": "**not reached**"}.get(figure.verdict, figure.verdict)
 
 
 def _seconds(value: float | None) -> str:
-    return NONE if value is None else f"{value:.2f} s"
+    if value is None:
+        return NONE
+    return f"{value:.2f} s" if math.isfinite(value) else "never: failed"
 
 
 def _share(value: float | None) -> str:

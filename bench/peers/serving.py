@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import httpx
 
 from bench.service.box import free_port
 from darkroom.bench.dialects import Dialect
@@ -21,7 +24,7 @@ from darkroom.errors import DarkroomError
 
 from . import environments, processes
 from .environments import NotInstalled
-from .systems import ALONE, Batch, Place, System
+from .systems import Batch, Place, System
 from .workloads import PROMPTS, SIZED, SQUARE, STEPS
 
 START_S = 240.0
@@ -33,14 +36,30 @@ class NotStarted(Exception):
     """Why a server did not answer."""
 
 
+class Broken(Exception):
+    """A server that is there no more, or answers nothing as it should."""
+
+
 @dataclass(frozen=True)
 class Served:
-    """A server that answers."""
+    """A server that answers; `version` is what it says of itself, where that is not its package's."""
 
     template: Template
+    process: subprocess.Popen[bytes]
+    folder: Path
+    version: str = ""
 
     def send(self, plan: Sequence[Wanted]) -> list[Outcome]:
-        """Every request of the plan to its end, failed or not. Raises `TimeoutError` where that does not come."""
+        """Every request of the plan to its end, failed or not. Raises `TimeoutError` where that does not come, and
+        `Broken` where the server has ended, or every request failed."""
+        outcomes = self._sent(plan)
+        if self.process.poll() is not None:
+            raise Broken(f"it ended by itself: {processes.last_words(self.folder)}")
+        if outcomes and not any(each.has_succeeded for each in outcomes):
+            raise Broken(f"every request of {len(outcomes)} failed, the first with {outcomes[0].code}")
+        return outcomes
+
+    def _sent(self, plan: Sequence[Wanted]) -> list[Outcome]:
 
         async def run() -> list[Outcome]:
             dialect: Dialect = Plain(self.template)
@@ -66,26 +85,23 @@ class Served:
 
 @dataclass(frozen=True)
 class Ground:
-    """Where servers run: below `folder`, with so many threads, warmed by so many requests of each size at once."""
+    """Where servers run: below `folder`, warmed by so many requests of each size at once."""
 
     folder: Path
     environments: Path
-    threads: int
     warm: int = 12
 
     @contextmanager
-    def served(
-        self, system: System, batch: Batch = ALONE, *, workers: int = 1, is_batching: bool = True
-    ) -> Iterator[Served]:
-        """The system, warm. Raises `NotInstalled` and `NotStarted`."""
+    def served(self, system: System, batch: Batch, *, is_batching: bool = True) -> Iterator[Served]:
+        """The system, warm, in an empty folder: nobody finds what an earlier run left. Raises `NotInstalled` and
+        `NotStarted`."""
         environment = None
         if system.environment is not None:
             environment = environments.made(system.environment, self.environments)
-        home = (
-            self.folder / "homes" / f"{system.name}{'' if is_batching else '-alone'}{'' if workers == 1 else workers}"
-        )
-        home.mkdir(parents=True, exist_ok=True)
-        place = Place(home, free_port(), self.threads, environment, batch, workers, is_batching)
+        home = self.folder / "homes" / system.name
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        place = Place(home, free_port(), environment, batch, is_batching)
         with started(system, place) as served:
             _warm(served, self.warm)
             yield served
@@ -98,10 +114,17 @@ def started(system: System, place: Place) -> Iterator[Served]:
         start = system.start(place)
     except (OSError, subprocess.CalledProcessError) as error:
         raise NotInstalled(f"{type(error).__name__}: {error}") from error
-    served = Served(system.template(f"http://127.0.0.1:{place.port}"))
+    url = f"http://127.0.0.1:{place.port}"
     with processes.running(start.command, place.folder, place.around | dict(start.around)) as process:
+        served = Served(system.template(url), process, place.folder)
         _wait(process, served, place.folder)
-        yield served
+        yield replace(served, version=_version(f"{url}{system.about}") if system.about else "")
+
+
+def _version(url: str) -> str:
+    """What a server says of itself."""
+    said = httpx.get(url, timeout=10).json()
+    return f"{said['name']} {said['version']}"
 
 
 def _wait(process: subprocess.Popen[bytes], served: Served, home: Path) -> None:
@@ -125,4 +148,12 @@ def _warm(served: Served, count: int) -> None:
     """What runs first in a size or a batch is slower: everybody has done it before it counts."""
     first = Wanted(0, 0.0, STEPS[0], PROMPTS[0], 0, guidance=5.0, size=SQUARE)
     for size in dict.fromkeys(size for size, _ in SIZED):
-        served.send([replace(first, number=number, seed=number, size=size) for number in range(count)])
+        try:
+            outcomes = served.send([replace(first, number=number, seed=number, size=size) for number in range(count)])
+        except (Broken, TimeoutError) as error:
+            raise NotStarted(f"while it was warmed: {str(error) or 'it was stuck'}") from error
+        failed = [each.code for each in outcomes if not each.has_succeeded]
+        if failed:
+            raise NotStarted(
+                f"while it was warmed {len(failed)} of {count} requests failed, the first with {failed[0]}"
+            )

@@ -17,30 +17,32 @@ class Size:
     Loads are shares of the serial capacity: what plain diffusers does one after another.
     """
 
-    threads: int = 2
+    threads: int = 2  # and cores: of all instances of a model together
     warm: int = 8  # requests at once, of each size, before anything counts
     repeats: int = 2  # of W2, on which the targets stand; the others take what time is left
-    mixed: Ladder = ((0.5, 14), (TAIL_LOAD, 50), (1.3, 16), (1.8, 20), (2.5, 24))  # W2; a p99 takes a hundred in all
-    sized: Ladder = ((TAIL_LOAD, 18), (1.8, 18))  # W3
+    # W2, of which all repeats count together: a p99 takes a hundred. The lowest rungs take longest and have fewest.
+    mixed: Ladder = ((0.15, 10), (0.3, 10), (0.45, 20), (0.6, 20), (TAIL_LOAD, 50), (1.2, 20), (1.6, 20))
+    sized: Ladder = ((TAIL_LOAD, 20),)  # W3
     spike_load: float = 0.2  # W5: before and after; ten times that in the middle third
-    spike: int = 24
+    spike: int = 60
     crowd: int = 300  # W6
     users: tuple[int, ...] = (30, 100, 300)  # of Muse's table, one request each
     workers: tuple[int, ...] = (1, 2)
-    most: tuple[int, ...] = (4, 12)  # batch sizes that are tried, with the first window
+    most: tuple[int, ...] = (1, 4, 12)  # batch sizes that are tried, with the first window
     windows_s: tuple[float, ...] = (0.05, 0.25)  # the others are tried with the best of these
-    tune: tuple[float, int] = (1.3, 12)
+    tune: tuple[float, int] = (TAIL_LOAD, 30)  # no requests: no sweep
 
 
 QUICK = Size(
     warm=2,
     repeats=1,
-    mixed=((TAIL_LOAD, 6),),
-    sized=((TAIL_LOAD, 4),),
-    spike=6,
+    mixed=((TAIL_LOAD, 5),),
+    sized=((TAIL_LOAD, 5),),
+    spike=12,
     crowd=12,
     users=(4, 12),
     workers=(1,),
     most=(8,),
     windows_s=(0.05,),
+    tune=(TAIL_LOAD, 0),
 )

@@ -28,16 +28,24 @@ QUEUE = 1000  # requests that may wait, everywhere: nobody refuses what the othe
 
 @dataclass(frozen=True)
 class Batch:
-    """So many requests, of which the first waits so long at most for the others."""
+    """So many requests, of which the first waits so long at most for the others; `most` 0: the server's own choice.
+
+    So many instances of the model share the cores, with so many torch threads each.
+    """
 
     most: int
     window_s: float
+    instances: int = 1
+    threads: int = 1
 
     def __str__(self) -> str:
-        return f"{self.most} in {self.window_s * 1000:g} ms"
+        gathered = f"{self.most} in {self.window_s * 1000:g} ms, " if self.most else ""
+        return f"{gathered}{self.instances} x {self.threads} thread{'s' if self.threads > 1 else ''}"
 
 
-ALONE = Batch(1, 0.0)
+def splits(cores: int) -> list[tuple[int, int]]:
+    """Instances and threads that are tried on so many cores: small forwards gain little from a second thread."""
+    return list(dict.fromkeys([(1, cores), (1, 1), (2, cores // 2)] if cores > 1 else [(1, 1)]))
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,8 @@ class Place:
 
     folder: Path
     port: int
-    threads: int
     environment: Path | None = None
-    batch: Batch = ALONE
-    workers: int = 1  # of Darkroom
+    batch: Batch = Batch(1, 0.0)
     is_batching: bool = True  # Darkroom
 
     @property
@@ -57,11 +63,12 @@ class Place:
         """The environment variables that everybody has."""
         said = {
             "PEER_MODEL": str(MODEL),
-            "PEER_THREADS": str(self.threads),
+            "PEER_THREADS": str(self.batch.threads),
+            "PEER_INSTANCES": str(self.batch.instances),
             "PEER_MOST": str(self.batch.most),
             "PEER_WINDOW_S": str(self.batch.window_s),
             "PEER_PORT": str(self.port),
-            "OMP_NUM_THREADS": str(self.threads),
+            "OMP_NUM_THREADS": str(self.batch.threads),
             "OMP_WAIT_POLICY": "PASSIVE",
             "HF_HUB_OFFLINE": "1",
         }
@@ -98,20 +105,17 @@ class System:
     environment: str | None
     start: Callable[[Place], Start]
     template: Callable[[str], Template]
+    about: str = ""  # a path of its own whose JSON says the version of a server that is not the package
 
 
 def _darkroom(place: Place) -> Start:
-    """As a user would: `darkroom serve`, its defaults, in a home that stays, so that it knows the machine's pace."""
-    lines = ["[serve]\n"]
-    if place.workers != 1:
-        lines.append(f"workers = {place.workers}\n")
+    """As a user would: `darkroom serve`, with workers and threads as they were found best."""
+    lines = [f"threads = {place.batch.threads}\n", "[serve]\n", f"workers = {place.batch.instances}\n"]
     if not place.is_batching:
         lines.append("batching = false\n")
     (place.folder / "darkroom.toml").write_text("".join(lines), encoding="utf-8")
     command = [sys.executable, "-m", "darkroom", "serve", "--port", str(place.port)]
-    threads = str(max(1, place.threads // place.workers))  # several workers share the cores
-    around = {"DARKROOM_HOME": str(place.folder), "DARKROOM_THREADS": threads, "OMP_NUM_THREADS": threads}
-    return Start(command, around)
+    return Start(command, {"DARKROOM_HOME": str(place.folder)})
 
 
 def _script(name: str) -> Callable[[Place], Start]:
@@ -132,15 +136,17 @@ def _torchserve(place: Place) -> Start:
     archive += ["--handler", str(SERVERS / "torchserve_handler.py"), "--extra-files", str(SERVERS / "drawing.py")]
     subprocess.run([*archive, "--export-path", str(store)], check=True, capture_output=True)
     serve = [place.program("torchserve"), "--start", "--foreground", "--ncs", "--disable-token-auth"]
-    return Start([*serve, "--model-store", str(store), "--ts-config", "config.properties"], {})
+    # It keeps a file in the folder for temporary ones by which another TorchServe would be stopped.
+    around = {"TMPDIR": str(place.folder)}
+    return Start([*serve, "--model-store", str(store), "--ts-config", "config.properties"], around)
 
 
 def _torchserve_config(place: Place) -> str:
     """With a queue as long as everybody's: by default it takes a hundred."""
     model = {
         "marName": "landscapes.mar",
-        "minWorkers": 1,
-        "maxWorkers": 1,
+        "minWorkers": place.batch.instances,
+        "maxWorkers": place.batch.instances,
         "batchSize": place.batch.most,
         "maxBatchDelay": max(1, round(place.batch.window_s * 1000)),
         "responseTimeout": 600,
@@ -173,6 +179,7 @@ def _triton(place: Place) -> Start:
         shutil.copy(file, model / "1")
     said = (SERVERS / "triton_model" / "config.pbtxt").read_text(encoding="utf-8")
     config = said.replace("MOST", str(place.batch.most)).replace("WINDOW_US", f"{place.batch.window_s * 1e6:.0f}")
+    config = config.replace("INSTANCES", str(place.batch.instances))
     (model / "config.pbtxt").write_text(config, encoding="utf-8")
     command = [str(server / "bin" / "tritonserver"), "--model-repository", str(model.parent)]
     command += ["--backend-directory", str(backend.parent), "--http-address", "127.0.0.1"]
@@ -218,6 +225,6 @@ PEERS = (
     System("litserve", "LitServe", "litserve", "litserve", _script("with_litserve.py"), _direct("/predict")),
     System("ray", "Ray Serve", "ray", "ray", _script("with_ray.py"), _direct("/predict")),
     System("torchserve", "TorchServe", "torchserve", "torchserve", _torchserve, _direct("/predictions/landscapes")),
-    System("triton", "Triton, Python backend", "nvidia-pytriton", "triton", _triton, _infer),
+    System("triton", "Triton, Python backend", "nvidia-pytriton", "triton", _triton, _infer, "/v2"),
 )
 SYSTEMS = (DARKROOM, *PEERS)

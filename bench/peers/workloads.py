@@ -6,11 +6,12 @@ No two requests of a plan have the same prompt, so that no cache of anybody's he
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import accumulate, product
+from typing import TypeVar
 
-from darkroom.bench.plan import Arrivals, Mix, Size, Wanted, plan_of
+from darkroom.bench.plan import Mix, Size, Wanted
 from darkroom.bench.plan import at_once as all_at_once
 
 from .size import Size as Counts
@@ -32,9 +33,10 @@ SIZED: dict[tuple[Size, int], int] = {
 }
 FAST_STEPS, FAST_GUIDANCE = 4, 4.0  # what everybody of a crowd asks for: the same, which is every batcher's best case
 
-MIXED = Mix(STEPS, PROMPTS, guidance=GUIDANCE, sizes=(SQUARE,))
 FAST = Mix((FAST_STEPS,), PROMPTS, guidance=(FAST_GUIDANCE,), sizes=(SQUARE,))
 SPIKE = 10.0
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,15 @@ class Part:
     plan: Sequence[Wanted]
 
 
-def parts(workload: str, count: Counts, capacity: float, repeat: int) -> list[Part]:
-    """All of a workload's loads; `capacity` is serial, in requests a second, of that workload's requests."""
+def parts(workload: str, count: Counts, alone: Mapping[str, float], repeat: int) -> list[Part]:
+    """All of a workload's loads; `alone` is seconds of each kind. Summed, they are that share of the plan's span."""
     if workload == "W6":
         return [Part(None, at_once(count.crowd, repeat))]
     if workload == "W5":
-        return [Part(count.spike_load, _spiking(count, capacity, repeat))]
+        return [Part(mean_load(count.spike_load), _spiking(count, alone, repeat))]
     if workload == "W3":
-        return [Part(load, _sized(load * capacity, n, seed_of(load, repeat))) for load, n in count.sized]
-    return [Part(load, mixed_load(load * capacity, n, seed_of(load, repeat))) for load, n in count.mixed]
+        return [Part(load, _sized(load, n, alone, seed_of(load, repeat))) for load, n in count.sized]
+    return [Part(load, mixed_load(load, n, alone, seed_of(load, repeat))) for load, n in count.mixed]
 
 
 def seed_of(load: float, repeat: int) -> int:
@@ -61,9 +63,14 @@ def seed_of(load: float, repeat: int) -> int:
     return 1000 * (repeat + 1) + round(100 * load)
 
 
-def mixed_load(rate: float, requests: int, seed: int) -> list[Wanted]:
-    """So many requests of W2, so many a second."""
-    return _distinct(plan_of(Arrivals("poisson", rate, requests), MIXED, seed), seed)
+def mean_load(spike_load: float) -> float:
+    """Of all three thirds of a spike."""
+    return spike_load * (2 + SPIKE) / 3
+
+
+def mixed_load(load: float, requests: int, alone: Mapping[str, float], seed: int) -> list[Wanted]:
+    """So many requests of W2 at that share of the serial capacity, each kind as often as any other."""
+    return _spaced(_mixed(requests, seed), load, alone, seed)
 
 
 def at_once(users: int, seed: int) -> list[Wanted]:
@@ -80,17 +87,56 @@ def kinds(workload: str) -> dict[Wanted, float]:
     return {replace(first, steps=each): 1 / len(steps) for each in steps}
 
 
-def _spiking(count: Counts, capacity: float, repeat: int) -> list[Wanted]:
-    arrivals = Arrivals("spike", count.spike_load * capacity, count.spike, spike=SPIKE)
-    return _distinct(plan_of(arrivals, MIXED, repeat), repeat)
+def _mixed(requests: int, seed: int) -> list[Wanted]:
+    """All at the start, in random order. Steps are dealt, not drawn: of few draws the work differs by a third."""
+    rng = random.Random(f"kinds {seed}")
+    dealt = zip(_dealt(STEPS, requests, rng), _dealt(GUIDANCE, requests, rng), strict=True)
+    plan = zip(all_at_once(requests, FAST, seed), dealt, strict=True)
+    return _distinct([replace(wanted, steps=steps, guidance=guidance) for wanted, (steps, guidance) in plan], seed)
 
 
-def _sized(rate: float, requests: int, seed: int) -> list[Wanted]:
+def _spiking(count: Counts, alone: Mapping[str, float], repeat: int) -> list[Wanted]:
+    """A twelfth of the requests in the first and the last third of the time, the others in the middle one."""
+    plan = _mixed(count.spike, repeat)
+    third_s = _work_s(plan, alone) / mean_load(count.spike_load) / 3
+    aside, rng = round(count.spike / (2 + SPIKE)), random.Random(f"spike {repeat}")
+    counts = (aside, count.spike - 2 * aside, aside)
+    times = [(third + rng.random()) * third_s for third, n in enumerate(counts) for _ in range(n)]
+    return _at(plan, [*sorted(times)[:-1], 3 * third_s])  # the last one ends the time that the load is reckoned over
+
+
+def _sized(load: float, requests: int, alone: Mapping[str, float], seed: int) -> list[Wanted]:
     """With sizes, each of which has its steps."""
-    plan = _distinct(plan_of(Arrivals("poisson", rate, requests), FAST, seed), seed)
-    drawn = random.Random(f"sizes {seed}").choices(list(SIZED), list(SIZED.values()), k=requests)
-    asked = zip(plan, drawn, strict=True)
-    return [replace(wanted, size=size, steps=steps, guidance=GUIDANCE[1]) for wanted, (size, steps) in asked]
+    plan = _distinct(all_at_once(requests, FAST, seed), seed)
+    upto = [round(sum(list(SIZED.values())[: place + 1]) * requests / 100) for place in range(len(SIZED))]
+    kinds = [kind for kind, low, high in zip(SIZED, [0, *upto], upto, strict=False) for _ in range(high - low)]
+    random.Random(f"sizes {seed}").shuffle(kinds)
+    asked = zip(plan, kinds, strict=True)
+    sized = [replace(wanted, size=size, steps=steps, guidance=GUIDANCE[1]) for wanted, (size, steps) in asked]
+    return _spaced(sized, load, alone, seed)
+
+
+def _dealt(values: Sequence[Value], count: int, rng: random.Random) -> list[Value]:
+    """Each as often as any other, one more or less."""
+    dealt = [values[place % len(values)] for place in range(count)]
+    rng.shuffle(dealt)
+    return dealt
+
+
+def _spaced(plan: Sequence[Wanted], load: float, alone: Mapping[str, float], seed: int) -> list[Wanted]:
+    """With the gaps of Poisson arrivals, stretched so that the work over the span is the load, not about the load."""
+    rng = random.Random(f"gaps {seed}")
+    times = list(accumulate(rng.expovariate(1.0) for _ in plan))
+    stretch = _work_s(plan, alone) / load / times[-1]
+    return _at(plan, [at_s * stretch for at_s in times])
+
+
+def _work_s(plan: Sequence[Wanted], alone: Mapping[str, float]) -> float:
+    return sum(alone[wanted.kind] for wanted in plan)
+
+
+def _at(plan: Sequence[Wanted], times: Sequence[float]) -> list[Wanted]:
+    return [replace(wanted, at_s=at_s) for wanted, at_s in zip(plan, times, strict=True)]
 
 
 def _distinct(plan: Sequence[Wanted], seed: int) -> list[Wanted]:

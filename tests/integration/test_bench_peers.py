@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers import processes
+from bench.peers import processes, workloads
 from bench.peers.cells import Cell, Shelf
 from bench.peers.run import Measurement
 from bench.peers.serving import Ground, NotStarted, started
-from bench.peers.size import QUICK
+from bench.peers.size import QUICK, WORKLOADS
 from bench.peers.systems import PEERS, WINDOWED, Batch, Place, Start, System
 from bench.peers.workloads import at_once
 from bench.service.box import free_port
@@ -21,7 +21,7 @@ OURS = Path(sys.prefix)  # Darkroom's own environment, which has FastAPI
 
 
 def _place(folder: Path) -> Place:
-    return Place(folder, free_port(), threads=1, environment=OURS, batch=Batch(2, 0.2))
+    return Place(folder, free_port(), environment=OURS, batch=Batch(2, 0.2))
 
 
 def test_the_windowed_peer_draws_what_it_is_asked(tmp_path: Path) -> None:
@@ -45,9 +45,10 @@ def test_a_server_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path
 def test_a_peer_that_cannot_be_installed_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     missing = tmp_path / "environments"
     missing.write_text("where a folder would have to be", encoding="utf-8")
-    shelf = Shelf(tmp_path / "out", QUICK)
-    shelf.write("alone", {"4 steps, 256x256, guided": [1.0]})
-    Measurement(QUICK, shelf, Ground(tmp_path, missing, 1), ends_at=float("inf")).run([WINDOWED], ["W6"])
+    shelf = Shelf(tmp_path / "out", QUICK, {})
+    kinds = {wanted.kind: [1.0] for name in WORKLOADS for wanted in workloads.kinds(name)}
+    shelf.write("alone", {"threads": 1, "tried": {"1": kinds}, "repeats": [kinds]})
+    Measurement(QUICK, shelf, Ground(tmp_path, missing), ends_at=float("inf")).run([WINDOWED], ["W6"])
     found = shelf.found(Cell("W6", 0, "fastapi"))
     assert found is not None
     assert found.failure
@@ -60,6 +61,6 @@ def test_other_peers_answer_as_the_bench_asks(system: System, tmp_path: Path) ->
     place = Path("out/peers/environments") / str(system.environment)
     if not (place / ".made").exists():
         pytest.skip(f"{system.said} is not installed: make bench-peers does that")
-    with Ground(tmp_path, place.parent.absolute(), 1, warm=0).served(system, Batch(2, 0.1)) as served:
+    with Ground(tmp_path, place.parent.absolute(), warm=0).served(system, Batch(2, 0.1)) as served:
         outcomes = served.send(at_once(2, seed=1))
     assert [(each.code, each.images) for each in outcomes] == [(None, 1), (None, 1)]

@@ -16,13 +16,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Settings:
-    """`most` requests of a batch, of which the first waits `window_s` seconds at most for the others."""
+    """`most` requests of a batch, of which the first waits `window_s` seconds at most for the others.
+
+    `instances` of the model run, each with so many `threads`.
+    """
 
     model: str
     threads: int
     most: int
     window_s: float
     port: int
+    instances: int
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def settings() -> Settings:
         int(said["PEER_MOST"]),
         float(said["PEER_WINDOW_S"]),
         int(said["PEER_PORT"]),
+        int(said["PEER_INSTANCES"]),
     )
 
 

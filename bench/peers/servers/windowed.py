@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -99,5 +100,19 @@ def build(said: Settings) -> FastAPI:
     return app
 
 
+def create() -> FastAPI:
+    """In each of uvicorn's workers: with a model and a batcher of its own."""
+    return build(settings())
+
+
 if __name__ == "__main__":
-    uvicorn.run(build(settings()), host="127.0.0.1", port=settings().port, log_level="warning", access_log=False)
+    uvicorn.run(
+        "windowed:create",
+        factory=True,
+        app_dir=str(Path(__file__).parent),
+        workers=settings().instances,
+        host="127.0.0.1",
+        port=settings().port,
+        log_level="warning",
+        access_log=False,
+    )

@@ -30,5 +30,5 @@ if __name__ == "__main__":
     said = settings()
     api = Landscapes(max_batch_size=said.most, batch_timeout=said.window_s if said.most > 1 else 0.0)
     # Its own limit of 30 s would refuse what the others serve late.
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, timeout=False)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=said.instances, timeout=False)
     server.run(host="127.0.0.1", port=said.port, log_level="warning", generate_client_file=False, access_log=False)

@@ -29,11 +29,13 @@ AROUND = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREAD
 # By default five requests at a time would reach a replica: too few for a batch, as that page says.
 @serve.deployment(
     max_ongoing_requests=1000,
-    ray_actor_options={"num_cpus": said.threads, "runtime_env": AROUND},
+    num_replicas=said.instances,
+    # What Ray reckons with, not what torch takes: all replicas must fit into the CPUs that it was begun with.
+    ray_actor_options={"num_cpus": said.threads / said.instances, "runtime_env": AROUND},
     health_check_timeout_s=120,
 )
 class Landscapes:
-    """One replica."""
+    """A replica."""
 
     def __init__(self) -> None:
         self._model = Model(said.model, said.threads)

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.peers import judged, report, workloads
-from bench.peers.cells import Cell, Found, OtherCounts, Run, Shelf, order
+from bench.peers.cells import Cell, Found, OtherCounts, Run, Shelf, order, visits
+from bench.peers.conditions import REVISION, conditions
+from bench.peers.estimate import estimate_s
 from bench.peers.page import page
-from bench.peers.run import capacity_of
+from bench.peers.run import capacity_of, drift
 from bench.peers.size import QUICK, TAIL_LOAD, WORKLOADS, Size
-from bench.peers.systems import PEERS, SERVERS, Batch
-from bench.peers.tuning import Try, next_batch, tried_best, tries_of, tuned
+from bench.peers.systems import PEERS, SERVERS, Batch, splits
+from bench.peers.tuning import NothingHolds, Try, next_batch, tried_best, tries_of, tuned
 from darkroom.bench.figures import Outcome
 from darkroom.bench.plan import Wanted
 from darkroom.bench.template import values_of
 
 KIND = "4 steps, 256x256, guided"
 ALONE = {KIND: 1.0}
+EVERY = {wanted.kind: 0.05 * wanted.steps for name in WORKLOADS for wanted in workloads.kinds(name)}
 
 
 def _outcome(latency_s: float, code: str | None = None) -> Outcome:
@@ -41,11 +44,11 @@ def _server(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_every_system_gets_the_same_requests_at_the_same_moments() -> None:
     for workload in WORKLOADS:
-        assert workloads.parts(workload, QUICK, 1.0, 0) == workloads.parts(workload, QUICK, 1.0, 0)
+        assert workloads.parts(workload, QUICK, EVERY, 0) == workloads.parts(workload, QUICK, EVERY, 0)
 
 
 def test_every_load_and_repeat_asks_for_other_pictures() -> None:
-    plans = [part.plan for repeat in (0, 1) for part in workloads.parts("W2", Size(), 1.0, repeat)]
+    plans = [part.plan for repeat in (0, 1) for part in workloads.parts("W2", Size(), EVERY, repeat)]
     prompts = [each.prompt for plan in plans for each in plan]
     assert len(set(prompts)) == len(prompts)
 
@@ -57,17 +60,45 @@ def test_no_two_requests_of_a_load_are_the_same_prompt() -> None:
 
 
 def test_sizes_come_in_the_shares_of_the_design_each_with_its_steps() -> None:
-    size = replace(Size(), sized=((TAIL_LOAD, 4000),))
-    asked = Counter((each.size, each.steps) for each in workloads.parts("W3", size, 1.0, 0)[0].plan)
-    assert {kind: pytest.approx(100 * count / 4000, abs=2) for kind, count in asked.items()} == workloads.SIZED
+    asked = Counter((each.size, each.steps) for each in workloads.parts("W3", Size(), EVERY, 0)[0].plan)
+    assert {kind: 5 * count for kind, count in asked.items()} == workloads.SIZED  # of twenty
 
 
 def test_what_is_sent_is_of_a_kind_that_was_measured_alone() -> None:
     for workload in WORKLOADS:
         kinds = {wanted.kind for wanted in workloads.kinds(workload)}
         assert sum(workloads.kinds(workload).values()) == pytest.approx(1.0)
-        sent = [each for part in workloads.parts(workload, Size(), 0.6, 0) for each in part.plan]
+        sent = [each for part in workloads.parts(workload, Size(), EVERY, 0) for each in part.plan]
         assert {each.kind for each in sent} <= kinds
+
+
+@pytest.mark.parametrize("size", [Size(), QUICK], ids=["full", "quick"])
+@pytest.mark.parametrize("repeat", [0, 1])
+def test_a_load_is_the_share_of_its_span_that_its_work_takes_alone(size: Size, repeat: int) -> None:
+    for part in (part for name in WORKLOADS for part in workloads.parts(name, size, EVERY, repeat)):
+        if part.load is not None:
+            work_s = sum(EVERY[each.kind] for each in part.plan)
+            assert work_s / part.plan[-1].at_s == pytest.approx(part.load, rel=0.02)
+            assert [each.at_s for each in part.plan] == sorted(each.at_s for each in part.plan)
+
+
+def test_kinds_come_equally_often_in_every_rung_and_not_in_turn() -> None:
+    for part in workloads.parts("W2", Size(), EVERY, 0):
+        steps = [each.steps for each in part.plan]
+        assert Counter(steps) == dict.fromkeys(workloads.STEPS, len(steps) // 5)
+        assert steps[:5] * (len(steps) // 5) != steps
+
+
+def test_a_spike_brings_ten_times_as_many_in_the_middle_third() -> None:
+    [part] = workloads.parts("W5", Size(), EVERY, 0)
+    thirds = Counter(min(2, int(3 * each.at_s / part.plan[-1].at_s)) for each in part.plan)
+    assert thirds == {0: 5, 1: 50, 2: 5}
+
+
+def test_a_whole_measurement_takes_no_longer_than_its_minutes() -> None:
+    alone = {kind: seconds * 0.9 for kind, seconds in EVERY.items()}  # two thirds of a second of W2, on two cores
+    assert estimate_s(Size(), 6, alone, WORKLOADS) < 90 * 60
+    assert estimate_s(QUICK, 6, alone, WORKLOADS) < 10 * 60
 
 
 def test_the_serial_capacity_is_what_one_after_another_takes() -> None:
@@ -75,51 +106,78 @@ def test_the_serial_capacity_is_what_one_after_another_takes() -> None:
     assert capacity_of("W2", alone) == pytest.approx(1 / 14.8)  # of 4, 8, 12, 20 and 30 steps
 
 
-def test_systems_take_turns_within_each_workload() -> None:
+def test_systems_take_turns_and_each_repeat_begins_with_another() -> None:
     cells = list(order(Size(repeats=2), ["a", "b"], ["W2", "W6"]))
     assert [(cell.repeat, cell.system) for cell in cells] == [
-        *((0, "a"), (0, "b"), (1, "a"), (1, "b")),
+        *((0, "a"), (0, "b"), (1, "b"), (1, "a")),
         *((0, "a"), (0, "b")),
     ]
 
 
+def test_what_is_measured_once_of_a_system_is_measured_of_one_server() -> None:
+    once = [visit for visit in visits(Size(), ["a", "b"]) if visit[0].workload != "W2"]
+    assert [[cell.workload for cell in visit] for visit in once] == [["W3", "W5", "W6"]] * 2
+
+
 def test_a_run_goes_on_with_what_is_left_and_tries_again_what_failed(tmp_path: Path) -> None:
     cells = list(order(QUICK, ["a", "b", "c"], ["W2"]))
-    shelf = Shelf(tmp_path, QUICK)
+    shelf = Shelf(tmp_path, QUICK, {})
     done = _found("W2", "a", [Run(0.9, 3.0, [_outcome(1.5), _outcome(2.5, "http_500")])])
     shelf.keep(done)
     shelf.keep(Found(cells[1], failure="it ended by itself"))
-    again = Shelf(tmp_path, QUICK)
+    again = Shelf(tmp_path, QUICK, {})
     assert again.left(cells) == cells[1:]
     assert again.found(cells[0]) == done
 
 
 def test_what_was_measured_with_other_counts_is_not_gone_on_with(tmp_path: Path) -> None:
-    Shelf(tmp_path, QUICK)
+    Shelf(tmp_path, QUICK, {})
     with pytest.raises(OtherCounts, match="--out"):
-        Shelf(tmp_path, Size())
+        Shelf(tmp_path, Size(), {})
 
 
-def test_the_sweep_tries_windows_with_the_best_batch_alone_and_goes_on(tmp_path: Path) -> None:
-    size, asked = Size(most=(4, 12), windows_s=(0.05, 0.25)), []
+def test_the_sweep_tries_windows_with_the_best_batch_then_other_threads_and_goes_on(tmp_path: Path) -> None:
+    size, asked = Size(most=(1, 12), windows_s=(0.05, 0.25)), []
 
-    def measure(batch: Batch) -> tuple[float, float]:
+    def measure(batch: Batch) -> tuple[float, float, int]:
         asked.append(batch)
-        return (0.5 if batch.most == 12 else 0.25), 3.0 - batch.window_s
+        return (0.5 if batch.most == 12 else 0.25), 3.0 - batch.window_s, 0
 
-    assert tuned("a", size, Shelf(tmp_path, size), measure) == Batch(12, 0.25)
-    assert asked == [Batch(4, 0.05), Batch(12, 0.05), Batch(12, 0.25)]
-    assert tuned("a", size, Shelf(tmp_path, size), measure) == Batch(12, 0.25)
-    assert len(asked) == 3
-    assert next_batch(size, tries_of("a", Shelf(tmp_path, size))[:2]) == Batch(12, 0.25)
-    assert tried_best([Try(4, 0.05, 0.5, 2.0), Try(12, 0.05, 0.5, 1.0)]).most == 12
+    best = Batch(12, 0.25, 1, 2)
+    assert tuned("a", size, Shelf(tmp_path, size, {}), measure) == best
+    alone, first = Batch(1, 0.05, 1, 2), Batch(12, 0.05, 1, 2)
+    assert asked == [alone, first, best, Batch(12, 0.25, 1, 1), Batch(12, 0.25, 2, 1)]
+    assert tuned("a", size, Shelf(tmp_path, size, {}), measure) == best
+    assert len(asked) == 5
+    assert next_batch(size, tries_of("a", Shelf(tmp_path, size, {}))[:2]) == best
+
+
+def test_ours_is_tried_with_the_same_instances_and_threads(tmp_path: Path) -> None:
+    asked = []
+
+    def measure(batch: Batch) -> tuple[float, float, int]:
+        asked.append((batch.instances, batch.threads))
+        return 1.0, 1.0, 0
+
+    tuned("darkroom", Size(), Shelf(tmp_path, Size(), {}), measure, is_ours=True)
+    assert asked == splits(2) == [(1, 2), (1, 1), (2, 1)]
+
+
+def test_settings_with_which_a_request_failed_are_not_taken(tmp_path: Path) -> None:
+    quick, slow = Try(4, 0.05, 1, 2, 0.9, 1.0, failed=1), Try(12, 0.05, 1, 2, 0.1, 2.0)
+    assert tried_best([quick, slow]) == slow
+    with pytest.raises(NothingHolds, match="every setting"):
+        tuned("a", Size(), Shelf(tmp_path, Size(), {}), lambda _: (0.9, 1.0, 1))
 
 
 def test_the_sweep_is_told_with_what_was_not_tried() -> None:
-    tries = {"A": [Try(4, 0.05, 0.5, 2.0), Try(4, 0.25, 0.25, 3.0)], "B": [Try(4, 0.05, 1.0, 1.0)]}
+    tries = {
+        "A": [Try(4, 0.05, 1, 2, 0.5, 2.0), Try(4, 0.25, 2, 1, 0.25, 3.0, failed=2)],
+        "B": [Try(4, 0.05, 1, 2, 1.0, 1.0)],
+    }
     table = report.tuning_table(tries)
-    assert table.heads == ("system", "4 in 50 ms", "4 in 250 ms")
-    assert table.rows == [("A", "50%, 2.0 s", "25%, 3.0 s"), ("B", "100%, 1.0 s", "-")]
+    assert table.heads == ("system", "4 in 50 ms, 1 x 2 threads", "4 in 250 ms, 2 x 1 thread")
+    assert table.rows == [("A", "50%, 2.0 s", "25%, 3.0 s, out: 2 failed"), ("B", "100%, 1.0 s", "-")]
 
 
 def test_goodput_is_the_highest_load_that_all_lower_ones_reach_too() -> None:
@@ -135,7 +193,8 @@ def test_goodput_is_the_highest_load_that_all_lower_ones_reach_too() -> None:
 def test_repeats_of_a_load_count_together() -> None:
     runs = [[Run(0.9, 5.0, [_outcome(seconds)])] for seconds in (1.0, 3.0)]
     row = judged.row_of("a", [_found("W2", "a", each, repeat) for repeat, each in enumerate(runs)], ALONE)
-    assert (len(row.rungs), row.rungs[0].rate, row.rungs[0].attained) == (1, pytest.approx(0.2), 0.5)
+    assert (len(row.rungs), row.rungs[0].rate, row.rungs[0].attained) == (1, pytest.approx(0.9), 0.5)
+    assert row.rungs[0].each == [1.0, 0.0]
     assert row.tail is not None
     assert row.tail.count == 2
 
@@ -148,6 +207,40 @@ def _row(system: str, rates: dict[float, float], worst_s: float) -> judged.Row:
         runs.append(Run(load, 101 / load, outcomes))
     crowd = [_outcome(1.0), _outcome(2.0), _outcome(3.0, "http_503")]
     return judged.row_of(system, [_found("W2", system, runs), _found("W6", system, [Run(None, None, crowd)])], ALONE)
+
+
+def test_what_failed_waited_for_ever() -> None:
+    outcomes = [_outcome(0.1, "http_503")] * 2 + [_outcome(1.0)] * 98
+    row = judged.row_of("a", [_found("W2", "a", [Run(TAIL_LOAD, 1.0, outcomes)])], ALONE)
+    assert row.tail is not None
+    assert (row.tail.p50, row.tail.worst) == (1.0, math.inf)
+
+
+def test_nothing_is_held_against_a_peer_that_fails_everything() -> None:
+    runs = [Run(load, 1.0, [_outcome(0.1, "http_503")] * 5) for load in (0.5, TAIL_LOAD)]
+    peer = judged.row_of("a", [_found("W2", "a", runs)], ALONE)
+    ours = _row("darkroom", {TAIL_LOAD: 1.0}, 1.0)
+    assert [figure.name for figure, _ in judged.targets(ours, [peer])] == ["W6: users served"]
+
+
+def test_a_target_names_the_peers_that_it_was_not_held_against() -> None:
+    ours, peer = _row("darkroom", {TAIL_LOAD: 1.0}, 1.0), _row("a", {TAIL_LOAD: 1.0}, 1.0)
+    told = [said for _, said in judged.targets(ours, [peer], ["Another"])]
+    assert [said.endswith("of the peers measured, without Another") for said in told] == [True, True, False]
+
+
+def test_a_folder_of_other_code_or_another_machine_is_not_gone_on_with(tmp_path: Path) -> None:
+    now = conditions()
+    Shelf(tmp_path, QUICK, now)
+    Shelf(tmp_path, QUICK, now)
+    for name in now:
+        with pytest.raises(OtherCounts, match=name):
+            Shelf(tmp_path, QUICK, now | {name: "other"})
+    Shelf(tmp_path, QUICK, now | {REVISION: "other"}, may_mix=True)
+
+
+def test_the_drift_of_the_machine_is_told_against_the_first_time() -> None:
+    assert drift([{"a": [1.0, 9.0, 1.0], "b": [3.0]}, {"a": [2.0], "b": [3.0]}]) == [pytest.approx(0.25)]
 
 
 def test_targets_are_held_against_the_best_peer() -> None:
