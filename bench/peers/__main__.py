@@ -103,7 +103,9 @@ def _results(
     batches = {each.cell.system: str(Batch(**said)) for each in swept_for if (said := each.about.get("batch"))}
     capacity = capacity_of("W2", alone)
     peers = [row for row in rows if row.system != DARKROOM.name]
-    whole = {row.system for row in peers if row.failure is None and row.goodput is not None}
+    broken = {each.cell.system for each in found if each.cell.workload == "W2" and each.failure is not None}
+    peers = [row for row in peers if row.system not in broken and row.goodput is not None]
+    whole = {row.system for row in peers}
     missing = [system.said for system in PEERS if system.name not in whole]
     ours = next((row for row in rows if row.system == DARKROOM.name), None)
     tables = [report.systems_table(rows, names, batches, capacity), report.ladder_table(rows, names)]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench.peers import processes, workloads
 from bench.peers.cells import Cell, Shelf
 from bench.peers.run import Measurement
-from bench.peers.serving import Ground, NotStarted, started
+from bench.peers.serving import Broken, Ground, NotStarted, Served, started
 from bench.peers.size import QUICK, WORKLOADS
 from bench.peers.systems import PEERS, WINDOWED, Batch, Place, Start, System
 from bench.peers.workloads import at_once
-from bench.service.box import free_port
+from bench.service.box import free_port, wait_until
 
 OURS = Path(sys.prefix)  # Darkroom's own environment, which has FastAPI
 
@@ -40,6 +42,34 @@ def test_a_server_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path
     ):
         pass
     assert processes.last_words(tmp_path) == "no such model"
+
+
+def _unheard(process: subprocess.Popen[bytes], folder: Path) -> Served:
+    """A process that listens nowhere."""
+    return Served(WINDOWED.template(f"http://127.0.0.1:{free_port()}"), process, folder)
+
+
+def test_a_server_that_answers_nothing_or_is_gone_is_broken_not_slow(tmp_path: Path) -> None:
+    with (
+        processes.running(["sleep", "60"], tmp_path, {}) as process,
+        pytest.raises(Broken, match="every request of 2 failed"),
+    ):
+        _unheard(process, tmp_path).send(at_once(2, seed=1))
+    with pytest.raises(Broken, match="ended by itself"):
+        _unheard(process, tmp_path).send(at_once(2, seed=1))
+
+
+def test_nothing_is_left_of_a_server_whose_children_began_sessions_or_lost_their_parent(tmp_path: Path) -> None:
+    said = "setsid sleep 61 & echo $! >> pids; (sleep 62 & echo $! >> pids); sleep 63 & echo $! >> pids; wait"
+    with processes.running(["sh", "-c", said], tmp_path, {}):
+        wait_until(lambda: len(_pids(tmp_path)) == 3)
+        family = [psutil.Process(pid) for pid in _pids(tmp_path)]
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+
+
+def _pids(folder: Path) -> list[int]:
+    path = folder / "pids"
+    return [int(line) for line in path.read_text(encoding="utf-8").split()] if path.exists() else []
 
 
 def test_a_peer_that_cannot_be_installed_is_told_and_the_others_go_on(tmp_path: Path) -> None:
