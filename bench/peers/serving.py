@@ -122,8 +122,11 @@ def started(system: System, place: Place) -> Iterator[Served]:
 
 
 def _version(url: str) -> str:
-    """What a server says of itself."""
-    said = httpx.get(url, timeout=10).json()
+    """What a server says of itself. Raises `NotStarted`."""
+    try:
+        said = httpx.get(url, timeout=10).raise_for_status().json()
+    except httpx.HTTPError as error:
+        raise NotStarted(f"it does not say its version: {error}") from error
     return f"{said['name']} {said['version']}"
 
 
