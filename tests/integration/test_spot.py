@@ -19,7 +19,7 @@ from .service import Service, check_each_ended_once, served, wait_until
 
 pytestmark = [pytest.mark.slow]
 
-JOBS, STEPS = 6, 20
+JOBS, STEPS = 6, 60  # seconds of work: notices are asked for once in a while
 SERVE = """[serve]
 lease_s = 3.0
 heartbeat_s = 0.5
@@ -27,6 +27,7 @@ tape_every = 1
 drain_s = 1.0
 claim_ahead_s = 4.0
 """
+TAKEN = "the machine is taken away"
 SPOT = '{serve}spot_notices = "aws"\nspot_notice_url = "{url}"\n'
 
 
@@ -97,6 +98,7 @@ def test_a_notice_and_a_death_lose_no_job_and_the_notice_at_most_a_step(tmp_path
             wait_until(lambda: bool(under_way(service, "spot")) and bool(under_way(service, house_worker(service))))
             metadata.is_taken = True
             assert spot.wait(60) == 0  # it drained, as a worker does that is asked to
+            wait_until(lambda: any(TAKEN in lost_steps(events_of(service, job_id)) for job_id in ids))
             ids += submit_all(service, "late")  # or all might be done by now
             wait_until(lambda: bool(under_way(service, house_worker(service))))
             service.kill("worker")
@@ -105,9 +107,9 @@ def test_a_notice_and_a_death_lose_no_job_and_the_notice_at_most_a_step(tmp_path
         check_each_ended_once(service, [*calm, *ids], [*service.wait_all(calm), *jobs], every=1)
         assert pictures_of(service, jobs) == undisturbed * 2
     reasons = {reason for each in lost for reason in each}
-    assert "the machine is taken away" in reasons
+    assert TAKEN in reasons
     assert len(reasons) == 2, reasons
-    noticed = [count for each in lost for count in each.get("the machine is taken away", [])]
+    noticed = [count for each in lost for count in each.get(TAKEN, [])]
     assert max(noticed) <= 1, lost  # what a kill takes hangs on how fast tapes are stored: test_tape_kills.py
 
 
