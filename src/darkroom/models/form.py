@@ -14,11 +14,25 @@ from typing import Any
 
 from ..errors import BadInput, InvalidConfig
 from . import values
+from .media import MOST_FRAMES, RATES
 
 DECORATOR = "pipeline"
+UNPARSED = (SyntaxError, RecursionError, MemoryError)  # what Python's parser raises
 REQUIRED: Any = object()  # a default that is none
 MAX_TEXT = 2000  # characters
 MOST = 2**53  # of a number that says no bounds: JavaScript keeps whole ones up to there
+# Numbers that every face of the service knows have the door's bounds, as far as their annotation says none.
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "num_inference_steps": (1, 1000),
+    "width": (1, 2048),
+    "height": (1, 2048),
+    "num_images": (1, 16),
+    "num_frames": (1, MOST_FRAMES),
+    "frame_rate": RATES,
+    "guidance_scale": (0, 50),
+    "strength": (0, 1),
+    "denoising_end": (0, 1),
+}
 PICTURES = ("image", "mask_image", "control_image")  # as every face of the service calls pictures
 PROMPT, SEED = "prompt", "seed"
 # What stands for something else in a job, or in `Engine.submit`.
@@ -124,7 +138,7 @@ def _read(file: Path, function: str, written_at: int) -> Form:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidConfig(f"{file} cannot be read: {error.strerror}", field="pipeline") from error
-    except (SyntaxError, ValueError) as error:
+    except (*UNPARSED, ValueError) as error:
         raise InvalidConfig(f"{file} is not valid Python: {error}", field="pipeline") from error
     found = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function), None)
     if found is None:
@@ -165,6 +179,8 @@ class _Reader:
         named = [*said.posonlyargs, *said.args]
         if not named:
             raise self._fault(self._node, "its first parameter is `run`, by which it calls the models")
+        if len(said.posonlyargs) > 1:
+            raise self._fault(said.posonlyargs[1], "its inputs are given by name: no / behind the first parameter")
         defaults: list[ast.expr | None] = [*[None] * (len(named) - len(said.defaults)), *said.defaults]
         pairs = [*[*zip(named, defaults, strict=True)][1:], *zip(said.kwonlyargs, said.kw_defaults, strict=True)]
         for argument, default in pairs:
@@ -175,6 +191,12 @@ class _Reader:
         if name in TAKEN:
             raise self._fault(argument, f"{name} means something else in a job: name the parameter otherwise")
         facts = self._facts(argument, argument.annotation)
+        if facts["kind"] in ("whole", "number") and name in BOUNDS:
+            low, high = BOUNDS[name]
+            facts = {"low": low, "high": high, **facts}
+        if facts.get("low", -MOST) > facts.get("high", MOST):
+            said = f"{name} must be from {facts['low']} to {facts['high']}, which nothing is: say both ge and le"
+            raise self._fault(argument, said)
         value = REQUIRED if default is None else self._literal(default, name)
         field = Field(name=name, default=value, **facts)
         if (field.kind == "picture") != (name in PICTURES):
@@ -197,7 +219,7 @@ class _Reader:
     def _facts(self, argument: ast.arg, said: ast.expr | None) -> dict[str, Any]:
         """Kind, bounds, choices and description, from an annotation."""
         if isinstance(said, ast.Constant) and isinstance(said.value, str):
-            said = ast.parse(said.value, mode="eval").body
+            said = self._written(argument, said.value)
         if isinstance(said, ast.BinOp) and isinstance(said.op, ast.BitOr) and _is_none(said.right):
             return self._facts(argument, said.left)
         if isinstance(said, ast.Name | ast.Attribute) and _last_name(said) in KINDS:
@@ -205,6 +227,13 @@ class _Reader:
         if isinstance(said, ast.Subscript):
             return self._facts_inside(argument, said)
         raise self._fault(argument, f"{argument.arg}: its annotation must be {ALLOWED}")
+
+    def _written(self, argument: ast.arg, said: str) -> ast.expr:
+        """An annotation that stands in quotes."""
+        try:
+            return ast.parse(said, mode="eval").body
+        except (*UNPARSED, ValueError):
+            raise self._fault(argument, f"{argument.arg}: its annotation must be {ALLOWED}") from None
 
     def _facts_inside(self, argument: ast.arg, said: ast.Subscript) -> dict[str, Any]:
         outer, inner = _last_name(said.value), said.slice
@@ -215,7 +244,7 @@ class _Reader:
             choices = tuple(self._literal(part, argument.arg) for part in parts)
             if all(isinstance(choice, str) for choice in choices):
                 return {"kind": "choice", "choices": choices}
-        if outer == "Annotated":
+        if outer == "Annotated" and parts:
             return self._facts(argument, parts[0]) | self._bounds(argument, parts[1:])
         raise self._fault(argument, f"{argument.arg}: its annotation must be {ALLOWED}")
 
@@ -227,8 +256,18 @@ class _Reader:
             for word in part.keywords if isinstance(part, ast.Call) and _last_name(part.func) == "Field" else ():
                 if word.arg not in names:
                     raise self._fault(argument, f"{argument.arg}: of Field only {', '.join(names)} are read")
-                found[names[word.arg]] = self._literal(word.value, argument.arg)
+                found[names[word.arg]] = self._bound(argument, word.arg, self._literal(word.value, argument.arg))
         return found
+
+    def _bound(self, argument: ast.arg, word: str, value: Any) -> Any:
+        if word == "description":
+            is_fit, allowed = isinstance(value, str), "text"
+        else:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            is_fit, allowed = is_number and abs(value) <= MOST, f"a number, up to {MOST}"
+        if not is_fit:
+            raise self._fault(argument, f"{argument.arg}: {word} must be {allowed}, not {values.shown(value)}")
+        return value
 
     def _literal(self, node: ast.expr, name: str) -> Any:
         try:

@@ -10,9 +10,10 @@ import pytest
 from darkroom.config import load
 from darkroom.errors import BadInput, InvalidConfig, UnknownArgument
 from darkroom.models.catalogue import Catalogue, catalogue
-from darkroom.models.form import Form, read_form
-from darkroom.models.offer import PIPELINE, plain_offer
-from darkroom.models.request import validate
+from darkroom.models.form import BOUNDS, MOST, Form, read_form
+from darkroom.models.offer import PIPELINE, SIDE_RANGE, plain_offer
+from darkroom.models.request import MAX_GUIDANCE, MAX_IMAGES, validate
+from darkroom.models.solvers import max_steps
 
 HEAD = """
 raise RuntimeError("this file was run")
@@ -123,6 +124,14 @@ def test_a_wrong_value_is_refused_with_its_field(tmp_path: Path, field: str, val
         ("def shot(run, prompt: str, n: int = 'many'): ...", "default: n must be a whole number"),
         ("def shot(run, prompt: str, n: Annotated[int, Field(gt=1)] = 2): ...", "only ge, le, description are read"),
         ("def shot(run, prompt: str: ...", "not valid Python"),
+        ("def shot(run, prompt: 'str |'): ...", "prompt: its annotation must be"),
+        ("def shot(run, prompt: str, n: Annotated[()] = 2): ...", "n: its annotation must be"),
+        ("def shot(run, prompt: str, n: Annotated[int, Field(ge='1')] = 2): ...", "n: ge must be a number"),
+        ("def shot(run, prompt: str, n: Annotated[int, Field(le=1e999)] = 2): ...", "n: le must be a number"),
+        ("def shot(run, prompt: str, n: Annotated[int, Field(description=1)] = 2): ...", "description must be text"),
+        ("def shot(run, prompt: str, n: Annotated[int, Field(ge=3, le=2)] = 2): ...", "which nothing is"),
+        ("def shot(run, prompt: str, /): ...", "no / behind the first parameter"),
+        ("def shot(run, prompt: str, strength: float = 2.0): ...", "strength must be a finite number from 0 to 1"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_place(tmp_path: Path, text: str, said: str) -> None:
@@ -143,6 +152,26 @@ def test_what_cannot_be_read_is_refused_with_its_place(tmp_path: Path, text: str
 def test_the_decorator_must_say_which_models(tmp_path: Path, head: str, said: str) -> None:
     with pytest.raises(InvalidConfig, match=said):
         form_of(tmp_path, "def shot(run, prompt: str): ...", head)
+
+
+def test_numbers_that_the_door_knows_have_its_bounds_unless_they_say_their_own(tmp_path: Path) -> None:
+    usual = "num_inference_steps: int = 20, width: int = 512, strength: float | None = None"
+    own = "height: Annotated[int, Field(le=4096)] = 512, guidance_scale: Annotated[float, Field(ge=-1, le=99)] = 1.0"
+    form = form_of(tmp_path, f"def shot(run, /, prompt: str, {usual}, {own}): ...")
+    allowed = {"num_inference_steps": 1000, "width": 2048, "strength": 1, "height": 4096, "guidance_scale": -1}
+    for name, value in allowed.items():
+        assert form.checked({"prompt": "x", name: value})[name] == value
+    refused = {"num_inference_steps": MOST - 1, "width": 2**40, "strength": 1.5, "height": 0, "guidance_scale": 100}
+    for name, value in refused.items():
+        with pytest.raises(BadInput, match=f"{name} must be") as raised:
+            form.checked({"prompt": "x", name: value})
+        assert raised.value.field == name
+
+
+def test_those_bounds_are_the_doors() -> None:
+    assert BOUNDS["width"] == BOUNDS["height"] == (1, SIDE_RANGE[1])
+    assert BOUNDS["num_inference_steps"] == (1, max_steps(None, {}))
+    assert (BOUNDS["guidance_scale"], BOUNDS["num_images"]) == ((0, MAX_GUIDANCE), (1, MAX_IMAGES))
 
 
 def test_a_file_that_is_changed_is_read_again(tmp_path: Path) -> None:

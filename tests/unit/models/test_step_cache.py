@@ -14,7 +14,8 @@ from diffusers import FirstBlockCacheConfig
 from darkroom.config import ModelSettings
 from darkroom.engine.engine import Engine
 from darkroom.errors import InvalidConfig, NotSupported
-from darkroom.models.step_cache import with_step_cache
+from darkroom.models.refined import RefinedPipeline
+from darkroom.models.step_cache import can_cache, with_step_cache
 from darkroom.models.tuning import tune
 from tests.parity.families import SIDE, flux, sd_solvers
 
@@ -64,6 +65,12 @@ def test_a_model_whose_pipeline_has_no_cache_is_not_loaded_with_one() -> None:
         tune(sd_solvers()["ddim"], ModelSettings(path=Path(), step_cache=0.1), "mine", torch.float32, {})
     assert refused.value.field == "models.mine.step_cache"
     tune(flux()["flow-euler"], ModelSettings(path=Path(), step_cache=0.1), "mine", torch.float32, {})
+
+
+def test_a_pipeline_of_two_runs_without_a_cache() -> None:
+    one = flux()["flow-euler"]
+    assert can_cache(one)
+    assert not can_cache(RefinedPipeline(one, one))
 
 
 def test_what_has_no_cache_is_refused_one() -> None:
