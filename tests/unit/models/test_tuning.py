@@ -18,7 +18,7 @@ from darkroom.models.loading import load
 from darkroom.models.record import conditions_of
 from darkroom.models.tuning import tune
 from tests.parity.families import SIDE, flux, sd_solvers
-from tests.unit.models.conftest import LANDSCAPES, entry_at
+from tests.unit.models.conftest import entry_at
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries' own, as under the command line
 CALL = {"prompt": "a red sky", "num_inference_steps": 3, "height": SIDE, "width": SIDE, "output_type": "np"}
@@ -73,9 +73,11 @@ def test_a_denoiser_that_has_no_choice_of_attention_is_refused_one() -> None:
         tuned(sd_solvers()["ddim"], attention="native")
 
 
-def test_eight_bits_take_a_quarter_of_thirty_two_batch_as_ever_and_make_nearly_the_same_image(tmp_path: Path) -> None:
-    plain = load(entry_at(LANDSCAPES, dtype="float32", device="cpu"), is_offline=True)
-    small = load(entry_at(LANDSCAPES, dtype="float32", device="cpu", float8=True), is_offline=True)
+def test_eight_bits_take_a_quarter_of_thirty_two_batch_as_ever_and_make_nearly_the_same_image(
+    tmp_path: Path, folder: Path
+) -> None:
+    plain = load(entry_at(folder, dtype="float32", device="cpu"), is_offline=True)
+    small = load(entry_at(folder, dtype="float32", device="cpu", float8=True), is_offline=True)
     taken = [sum(t.nbytes for t in tensors_of([each.pipe.unet])) for each in (plain, small)]
     assert taken[1] < 0.35 * taken[0]
     call = {"prompt": "a lake at night", "num_inference_steps": 6, "output_type": "np", "width": 192, "height": 192}
