@@ -194,7 +194,7 @@ def test_jobs_are_left_to_live_workers_that_are_ready(store: Store) -> None:
     store.release_worker("dead", "killed", NOW)
     hold(store, "roomy")
     hold(store, "roomy", loaded=())
-    hold(store, "of parts", models=("pipeline-over-m",))  # has the model for another's sake, and takes none of its jobs
+    hold(store, "of-parts", models=("pipeline-over-m",))  # has the model for another's sake, and takes none of its jobs
     job = insert_one(store)
     assert ids(claim(store, 5, loaded=())) == [job.id]
 
