@@ -14,7 +14,7 @@ from ..models.catalogue import Entry, problem_of
 from ..models.layout import read_layout
 from ..models.offer import Offer, offer_of, plain_offer
 from ..models.record import conditions_of, record
-from ..models.request import MAX_IMAGES, MAX_SEED, PICTURES, ImageRequest, unknown_input, validate
+from ..models.request import MAX_IMAGES, MAX_SEED, PICTURES, ImageRequest, refuse_unknown, validate
 from ..models.window import warnings_for
 from ..storage import files, images, videos
 from ..storage.encoding import FORMATS, FORMATS_OF, VIDEOS
@@ -120,8 +120,7 @@ def _own(wish: Wish, offer: Offer) -> dict[str, Any]:
             f"input is for plain pipelines; {offer.model} has a flag for each of its inputs", field="--input"
         )
     fields = offer.form.fields if offer.form else {}
-    for name in [name for name in wish.own if name not in fields]:
-        raise unknown_input(name, (*fields,))
+    refuse_unknown(wish.own, (*fields,))
     return {name: fields[name].parsed(said) for name, said in wish.own.items()}
 
 

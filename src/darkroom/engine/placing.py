@@ -6,12 +6,13 @@ timestep may stay on the host until it is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from . import rows
+from .call import tensors_in
 from .resting import guests_of, weights_device
 
 
@@ -34,22 +35,11 @@ def run_in_place(
 def _run_on(
     device: torch.device, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Any:
-    found = list(_devices((args, kwargs)))
+    found = [tensor.device for tensor in tensors_in((args, kwargs))]
     if all(each == device for each in found):
         return function(*args, **kwargs)
     output = function(*moved(args, device), **moved(dict(kwargs), device))
     return moved(output, found[0])
-
-
-def _devices(value: Any) -> Iterator[torch.device]:
-    if isinstance(value, torch.Tensor):
-        yield value.device
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _devices(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _devices(inner)
 
 
 def moved(value: Any, device: torch.device) -> Any:

@@ -20,7 +20,7 @@ from ..errors import BadInput, UnknownArgument
 from ..models.form import Form
 from ..models.offer import Offer
 from ..models.pieces import check_pieces
-from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, inputs_of, unknown_input, validate
+from ..models.request import INPUTS, MAX_IMAGES, PICTURES, ImageRequest, inputs_of, refuse_unknown, validate
 from ..safety import Rules, check_characters
 from ..storage.encoding import format_for
 from .access import Caller
@@ -219,9 +219,7 @@ def _check_inputs(inputs: Mapping[str, Any], form: Form | None = None) -> tuple[
     if "task" in kept:
         allowed = ", ".join(names)
         raise UnknownArgument(f"there is no input 'task': it stands beside input; allowed: {allowed}", field="task")
-    unknown = next((name for name in kept if name not in names), None)
-    if unknown is not None:
-        raise unknown_input(unknown, names)
+    refuse_unknown(kept, names)
     return kept, bool(is_reproducible)
 
 

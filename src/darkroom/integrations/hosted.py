@@ -30,7 +30,7 @@ from ..models.device import fix_threads
 from ..models.loading import load
 from ..models.offer import TEXT_TO_IMAGE
 from ..models.record import conditions_of, record
-from ..models.request import MAX_SEED, ImageRequest, unknown_input, validate
+from ..models.request import MAX_SEED, ImageRequest, refuse_unknown, validate
 from ..models.tasks import call_of, pipeline_for
 from ..safety import check_characters, read_rules
 
@@ -49,7 +49,6 @@ INPUTS = (
     "adapters",
     "reproducible",
 )
-TEXTS = ("prompt", "negative_prompt")
 WARM_UP = {"prompt": "a quiet field", "seed": 0, "num_inference_steps": 2}
 TENANT = "local"  # these servers know nobody by name
 FATAL = (EngineBroken, torch.AcceleratorError)  # no later request would fare better
@@ -115,16 +114,13 @@ class Hosted:
         return request, is_reproducible, handle
 
     def _judged(self, given: Mapping[str, Any]) -> ImageRequest:
-        for name in given:
-            if name not in INPUTS:
-                raise unknown_input(str(name), INPUTS)
+        refuse_unknown(map(str, given), INPUTS)
         if not isinstance(given.get("reproducible", False), bool):
             raise BadInput("reproducible must be true or false", field="reproducible")
         asked = {name: value for name, value in given.items() if name != "reproducible"}
         request = validate({"seed": secrets.randbelow(MAX_SEED), **asked}, self._offer)
-        texts = {name: getattr(request, name) for name in TEXTS}
-        check_characters(texts)
-        self._rules.check_texts(texts, self._offer.model, TENANT)
+        check_characters(request.texts)
+        self._rules.check_texts(request.texts, self._offer.model, TENANT)
         return request
 
     def _check_room(self) -> None:

@@ -6,7 +6,7 @@ Names are diffusers'. Nothing is corrected on the way: a value is taken as it is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,7 +166,7 @@ def validate(inputs: Mapping[str, Any], offer: Offer, base: PresetSettings | Non
     given = {name: value for name, value in inputs.items() if value is not None}
     if offer.form is not None:
         return _plain(given, offer, offer.form)
-    _refuse_unknown(given, INPUTS)
+    refuse_unknown(given, INPUTS)
     preset = offer.preset(text(given, "preset", 64)) if "preset" in given else base or offer.preset(None)
     margins = outpaint.margins_of(given)
     task = _task(given, offer)
@@ -225,7 +225,7 @@ def _plain(given: Mapping[str, Any], offer: Offer, form: Form) -> PlainRequest:
     task = given.get("task", PIPELINE)
     if task != PIPELINE:
         raise BadInput(f"task must be {PIPELINE}, or left out, not {shown(task)}", field="task")
-    _refuse_unknown({name: given[name] for name in given if name != "task"}, inputs_of(form))
+    refuse_unknown((name for name in given if name != "task"), inputs_of(form))
     pictures = {name: given[name] for name in PICTURES if name in given}
     for name, picture in pictures.items():
         _size_of(picture, name)
@@ -259,16 +259,12 @@ def steps_left(steps: int, strength: float | None, *, is_flow: bool) -> int:
     return steps - int(steps - steps * strength) if is_flow else int(steps * strength)
 
 
-def _refuse_unknown(given: Mapping[str, Any], allowed: Sequence[str]) -> None:
+def refuse_unknown(given: Iterable[str], allowed: Sequence[str]) -> None:
+    """Raise `UnknownArgument` for the first name of an input that is none of those."""
     for name in given:
         if name not in allowed:
-            raise unknown_input(str(name), allowed)
-
-
-def unknown_input(name: str, allowed: Sequence[str]) -> UnknownArgument:
-    """The refusal of an input that is none of those."""
-    said = f"there is no input {shown(name)}{did_you_mean(name, allowed)}; allowed: {', '.join(allowed)}"
-    return UnknownArgument(said, field=name)
+            said = f"there is no input {shown(name)}{did_you_mean(name, allowed)}; allowed: {', '.join(allowed)}"
+            raise UnknownArgument(said, field=name)
 
 
 def _prompt(given: Mapping[str, Any]) -> str:
