@@ -236,7 +236,7 @@ class Model:
         """What it has in memory by what it said last: 1 the model, 2 all its adapters too."""
         at, said = self.heard.get(worker, (-1e9, WorkerReport(worker, "unknown", 0.0)))
         is_there = abs(at - now) < self.limits.lease_s and worker not in self.draining
-        if not is_there or said.state != "ready" or job.new.model not in said.loaded:
+        if not is_there or said.state != "ready" or job.new.model not in {*said.loaded} & {*said.models}:
             return 0
         needs = {digest[:16] for digest in job.new.input.get("adapter_digests", {}).values()}
         return 2 if needs <= set(said.facts.get("adapters", {}).get(job.new.model, ())) else 1

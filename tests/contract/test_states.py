@@ -46,11 +46,12 @@ CLAIMANTS = st.builds(
 )
 BOTH = {"adapter_digests": {"a": "a" * 64, "b": "b" * 64}}
 REPORTS = st.builds(
-    lambda worker, state, loaded, marks: report(
-        worker, state=state, loaded=loaded, facts={"adapters": dict.fromkeys(MODELS, marks)}
+    lambda worker, state, models, loaded, marks: report(
+        worker, state=state, models=models, loaded=loaded, facts={"adapters": dict.fromkeys(MODELS, marks)}
     ),
     st.sampled_from(WORKERS),
     st.sampled_from(["ready", "ready", "ready", "draining", "stopped"]),
+    st.sampled_from([MODELS, MODELS, ("m",)]),  # what it serves; it may have more in memory, for the sake of these
     st.sampled_from([MODELS, ("m",), ("m2",), ()]),
     st.sampled_from([[], ["a" * 16], ["a" * 16, "b" * 16]]),
 )

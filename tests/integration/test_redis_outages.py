@@ -36,7 +36,7 @@ ERROR = {"code": "not_finite", "message": "black"}
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+    server = Server(tmp_path, appendfsync="always")  # once a second may lose what it accepted, where the disk is slow
     yield server
     server.resume()
     server.kill()
