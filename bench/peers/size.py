@@ -21,7 +21,10 @@ class Size:
     warm: int = 8  # requests at once, of each size, before anything counts
     repeats: int = 2  # of W2, on which the targets stand; the others take what time is left
     # W2, of which all repeats count together: a p99 takes a hundred. The lowest rungs take longest and have fewest.
-    mixed: Ladder = ((0.15, 10), (0.3, 10), (0.45, 20), (0.6, 20), (TAIL_LOAD, 50), (1.2, 20), (1.6, 20))
+    mixed: Ladder = (
+        *((0.15, 10), (0.3, 10), (0.45, 20), (0.6, 20), (TAIL_LOAD, 50)),
+        *((1.2, 20), (1.6, 20), (2.2, 20), (3.0, 20)),
+    )
     sized: Ladder = ((TAIL_LOAD, 20),)  # W3
     spike_load: float = 0.2  # W5: before and after; ten times that in the middle third
     spike: int = 60

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 MOST_AT_ONCE = 16  # a claim is one transaction; the next round knows better what these cost
 MOST_IN_FLIGHT = 128  # each has a thread that sleeps while the engine works
+LET_S = 0.004  # longer than a claim takes, much shorter than a step of what it would join
+MOST_LET_S = 0.03
 LONGEST_PAUSE_S = 300.0
 
 
@@ -63,6 +65,14 @@ def ahead_s(predicted_s: float, submitted: float, unsubmitted: float) -> float:
     An engine that has seen nothing like it predicts nothing; then the door's judgement stands for that too.
     """
     return (predicted_s or submitted) + unsubmitted
+
+
+def let_s(in_flight: int) -> float:
+    """How long a worker that was told of new work lets others go first: all hear at once, and who has least is to win.
+
+    The more it has at hand the longer; none at all where it has nothing.
+    """
+    return min(LET_S * in_flight, MOST_LET_S)
 
 
 def unfinishable(left_s: Mapping[str, float], drain_s: float) -> list[str]:

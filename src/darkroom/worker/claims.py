@@ -13,7 +13,7 @@ from ..core import Job
 from ..errors import DarkroomError, Forbidden, InvariantBroken, StoreCorrupt, Unauthorised
 from ..jobs.store import Claimant, Store
 from .attempt import Attempt, InFlight, Stop
-from .claiming import MOST_IN_FLIGHT, Wanted, Work, ahead_s, how_many
+from .claiming import MOST_IN_FLIGHT, Wanted, Work, ahead_s, how_many, let_s
 from .events import AttemptEnded, JobsClaimed, StopAsked, StoreFailed, Tell
 from .heartbeat import Skew
 
@@ -80,6 +80,7 @@ class Claims:
             self._closed.wait(NAP_S)
         elif self._claim(wanted) < wanted.jobs:
             self._store.wait_for_work(POLL_S)
+            self._closed.wait(let_s(len(self._in_flight)))
 
     def close(self) -> None:
         """Claim nothing more; when it returns, all that was claimed has begun."""

@@ -13,6 +13,7 @@ from darkroom.worker.claiming import (
     Work,
     ahead_s,
     how_many,
+    let_s,
     pause_s,
     unfinishable,
 )
@@ -84,6 +85,14 @@ def test_a_long_job_does_not_keep_out_what_finds_free_rows_beside_it() -> None:
 def test_work_that_nothing_like_was_seen_of_counts_as_the_door_judged_it() -> None:
     assert ahead_s(0.0, submitted=4.0, unsubmitted=1.0) == 5.0
     assert ahead_s(2.5, submitted=4.0, unsubmitted=1.0) == 3.5
+
+
+def test_who_has_less_at_hand_claims_first_and_nobody_lets_others_go_for_long() -> None:
+    waits = [let_s(in_flight) for in_flight in range(129)]
+    assert waits[0] == 0
+    assert waits[:5] == sorted(set(waits[:5]))  # each later than who has one fewer
+    assert waits == sorted(waits)
+    assert waits[-1] <= 0.05  # a step of a small model
 
 
 def test_only_what_cannot_be_done_in_time_goes_back_before_a_drain() -> None:
