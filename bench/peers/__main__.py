@@ -24,14 +24,15 @@ from . import judged, muse, report
 from .cells import Found, OtherCounts, Shelf, order
 from .conditions import conditions, processor
 from .environments import HERE
+from .exports import EXPORTS, MEASURED
 from .page import page
 from .run import FAULTS, Measurement, OutOfTime, capacity_of, drift, installed, typical
 from .serving import Ground
-from .size import QUICK, WORKLOADS, Size
+from .size import QUICK, WORKLOADS, Size, once
 from .systems import DARKROOM, PEERS, SYSTEMS, WINDOWED, Batch, System
 from .tuning import tries_of
 
-MUSE = "muse"
+EXPORTED, MUSE = "exports", "muse"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,8 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     for each in tables:
         print(f"{each.text()}\n")
     (folder / "peers.md").write_text("\n".join([*about, "", *(each.markdown() for each in tables)]), encoding="utf-8")
-    names = {system.name: system.said for system in systems}
-    (folder / "peers.html").write_text(page(about, tables, rows, names), encoding="utf-8")
+    names = {system.name: system.said for system in (*systems, *EXPORTS)}
+    drawn = [row for row in rows if row.system in {system.name for system in systems}]
+    (folder / "peers.html").write_text(page(about, tables, drawn, names), encoding="utf-8")
     print(f"written: {folder / 'peers.md'}, {folder / 'peers.html'}")
     if not is_whole:
         print("the minutes are over: the same command goes on", file=sys.stderr)
@@ -71,13 +73,17 @@ def _measured(asked: argparse.Namespace, size: Size, shelf: Shelf, systems: Sequ
     """Whether all of it is."""
     environments = Path(ROOT) / "out" / "peers" / "environments"
     ground = Ground(shelf.folder, environments, size.warm)
-    absent = installed([WINDOWED, *systems], ground)  # before the clock starts
-    measurement = Measurement(size, shelf, ground, time.monotonic() + asked.minutes * 60, absent)
     parts = asked.only.split(",")
+    exports = EXPORTS if EXPORTED in parts and DARKROOM in systems else ()
+    absent = installed([WINDOWED, *systems, *exports], ground)  # before the clock starts
+    measurement = Measurement(size, shelf, ground, time.monotonic() + asked.minutes * 60, absent)
     try:
         measurement.run(systems, [name for name in WORKLOADS if name in parts])
         if MUSE in parts and DARKROOM in systems:
             measurement.crowds()
+        if exports:
+            measurement.size = once(size)
+            measurement.run(exports, MEASURED)
     except OutOfTime:
         return False
     return True
@@ -91,18 +97,22 @@ def _results(
     if kept is None:
         return [], [], []
     alone = typical(kept["repeats"][0])
-    found = [each for cell in order(size, [system.name for system in systems]) if (each := shelf.found(cell))]
+    every = [*systems, *EXPORTS]
+    cells = [*order(size, [system.name for system in systems])]
+    cells += order(once(size), [system.name for system in EXPORTS], MEASURED)
+    found = [each for cell in cells if (each := shelf.found(cell))]
     rows = [
         judged.row_of(system.name, here, alone)
-        for system in systems
+        for system in every
         if (here := [each for each in found if each.cell.system == system.name])
     ]
-    names = {system.name: system.said for system in systems}
+    names = {system.name: system.said for system in every}
     # W6 alone has the largest batch, whatever the sweep says.
     swept_for = sorted(found, key=lambda each: each.cell.workload != "W6")
     batches = {each.cell.system: str(Batch(**said)) for each in swept_for if (said := each.about.get("batch"))}
     capacity = capacity_of("W2", alone)
-    peers = [row for row in rows if row.system != DARKROOM.name]
+    others = {system.name for system in PEERS}
+    peers = [row for row in rows if row.system in others]
     broken = {each.cell.system for each in found if each.cell.workload == "W2" and each.failure is not None}
     peers = [row for row in peers if row.system not in broken and row.goodput is not None]
     whole = {row.system for row in peers}
@@ -153,7 +163,7 @@ def _version(system: System) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     every = ",".join(system.name for system in SYSTEMS)
-    parts = ",".join((*WORKLOADS, MUSE))
+    parts = ",".join((*WORKLOADS, MUSE, EXPORTED))
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description="Darkroom and other servers.")
     parser.add_argument("--quick", action="store_true", help="small counts: shows that it runs, not how fast")
     parser.add_argument("--only", default=parts, help=f"workloads, of {parts}")

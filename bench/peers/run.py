@@ -48,10 +48,10 @@ class Measurement:
         """All that is left of it. Raises `OutOfTime`."""
         alone, known = self.reference(), {system.name: system for system in systems}
         left = self.shelf.left([*order(self.size, [*known], names)])
-        minutes = estimate_s(self.size, len(systems), alone, names) / 60
-        _tell(
-            f"{len(left)} cells are left; with the sweep and Muse's table all of it takes {minutes:.0f} minutes at most"
-        )
+        has_muse = DARKROOM in systems
+        minutes = estimate_s(self.size, systems, alone, names, muse=has_muse) / 60
+        beside = "the sweep and Muse's table" if has_muse else "the sweep"
+        _tell(f"{len(left)} cells are left; with {beside} all of it takes {minutes:.0f} minutes at most")
         for system in systems:
             if any(cell.system == system.name for cell in left):
                 self._tune(system, alone)
@@ -103,16 +103,19 @@ class Measurement:
             raise Broken(error.message) from error
 
     def _tune(self, system: System, alone: Mapping[str, float]) -> None:
+        """What gathers by itself is Darkroom's engine, wherever it runs, and swept once."""
+        own = DARKROOM if system.gathers else system
+
         def measure(batch: Batch) -> tuple[float, float, int]:
             self._check_time()
-            _tell(f"{system.said} with {batch}")
+            _tell(f"{own.said} with {batch}")
             load, requests = self.size.tune
             plan = workloads.mixed_load(load, requests, alone, TUNE_SEED)
             try:
-                with self.ground.served(system, batch) as served:
+                with self.ground.served(own, batch) as served:
                     outcomes = served.send(plan)
             except (NotStarted, Broken) as error:
-                if not tries_of(system.name, self.shelf):
+                if not tries_of(own.name, self.shelf):
                     raise
                 _tell(f"not that: {error}")
                 return 0.0, 0.0, requests
@@ -123,8 +126,7 @@ class Measurement:
         if system.name in self.absent:
             return
         try:
-            is_ours = system is DARKROOM
-            self._batches[system.name] = tuned(system.name, self.size, self.shelf, measure, is_ours=is_ours)
+            self._batches[system.name] = tuned(own.name, self.size, self.shelf, measure, gathers=own.gathers)
         except FAULTS as error:
             self._leave_out(system, error)
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from darkroom.bench.dialects import Dialect
 from darkroom.bench.figures import Outcome
 from darkroom.bench.load import Load
 from darkroom.bench.plan import Wanted
-from darkroom.bench.template import Plain, Template
+from darkroom.bench.template import Template
 from darkroom.errors import DarkroomError
 
 from . import environments, processes
@@ -45,6 +45,7 @@ class Served:
     """A server that answers; `version` is what it says of itself, where that is not its package's."""
 
     template: Template
+    dialect: Callable[[Template], Dialect]
     process: subprocess.Popen[bytes]
     folder: Path
     version: str = ""
@@ -62,7 +63,7 @@ class Served:
     def _sent(self, plan: Sequence[Wanted]) -> list[Outcome]:
 
         async def run() -> list[Outcome]:
-            dialect: Dialect = Plain(self.template)
+            dialect = self.dialect(self.template)
             try:
                 return await asyncio.wait_for(Load(dialect).run(plan, lambda _: None), LIMIT_S)
             finally:
@@ -74,7 +75,7 @@ class Served:
         """Latencies of such requests with nobody beside them."""
 
         async def run() -> list[float]:
-            dialect: Dialect = Plain(self.template)
+            dialect = self.dialect(self.template)
             try:
                 return await Load(dialect).solo_s(wanted)
             finally:
@@ -116,7 +117,7 @@ def started(system: System, place: Place) -> Iterator[Served]:
         raise NotInstalled(f"{type(error).__name__}: {error}") from error
     url = f"http://127.0.0.1:{place.port}"
     with processes.running(start.command, place.folder, place.around | dict(start.around)) as process:
-        served = Served(system.template(url), process, place.folder)
+        served = Served(system.template(url), system.dialect, process, place.folder)
         _wait(process, served, place.folder)
         yield replace(served, version=_version(f"{url}{system.about}") if system.about else "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WORKLOADS = ("W2", "W3", "W5", "W6")
 TAIL_LOAD = 0.9  # of the serial capacity, at which p50 and p99 are told
@@ -49,3 +49,9 @@ QUICK = Size(
     windows_s=(0.05,),
     tune=(TAIL_LOAD, 0),
 )
+
+
+def once(size: Size) -> Size:
+    """What is measured of exports: the load of which the tail is told, and the crowd."""
+    mixed = tuple(rung for rung in size.mixed if rung[0] == TAIL_LOAD)
+    return replace(size, repeats=1, mixed=mixed)

@@ -12,12 +12,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.service.box import ROOT, free_port
-from darkroom.bench.template import Template
+from darkroom.bench.dialects import Dialect
+from darkroom.bench.template import Plain, Template
 
 from .environments import NotInstalled, packages, shared_packages
 
@@ -97,7 +98,8 @@ class Start:
 
 @dataclass(frozen=True)
 class System:
-    """`environment` names its requirements, None: the project's own; `package` is whose version is told."""
+    """`environment` names its requirements, None: the project's own; `package` is whose version is told; `gathers`: it
+    finds its batches by itself, so that instances and threads alone are swept."""
 
     name: str
     said: str
@@ -106,6 +108,8 @@ class System:
     start: Callable[[Place], Start]
     template: Callable[[str], Template]
     about: str = ""  # a path of its own whose JSON says the version of a server that is not the package
+    gathers: bool = False
+    dialect: Callable[[Template], Dialect] = Plain
 
 
 def _darkroom(place: Place) -> Start:
@@ -127,22 +131,11 @@ def _script(name: str) -> Callable[[Place], Start]:
 
 def _torchserve(place: Place) -> Start:
     """A model archive and config.properties."""
-    if shutil.which("java") is None:
-        raise NotInstalled("TorchServe needs Java 11 or later, and there is none")
     store = place.folder / "store"
     store.mkdir(exist_ok=True)
-    (place.folder / "config.properties").write_text(_torchserve_config(place), encoding="utf-8")
     archive = [place.program("torch-model-archiver"), "--model-name", "landscapes", "--version", "1.0", "--force"]
     archive += ["--handler", str(SERVERS / "torchserve_handler.py"), "--extra-files", str(SERVERS / "drawing.py")]
     subprocess.run([*archive, "--export-path", str(store)], check=True, capture_output=True)
-    serve = [place.program("torchserve"), "--start", "--foreground", "--ncs", "--disable-token-auth"]
-    # It keeps a file in the folder for temporary ones by which another TorchServe would be stopped.
-    around = {"TMPDIR": str(place.folder)}
-    return Start([*serve, "--model-store", str(store), "--ts-config", "config.properties"], around)
-
-
-def _torchserve_config(place: Place) -> str:
-    """With a queue as long as everybody's: by default it takes a hundred."""
     model = {
         "marName": "landscapes.mar",
         "minWorkers": place.batch.instances,
@@ -152,28 +145,33 @@ def _torchserve_config(place: Place) -> str:
         "responseTimeout": 600,
         "defaultVersion": True,
     }
-    lines = [
+    return torchserve_of(place, store, [f"models={json.dumps({'landscapes': {'1.0': model}})}"])
+
+
+def torchserve_of(place: Place, store: Path, lines: Sequence[str] = (), python: Path | None = None) -> Start:
+    """The server of an archive called landscapes, with a queue as long as everybody's: by default it takes a hundred.
+    `python`: whose packages it finds, its environment's unless said."""
+    if shutil.which("java") is None:
+        raise NotInstalled("TorchServe needs Java 11 or later, and there is none")
+    config = [
         f"inference_address=http://127.0.0.1:{place.port}",
         f"management_address=http://127.0.0.1:{free_port()}",
         f"metrics_address=http://127.0.0.1:{free_port()}",
         f"job_queue_size={QUEUE}",
         "load_models=landscapes.mar",
-        f"models={json.dumps({'landscapes': {'1.0': model}})}",
+        *lines,
     ]
-    return "\n".join(lines) + "\n"
+    (place.folder / "config.properties").write_text("\n".join(config) + "\n", encoding="utf-8")
+    serve = [*([str(python)] if python else []), place.program("torchserve")]
+    serve += ["--start", "--foreground", "--ncs", "--disable-token-auth"]
+    # It keeps a file in the folder for temporary ones by which another TorchServe would be stopped.
+    around = {"TMPDIR": str(place.folder)}
+    return Start([*serve, "--model-store", str(store), "--ts-config", "config.properties"], around)
 
 
 def _triton(place: Place) -> Start:
-    """The server of nvidia-pytriton's wheel, with the Python backend's stub of this Python put beside the backend."""
-    assert place.environment is not None
-    own = packages(place.environment)
-    server, version = own / "pytriton" / "tritonserver", f"{sys.version_info.major}.{sys.version_info.minor}"
-    backend, model = place.folder / "backends" / "python", place.folder / "models" / "landscapes"
-    stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
-    if not stub.exists():
-        raise NotInstalled(f"Triton's Python backend has no stub for Python {version}")
-    shutil.copytree(server / "backends" / "python", backend, dirs_exist_ok=True)
-    shutil.copy2(stub, backend)
+    """A model repository."""
+    model = place.folder / "models" / "landscapes"
     (model / "1").mkdir(parents=True, exist_ok=True)
     for file in (SERVERS / "triton_model" / "model.py", SERVERS / "drawing.py"):
         shutil.copy(file, model / "1")
@@ -181,12 +179,27 @@ def _triton(place: Place) -> Start:
     config = said.replace("MOST", str(place.batch.most)).replace("WINDOW_US", f"{place.batch.window_s * 1e6:.0f}")
     config = config.replace("INSTANCES", str(place.batch.instances))
     (model / "config.pbtxt").write_text(config, encoding="utf-8")
-    command = [str(server / "bin" / "tritonserver"), "--model-repository", str(model.parent)]
+    assert place.environment is not None
+    own = packages(place.environment)
+    return triton_of(place, model.parent, {"PEER_PACKAGES": f"{own}{os.pathsep}{shared_packages()}"})
+
+
+def triton_of(place: Place, repository: Path, around: Mapping[str, str]) -> Start:
+    """The server of nvidia-pytriton's wheel, with the Python backend's stub of this Python put beside the backend."""
+    assert place.environment is not None
+    own = packages(place.environment)
+    server, version = own / "pytriton" / "tritonserver", f"{sys.version_info.major}.{sys.version_info.minor}"
+    backend = place.folder / "backends" / "python"
+    stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.exists():
+        raise NotInstalled(f"Triton's Python backend has no stub for Python {version}")
+    shutil.copytree(server / "backends" / "python", backend, dirs_exist_ok=True)
+    shutil.copy2(stub, backend)
+    command = [str(server / "bin" / "tritonserver"), "--model-repository", str(repository)]
     command += ["--backend-directory", str(backend.parent), "--http-address", "127.0.0.1"]
     command += ["--http-port", str(place.port), "--allow-grpc", "false", "--allow-metrics", "false"]
     libraries = (str(own / "nvidia_pytriton.libs"), str(sysconfig.get_config_var("LIBDIR")))
-    around = {"LD_LIBRARY_PATH": os.pathsep.join(libraries), "PEER_PACKAGES": f"{own}{os.pathsep}{shared_packages()}"}
-    return Start(command, around)
+    return Start(command, {"LD_LIBRARY_PATH": os.pathsep.join(libraries), **around})
 
 
 def _direct(path: str) -> Callable[[str], Template]:
@@ -218,7 +231,7 @@ def _infer(url: str) -> Template:
     return Template(f"{url}/v2/models/landscapes/infer", body={"inputs": inputs}, image="outputs.0.data.0")
 
 
-DARKROOM = System("darkroom", "Darkroom", "darkroom-server", None, _darkroom, _openai)
+DARKROOM = System("darkroom", "Darkroom", "darkroom-server", None, _darkroom, _openai, gathers=True)
 WINDOWED = System("fastapi", "FastAPI, windowed", "fastapi", "fastapi", _script("windowed.py"), _direct("/predict"))
 PEERS = (
     WINDOWED,

@@ -46,7 +46,7 @@ def test_a_server_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path
 
 def _unheard(process: subprocess.Popen[bytes], folder: Path) -> Served:
     """A process that listens nowhere."""
-    return Served(WINDOWED.template(f"http://127.0.0.1:{free_port()}"), process, folder)
+    return Served(WINDOWED.template(f"http://127.0.0.1:{free_port()}"), WINDOWED.dialect, process, folder)
 
 
 def test_a_server_that_answers_nothing_or_is_gone_is_broken_not_slow(tmp_path: Path) -> None:

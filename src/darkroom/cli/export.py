@@ -17,6 +17,14 @@ NameOption = Annotated[
     str | None, typer.Option(help="What the server calls it; the model's own unless said.", show_default=False)
 ]
 WeightsOption = Annotated[bool, typer.Option("--with-weights", help="Put the weights in, to carry it elsewhere.")]
+InstancesOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=64,
+        help="Processes that hold the model, on Triton on each device; they share no batches.",
+    ),
+]
 
 
 @app.command("torchserve")
@@ -27,6 +35,7 @@ def torchserve(
     ] = Path("model-store"),
     name: NameOption = None,
     with_weights: WeightsOption = False,
+    instances: InstancesOption = 1,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -35,7 +44,7 @@ def torchserve(
 
     settings, catalogue = start(config)
     entry = catalogue.find(model)
-    made = write_archive(settings, entry, output, name=name, has_weights=with_weights)
+    made = write_archive(settings, entry, output, name=name, has_weights=with_weights, instances=instances)
     _tell(made, entry, f"torchserve --model-store {output} --models {made.name}", as_json=as_json)
 
 
@@ -47,6 +56,7 @@ def triton(
     ] = Path("model-repository"),
     name: NameOption = None,
     with_weights: WeightsOption = False,
+    instances: InstancesOption = 1,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -55,7 +65,7 @@ def triton(
 
     settings, catalogue = start(config)
     entry = catalogue.find(model)
-    made = write_repository(settings, entry, output, name=name, has_weights=with_weights)
+    made = write_repository(settings, entry, output, name=name, has_weights=with_weights, instances=instances)
     # By itself Triton listens on every address, and asks nobody for a key.
     closed = "--http-address 127.0.0.1 --grpc-address 127.0.0.1 --allow-metrics false"
     _tell(made, entry, f"tritonserver --model-repository {output} {closed}", as_json=as_json)

@@ -66,6 +66,18 @@ def test_a_repository_names_every_input_that_its_model_takes(here: Path) -> None
     assert served_by(folder / "1").name == "landscapes"
 
 
+@pytest.mark.parametrize("asked", [[], ["--instances", "2"]])
+def test_as_many_processes_hold_the_model_as_were_asked_for(here: Path, asked: list[str]) -> None:
+    count = int(asked[-1]) if asked else 1
+    assert run(["export", "torchserve", "landscapes", *asked]) == 0
+    folder = unpacked(here / "model-store" / "landscapes.mar", here / "unpacked")
+    said = (folder / "model-config.yaml").read_text().splitlines()
+    assert {f"minWorkers: {count}", f"maxWorkers: {count}"} <= set(said)
+    assert run(["export", "triton", "landscapes", *asked]) == 0
+    said = (here / "model-repository" / "landscapes" / "config.pbtxt").read_text().splitlines()
+    assert f"instance_group [ {{ kind: KIND_AUTO count: {count} }} ]" in said
+
+
 def test_settings_of_a_model_come_with_it(here: Path) -> None:
     (here / "darkroom.toml").write_text(
         f"""

@@ -13,22 +13,29 @@ from ...models.catalogue import Entry
 from ..packing import Content, folder_for, pack, served_name, source_of
 
 HANDLER, CONFIG = "handler.py", "model-config.yaml"
-# TorchServe reads this, and Darkroom its own darkroom.toml. Each worker holds the weights once: one for each device.
+# TorchServe reads this, and Darkroom its own darkroom.toml. Each worker holds the weights once.
 MODEL_CONFIG = """\
 asyncCommunication: true
 batchSize: 1
 maxBatchDelay: 1
-minWorkers: 1
-maxWorkers: 1
+minWorkers: {instances}
+maxWorkers: {instances}
 startupTimeout: 1200
 """
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # of time, to a zip file: the same model gives the same bytes
 
 
 def write_archive(
-    settings: Settings, entry: Entry, output: Path, *, name: str | None = None, has_weights: bool = False
+    settings: Settings,
+    entry: Entry,
+    output: Path,
+    *,
+    name: str | None = None,
+    has_weights: bool = False,
+    instances: int = 1,
 ) -> Path:
-    """Write NAME.mar into the folder `output`, over one that is there; returns its path.
+    """Write NAME.mar into the folder `output`, over one that is there; returns its path. `instances`: TorchServe's
+    workers, which share its devices out among them.
 
     Raises `BadInput` or one of its kind.
     """
@@ -38,7 +45,7 @@ def write_archive(
     contents: dict[str, Content] = {
         "MAR-INF/MANIFEST.json": json.dumps(manifest, indent=2).encode(),
         HANDLER: source_of("torchserve", HANDLER),
-        CONFIG: MODEL_CONFIG.encode(),
+        CONFIG: MODEL_CONFIG.format(instances=instances).encode(),
         **pack(settings, entry, has_weights=has_weights),
     }
     target = folder_for(output) / f"{name}.mar"

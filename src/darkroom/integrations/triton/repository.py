@@ -25,8 +25,8 @@ TENSORS = {
     "solver": "STRING",
     "reproducible": "BOOL",
 }
-# `max_batch_size: 0`: Triton hands over each request as it comes, and batches none itself. One instance for each
-# device: more would hold the weights again, and share no batches.
+# `max_batch_size: 0`: Triton hands over each request as it comes, and batches none itself. So many instances for each
+# device; each holds the weights once, and they share no batches.
 CONFIG = """\
 name: "{name}"
 backend: "python"
@@ -37,20 +37,27 @@ input [
 output [
   {{ name: "image" data_type: TYPE_UINT8 dims: [ -1, -1, 3 ] }}
 ]
-instance_group [ {{ kind: KIND_AUTO count: 1 }} ]
+instance_group [ {{ kind: KIND_AUTO count: {instances} }} ]
 """
 
 
 def write_repository(
-    settings: Settings, entry: Entry, output: Path, *, name: str | None = None, has_weights: bool = False
+    settings: Settings,
+    entry: Entry,
+    output: Path,
+    *,
+    name: str | None = None,
+    has_weights: bool = False,
+    instances: int = 1,
 ) -> Path:
     """Write the folder NAME into the folder `output`, over one that was exported before; returns its path.
+    `instances`: processes with the model, on each device.
 
     Raises `BadInput` or one of its kind.
     """
     name = served_name(name, entry)
     contents: dict[str, Content] = {
-        "config.pbtxt": config_of(name).encode(),
+        "config.pbtxt": config_of(name, instances).encode(),
         f"{VERSION}/{MODEL}": source_of("triton", MODEL),
         **{f"{VERSION}/{place}": each for place, each in pack(settings, entry, has_weights=has_weights).items()},
     }
@@ -71,13 +78,13 @@ def write_repository(
     return target
 
 
-def config_of(name: str) -> str:
+def config_of(name: str, instances: int) -> str:
     """The model's configuration, in protobuf's text format; all inputs but the prompt may be left out."""
     inputs = ",\n".join(
         f'  {{ name: "{each}" data_type: TYPE_{kind} dims: [ 1 ]{"" if each == "prompt" else " optional: true"} }}'
         for each, kind in TENSORS.items()
     )
-    return CONFIG.format(name=name, inputs=inputs)
+    return CONFIG.format(name=name, inputs=inputs, instances=instances)
 
 
 def _put(place: Path, content: Content) -> None:
