@@ -18,12 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.service.box import ROOT
-
 from . import judged, muse, report
 from .cells import Found, OtherCounts, Shelf, order
 from .conditions import conditions, processor
-from .environments import HERE
+from .environments import ENVIRONMENTS, HERE
 from .exports import EXPORTS, MEASURED
 from .page import page
 from .run import FAULTS, Measurement, OutOfTime, capacity_of, drift, installed, typical
@@ -71,8 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _measured(asked: argparse.Namespace, size: Size, shelf: Shelf, systems: Sequence[System]) -> bool:
     """Whether all of it is."""
-    environments = Path(ROOT) / "out" / "peers" / "environments"
-    ground = Ground(shelf.folder, environments, size.warm)
+    ground = Ground(shelf.folder, ENVIRONMENTS, size.warm)
     parts = asked.only.split(",")
     exports = EXPORTS if EXPORTED in parts and DARKROOM in systems else ()
     absent = installed([WINDOWED, *systems, *exports], ground)  # before the clock starts

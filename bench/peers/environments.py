@@ -13,6 +13,7 @@ import sysconfig
 from pathlib import Path
 
 HERE = Path(__file__).parent
+ENVIRONMENTS = HERE.parents[1] / "out" / "peers" / "environments"
 SHARED = "the-projects-torch.pth"
 CONSTRAINTS = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")
 TOLD = 300  # characters of what pip said last
@@ -48,6 +49,18 @@ def shared_packages() -> str:
     return sysconfig.get_path("purelib")
 
 
+def main(names: list[str]) -> int:
+    """Make those that can be made; 1 where one cannot."""
+    failed = 0
+    for name in names:
+        try:
+            made(name, ENVIRONMENTS)
+        except (NotInstalled, OSError) as error:
+            failed = 1
+            print(f"{name} cannot be installed: {error}", file=sys.stderr)
+    return failed
+
+
 def _run(command: list[str]) -> None:
     """Without the constraints that `make` sets for the project's own packages."""
     around = {name: value for name, value in os.environ.items() if name not in CONSTRAINTS}
@@ -55,3 +68,7 @@ def _run(command: list[str]) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
         raise NotInstalled(said[-1][:TOLD])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """TorchServe and Triton as they are installed, on loopback, with this checkout's Darkroom in their Python.
 
-Neither is among the dependencies: `TORCHSERVE` and `TRITONSERVER` say where their programs are, else PATH does. `make
-real-parts` does not install them, so what needs them skips in CI too.
+Neither is among the dependencies: `TORCHSERVE` and `TRITONSERVER` say where their programs are, else PATH does, else
+they are where `make servers` puts them.
 """
 
 from __future__ import annotations
@@ -19,27 +19,31 @@ from pathlib import Path
 
 import httpx
 import psutil
-import pytest
+
+from bench.peers.environments import ENVIRONMENTS
+from tests.missing import need, skip_or_fail
 
 from .service import IS_TLS, PATIENCE_S, free_port, wait_until
 
 SOURCES = Path(__file__).parents[2] / "src"
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
+TRITON = "pytriton/tritonserver/bin/tritonserver"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def program(name: str, variable: str) -> Path:
-    """Its path; skips where there is none."""
-    found = os.environ.get(variable) or shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        pytest.skip(f"{name} is not installed; {variable} may say where it is")
-    return Path(found)
+def program(name: str, variable: str, made: str) -> Path:
+    """Its path; `made` is a pattern for it in the environments of `make servers`."""
+    said = os.environ.get(variable) or shutil.which(name) or next(ENVIRONMENTS.glob(made), None)
+    if said is None:
+        skip_or_fail(f"{name} is not installed: make servers, or say in {variable} where it is")
+    return Path(said)
 
 
 @contextmanager
 def torchserve(folder: Path, model_store: Path) -> Iterator[httpx.Client]:
     """A client of one that serves all archives of the folder."""
-    script = program("torchserve", "TORCHSERVE")
+    need("java")
+    script = program("torchserve", "TORCHSERVE", "torchserve/bin/torchserve")
     [packages] = script.resolve().parents[1].glob("lib/python*/site-packages")
     python = _environment(folder / "environment", [SOURCES, SITE_PACKAGES, packages])
     ports = {name: free_port() for name in ("inference", "management", "metrics")}
@@ -64,7 +68,7 @@ def torchserve(folder: Path, model_store: Path) -> Iterator[httpx.Client]:
 @contextmanager
 def triton(folder: Path, model_repository: Path) -> Iterator[httpx.Client]:
     """A client of one that serves the whole repository."""
-    binary = program("tritonserver", "TRITONSERVER").resolve()
+    binary = program("tritonserver", "TRITONSERVER", f"triton/lib/*/site-packages/{TRITON}").resolve()
     home = binary.parents[1]
     backends = folder / "backends"
     shutil.copytree(home / "backends" / "python", backends / "python")

@@ -19,6 +19,7 @@ from darkroom.cli import run
 
 from .hosting import torchserve
 
+pytestmark = pytest.mark.slow  # the servers are only there for `make check`
 ROUTE = "/predictions/stable-diffusion-xl"
 WISH = {
     "prompt": "night, full moon over a lake",

@@ -17,6 +17,7 @@ from darkroom.cli import run
 
 from .hosting import triton
 
+pytestmark = pytest.mark.slow  # the servers are only there for `make check`
 ROUTE = "/v2/models/landscapes/infer"
 TYPES = {
     "prompt": "BYTES",
