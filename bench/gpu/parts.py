@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.engine.mixed_lora import ATTENTION
 from darkroom.engine.adapters import Factors, Mix, Part
+from darkroom.engine.compiling import eagerly
 from darkroom.engine.engine import Engine
 from darkroom.engine.lora import adapted
 
@@ -82,7 +83,8 @@ def image_seconds(shape: Shape, engine: Engine, repeats: int) -> dict[str, float
         handle.result()
     for turn in range(repeats + 1):
         chance = torch.Generator().manual_seed(turn)
-        plain.append(timed(lambda: shape.pipe(**shape.call(), generator=chance), device))  # noqa: B023
+        with eagerly(True):  # its blocks are the engine's, compiled where that was asked for
+            plain.append(timed(lambda: shape.pipe(**shape.call(), generator=chance), device))  # noqa: B023
         served.append(timed(lambda: engine.submit(model=shape.name, seed=turn, **shape.call()).result(), device))  # noqa: B023
     return {"plain": median(plain[1:]), "engine": median(served[1:])}
 

@@ -142,12 +142,11 @@ def by_diffusers(prompted: Loaded) -> Loaded:
 
 def test_an_image_prompt_costs_its_own_weights_only(prompted: Loaded) -> None:
     assert prompted.prompted.unet is not prompted.pipe.unet
-    apart = {
-        name
-        for name, weight in prompted.prompted.unet.named_parameters()
-        if weight.data_ptr() not in weights_of(prompted.pipe)
-    }
-    assert apart
+    there = {weight.data_ptr() for weight in prompted.pipe.unet.parameters()}
+    named = dict(prompted.prompted.unet.named_parameters())
+    apart = {name: weight for name, weight in named.items() if weight.data_ptr() not in there}
+    before, after = (sum(weights_of(prompted.pipe, *beside).values()) for beside in ((), [prompted.prompted.unet]))
+    assert after - before == sum(weight.nbytes for weight in apart.values()) > 0
     assert all("processor" in name or name.startswith("encoder_hid_proj") for name in apart)
     assert prompted.pipe.unet.encoder_hid_proj is None
 

@@ -31,7 +31,7 @@ def compile_blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
     """
     blocks = repeated_blocks(module)
     if blocks:
-        _need_compiler()
+        need_compiler()
     whole = [module, *blocks] if blocks else []
     for each in whole:
         if each is not module and each not in _users:
@@ -88,7 +88,8 @@ def eagerly(is_needed: bool) -> contextlib.AbstractContextManager[object]:
     return torch._dynamo.config.patch(recompile_limit=RECOMPILES) if _users else contextlib.nullcontext()
 
 
-def _need_compiler() -> None:
+def need_compiler() -> None:
+    """Raise `NotSupported` where there is no C++ compiler."""
     said = os.environ.get("CXX")
     if not any(shutil.which(name) for name in ((said,) if said else COMPILERS)):
         raise NotSupported("compile needs a C++ compiler, such as g++, and there is none here", field="compile")

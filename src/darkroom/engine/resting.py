@@ -29,6 +29,14 @@ class Guests:
         for copy in self._copies.values():
             copy.rest()
 
+    def join(self, module: torch.nn.Module) -> None:
+        """One more comes and goes with them."""
+        with self.lock:
+            copy = HostCopy([module], self.device)
+            copy.rest()
+            self._copies[id(module)] = copy
+            self.room_bytes = max(self.room_bytes, copy.size_bytes)
+
     def bring(self, module: torch.nn.Module) -> None:
         """Have its weights on the device; with the lock held, as long as they must stay there."""
         copy = self._copies[id(module)]
@@ -53,6 +61,14 @@ def offload(modules: Iterable[torch.nn.Module], device: torch.device) -> Guests:
     guests = Guests(whole, device)
     _guests.update(dict.fromkeys(whole, guests))
     return guests
+
+
+def stand_in(module: torch.nn.Module, own: torch.nn.Module) -> None:
+    """Have `own` come and go in the company of the module for which it stands in, where that has one."""
+    guests = guests_of(module)
+    if guests is not None:
+        guests.join(own)
+        _guests[own] = guests
 
 
 def guests_of(module: torch.nn.Module) -> Guests | None:

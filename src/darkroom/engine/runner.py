@@ -19,6 +19,7 @@ from .compiling import eagerly, is_compiled
 from .fiber import forget_frames
 from .hook import HookedMethod
 from .profile import Profile
+from .resting import weights_device
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +239,7 @@ class Runner:
         eager = eagerly(bool(is_plain) and is_compiled(call.hook.module))
         with in_state(call.state), eager, _adapted(shares, padded):
             output = function()
-        _wait_for(call.key.state[1])
+        _wait_for(call)
         self._count(shares, padded, time.perf_counter() - started)
         return output
 
@@ -330,7 +331,12 @@ def _random_of(call: Call) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if fiber is None or call.is_stackable else fiber.drawing()
 
 
-def _wait_for(device: str) -> None:
+def _wait_for(call: Call) -> None:
     # Seconds are measured on the host; work of an accelerator must be done before the clock is read.
-    if device == "cuda" and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return
+    if call.key.state[1] == "cuda":
         torch.cuda.synchronize()
+    own = weights_device(call.hook.module)
+    if own.type == "cuda" and own.index != torch.cuda.current_device():
+        torch.cuda.synchronize(own)

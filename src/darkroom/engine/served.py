@@ -14,7 +14,7 @@ import torch
 from ..errors import BadInput, ModelNotServable, NotSupported, UnknownArgument, UnknownModel
 from . import compiling, exclusive, frozen, hook, view
 from .pace import Pace
-from .resting import guests_of
+from .resting import guests_of, stand_in
 from .revision import Revision
 from .spec_table import CONTAINERS, find, heavy_part_of
 from .specs import CallSpec, Kind
@@ -200,6 +200,7 @@ def settled_stand_in(module: torch.nn.Module) -> torch.nn.Module:
     """For a half-precision VAE that overflows: a float32 copy that keeps telling its pipeline that it is float16.
 
     The pipeline then takes the path it takes alone (cast the latents, decode in float32), and its `.to()` does nothing.
+    It rests on the host between its calls where the module does.
     """
     own = copy.deepcopy(module)
     hook.strip(own)
@@ -208,6 +209,7 @@ def settled_stand_in(module: torch.nn.Module) -> torch.nn.Module:
     own.__class__ = type(
         kind.__name__, (kind,), {"dtype": property(lambda _: torch.float16), "to": lambda self, *_, **__: self}
     )
+    stand_in(module, own)
     return own
 
 

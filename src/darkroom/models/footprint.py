@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
-from ..engine.host_copy import storages_of, tensors_of
+from ..config import ModelSettings
+from ..engine.host_copy import tensors_of
 from ..engine.resting import guests_of, streamed_to
 from ..errors import DarkroomError
 from . import weights
 from .catalogue import Entry
-from .device import place
+from .device import Placement, place
 from .ip_adapter import IpAdapter
+from .tuning import DENOISERS
 
 DEVICE_SHARE, HOST_SHARE = 0.7, 0.5  # of the memory there is; requests in flight need the rest
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # what a container may use; "max" where nothing is said
 
 
-def weights_of(pipe: Any, *beside: Any) -> dict[int, int]:
-    """Bytes of a pipeline's tensors by the address of their storage: tensors that share one count once.
+def weights_of(pipe: Any, *beside: Any, kind: str | None = None) -> dict[int, int]:
+    """Bytes of a pipeline's tensors by the first tensor of each storage: tensors that share one count once.
 
-    Of parts that rest on the host until they are called, what they may take of the device.
+    Of parts that rest on the host until they are called, what they may take of the device. `kind`: only of what lies on
+    that device, as this process is given it; a part with a device of its own takes nothing of another's room.
     """
     modules = [part for part in (*pipe.components.values(), *beside) if isinstance(part, torch.nn.Module)]
     rooms = {id(guests): guests.room_bytes for module in modules if (guests := guests_of(module)) is not None}
     streamed = [module for module in modules if streamed_to(module) is not None]
     rooms |= {id(module): _largest_two_blocks(module) for module in streamed}
     there = [module for module in modules if guests_of(module) is None and module not in streamed]
-    return {storage.data_ptr(): storage.nbytes() for storage in storages_of(tensors_of(there))} | rooms
+    home = None if kind is None else torch.empty(0, device=kind).device
+    tensors = [tensor for tensor in tensors_of(there) if home is None or tensor.device == home]
+    return _by_tensor(tensors) | rooms
+
+
+def _by_tensor(tensors: Iterable[torch.Tensor]) -> dict[int, int]:
+    """A storage goes by the identity of the tensor that is seen in it first: layers that are cast as they run move."""
+    found: dict[int, int] = {}
+    seen: set[int] = set()
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            found[id(tensor)] = storage.nbytes()
+    return found
 
 
 def _largest_two_blocks(module: torch.nn.Module) -> int:
@@ -39,20 +58,26 @@ def _largest_two_blocks(module: torch.nn.Module) -> int:
     return sum(sorted((sum(t.nbytes for t in tensors_of([block])) for block in blocks), reverse=True)[:2])
 
 
-def budget_of(kind: str, said_mb: int | None) -> int:
-    """Bytes that resident models may hold: as set, else most of the device's memory, half of the host's."""
+def budget_of(kind: str, said_mb: int | None, workers: int = 1) -> int:
+    """Bytes that resident models may hold: as set, else most of the device's memory, half of the host's.
+
+    `workers` share the device.
+    """
     if said_mb is not None:
         return said_mb * 2**20
     if kind == "cuda":
-        return int(torch.cuda.mem_get_info()[1] * DEVICE_SHARE)
-    return int(host_bytes() * HOST_SHARE)
+        return int(torch.cuda.mem_get_info()[1] * DEVICE_SHARE / workers)
+    return int(host_bytes() * HOST_SHARE / workers)
 
 
-def host_budget_of(kind: str, said_mb: int | None) -> int:
-    """Bytes of host memory in which models rest that left the device; none where the host's memory is the device's."""
+def host_budget_of(kind: str, said_mb: int | None, workers: int = 1) -> int:
+    """Bytes of host memory in which models rest that left the device; none where the host's memory is the device's.
+
+    `workers` share the host.
+    """
     if kind != "cuda":
         return 0
-    return int(host_bytes() * HOST_SHARE) if said_mb is None else said_mb * 2**20
+    return int(host_bytes() * HOST_SHARE / workers) if said_mb is None else said_mb * 2**20
 
 
 def host_bytes() -> int:
@@ -63,15 +88,40 @@ def host_bytes() -> int:
 
 
 def expected_bytes(entry: Entry) -> int:
-    """About what a model will hold, from its weights' files; 0 where they are not here, or are no safetensors."""
-    said = entry.settings
-    files = [said.file] if said.file is not None else weights.plain_files(entry.folder, "*/*.safetensors")
-    files += weights.plain_files(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
-    files += weights.plain_files(said.t2i_adapter, "*.safetensors")
-    files += [] if entry.ip_adapter is None else _prompting(entry.ip_adapter)
-    per_value = place(said.device, said.dtype).torch_dtype.itemsize
-    own = per_value * sum(weights.values_in(path) for path in files if path.suffix == ".safetensors")
+    """About what a model will hold of its device, from its weights' files; 0 where they are not here, or are no
+    safetensors."""
+    said, kind = entry.settings, place(entry.settings.device, entry.settings.dtype)
+    beside = weights.plain_files(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
+    beside += weights.plain_files(said.t2i_adapter, "*.safetensors")
+    beside += [] if entry.ip_adapter is None else _prompting(entry.ip_adapter)
+    beside += [] if said.file is None else [said.file]
+    own = sum(map(_values_in, beside)) * kind.torch_dtype.itemsize
+    own += _of_parts(_parts_of(entry, kind), said)
     return own + (0 if entry.refiner is None else expected_bytes(entry.refiner))
+
+
+def _parts_of(entry: Entry, placement: Placement) -> dict[str, int]:
+    """Bytes of each component that is to lie on the model's device, or to come there."""
+    said, here = entry.settings, (None, placement.kind, f"{placement.kind}:0")
+    parts: Counter[str] = Counter()
+    for path in weights.plain_files(None if said.file is not None else entry.folder, "*/*.safetensors"):
+        part = path.parent.name
+        if said.devices.get(part) in here:
+            itemsize = 1 if said.float8 and part in DENOISERS else placement.torch_dtype.itemsize
+            parts[part] += _values_in(path) * itemsize
+    return parts
+
+
+def _of_parts(parts: Mapping[str, int], said: ModelSettings) -> int:
+    """Those that rest on the host come one at a time; a denoiser that comes in blocks takes little room."""
+    staying = [size for part, size in parts.items() if said.offload == "none" or part in said.devices]
+    is_whole = {part: said.offload == "model" or part not in DENOISERS for part in parts}
+    coming = [size for part, size in parts.items() if is_whole[part] and part not in said.devices]
+    return sum(staying) + (max(coming, default=0) if said.offload != "none" else 0)
+
+
+def _values_in(path: Path) -> int:
+    return weights.values_in(path) if path.suffix == ".safetensors" else 0
 
 
 def _prompting(adapter: IpAdapter) -> list[Path]:

@@ -52,7 +52,7 @@ class Host(Protocol):
 
 @dataclass(eq=False)
 class Resident:
-    """A model in memory; `weights` are the bytes of its tensors by where they lie, so that shared ones count once.
+    """A model in memory; `weights` are the bytes of its tensors on its device, shared ones counted once.
 
     `seconds` are those until it was there, `source` (DISK or HOST) where it came from.
     """
@@ -383,7 +383,7 @@ class Residency:
 
 
 def _resident(loaded: Loaded, began: float, parts: Mapping[str, Future[Resident]], source: str = DISK) -> Resident:
-    held = weights_of(loaded.pipe, *loaded.beside)
+    held = weights_of(loaded.pipe, *loaded.beside, kind=loaded.placement.kind)
     return Resident(loaded, loaded.offer(), held, time.perf_counter() - began, parts, source)
 
 

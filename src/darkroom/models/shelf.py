@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from ..engine.host_copy import HostCopy, can_rest, tensors_of
-from .footprint import weights_of
+from ..engine.host_copy import HostCopy, can_rest, storages_of, tensors_of
 from .loading import Loaded
 
 
@@ -87,7 +86,7 @@ class Shelf:
             return None  # it rests in host memory as it is
         is_on_cpu = loaded.placement.kind == "cpu"
         modules = [module for module in loaded.modules if is_on_cpu or _device_of(module).type != "cpu"]
-        needed = sum(weights_of(loaded.pipe, *loaded.beside).values())
+        needed = sum(storage.nbytes() for storage in storages_of(tensors_of(modules)))
         if not can_rest(modules) or not self._make_room(needed, sparing):
             return None
         return _Kept(loaded, HostCopy(modules))

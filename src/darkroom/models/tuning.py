@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..config import ModelSettings
+from ..engine.compiling import need_compiler
 from ..errors import InvalidConfig
 from .step_cache import can_cache
 
@@ -18,7 +19,7 @@ CONVOLVING = ("unet", "vae", "controlnet")
 
 
 def tune(pipe: Any, said: ModelSettings, name: str, dtype: torch.dtype, beside: dict[str, Any]) -> None:
-    """Set up a loaded pipeline, and what is `beside` it, as its entry says; raises `InvalidConfig`."""
+    """Set up a loaded pipeline, and what is `beside` it, as its entry says; raises `InvalidConfig`, `NotSupported`."""
     parts = {**pipe.components, **beside}
     modules = {part: value for part, value in parts.items() if isinstance(value, torch.nn.Module)}
     denoisers = {part: module for part, module in modules.items() if part in DENOISERS}
@@ -30,6 +31,8 @@ def tune(pipe: Any, said: ModelSettings, name: str, dtype: torch.dtype, beside: 
         _set_attention(denoisers, said.attention, name)
     if said.float8:
         _store_in_float8(denoisers, name, dtype)
+    if said.compile:
+        need_compiler()
     if said.step_cache is not None and not can_cache(pipe):
         field = f"models.{name}.step_cache"
         raise InvalidConfig(f"{field}: {type(pipe).__name__} has no cache of steps; leave it out", field=field)

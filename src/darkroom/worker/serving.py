@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
-from ..config import Settings
+from ..config import ServeSettings, Settings
 from ..engine.engine import Engine
 from ..errors import MissingWeights, NotSupported
+from ..fleet.devices import sharing
 from ..models import loading
 from ..models.catalogue import Catalogue, Entry, problem_of
+from ..models.footprint import budget_of, expected_bytes, host_budget_of
 from ..models.layout import read_layout
 from ..models.offer import offer_of, plain_offer
 from ..models.request import validate
-from ..models.residency import Residency
+from ..models.residency import Residency, Resident
+from ..models.shelf import Shelf
 from ..models.tasks import call_of
 from ..storage import videos
+from ..workflows.loading import Composer
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +73,31 @@ def load(entry: Entry, settings: Settings) -> loading.Loaded:
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     return loading.load(entry, is_offline=settings.offline)
+
+
+def residency_of(
+    entries: Mapping[str, Entry],
+    said: ServeSettings,
+    kind: str,
+    engine: Engine,
+    bring: Callable[[Entry], loading.Loaded],
+    changed: Callable[[str, Resident | None], None],
+    taking: Callable[[], AbstractContextManager[Any]],
+) -> Residency:
+    """What keeps those models in memory, within this worker's share of the device and of the machine.
+
+    Raises `DriverUnavailable`.
+    """
+    shared = sharing(said.workers)
+    return Residency(
+        engine,
+        lambda name: bring(entries[name]),
+        lambda name: expected_bytes(entries[name]),
+        budget_of(kind, said.model_memory_mb, shared.device),
+        changed,
+        composing=Composer(entries),
+        shelf=Shelf(host_budget_of(kind, said.host_memory_mb, shared.machine), taking),
+    )
 
 
 def warm(name: str, engine: Engine, residency: Residency) -> None:

@@ -25,15 +25,13 @@ from ..errors import EngineBroken, StoreUnavailable
 from ..jobs.store import Claimant, Store
 from ..models.catalogue import Entry
 from ..models.device import fix_threads, place
-from ..models.footprint import budget_of, expected_bytes, host_budget_of
 from ..models.loading import Loaded
-from ..models.residency import Residency, Resident, model_of
-from ..models.shelf import Shelf
+from ..models.residency import Resident, model_of
 from ..safety import read_rules
 from ..storage.encoding import preview_data_url
 from ..storage.incoming import PictureLimits
 from ..storage.objects import Storage
-from ..workflows.loading import Composer, with_parts
+from ..workflows.loading import with_parts
 from . import serving
 from .adapting import AdapterFiles
 from .attempt import Attempt, InFlight, Stop
@@ -115,14 +113,8 @@ class Worker:
         options = Options(on_tick=self._ticked, adapter_bytes=said.adapter_memory_mb * 2**20)
         self._engine = Engine(batching=said.batching, preview_every=said.preview_every, options=options)
         self._timesheet = Timesheet(process_began_at(), said.price_per_hour_usd, self._engine.stats)
-        self._residency = Residency(
-            self._engine,
-            lambda name: self._load(entries[name]),
-            lambda name: expected_bytes(entries[name]),
-            budget_of(placement.kind, said.model_memory_mb),
-            self._model_changed,
-            composing=Composer(entries),
-            shelf=Shelf(host_budget_of(placement.kind, said.host_memory_mb), self._timesheet.loading),
+        self._residency = serving.residency_of(
+            entries, said, placement.kind, self._engine, self._load, self._model_changed, self._timesheet.loading
         )
         self._step_box = StepBox(self._store, preview_data_url, self._tell)
         self._pool = ThreadPoolExecutor(POOL, "darkroom-files")

@@ -19,7 +19,7 @@ from darkroom.cli.start import with_host
 from darkroom.config import ServeSettings, Settings
 from darkroom.core import JobState, NewJob
 from darkroom.errors import DriverUnavailable, StoreUnavailable
-from darkroom.fleet.devices import CUDA_DEVICES, accelerators
+from darkroom.fleet.devices import CUDA_DEVICES, Sharing, accelerators, sharing
 from darkroom.fleet.told import FleetNote, PoolNote, write_note
 from darkroom.fleet_settings import FleetSettings, PoolSettings
 from darkroom.gateway.access import AllowList
@@ -177,6 +177,14 @@ def test_a_fleet_of_none_is_said_to_be_ready_when_it_can_start_somebody(
 def test_there_is_a_worker_for_each_device_that_may_be_used(machine: Machine) -> None:
     machine(8, "2,5,6")
     assert accelerators() == ["2", "5", "6"]
+
+
+def test_memory_is_shared_by_the_workers_that_were_said_else_by_one_for_each_device(machine: Machine) -> None:
+    machine(0, None)
+    assert [sharing(workers) for workers in (None, 1, 3)] == [Sharing(1, 1), Sharing(1, 1), Sharing(3, 3)]
+    machine(4, "2")  # one worker of four, which was given one device
+    assert sharing(None) == Sharing(machine=4, device=1)
+    assert sharing(6) == Sharing(machine=6, device=2)
 
 
 def test_an_nvidia_smi_that_hangs_is_a_fault_and_not_a_machine_without_devices(

@@ -13,6 +13,7 @@ from darkroom.engine.engine import Engine
 from darkroom.engine.placing import moved, run_in_place
 from darkroom.engine.resting import Guests, device_of, guests_of, offload
 from darkroom.engine.rows import RowFactors
+from darkroom.engine.served import settled_stand_in
 from darkroom.engine.view import TIMED_BY_TABLE, make_view
 from darkroom.errors import ModelNotServable, NotSupported
 
@@ -54,6 +55,21 @@ def test_parts_on_the_device_never_take_more_than_the_largest_and_the_one_called
             guests.bring(parts[name])
         present.append({name for name, part in parts.items() if weights_at(part) != at_rest[name]})
     assert present == [{"b"}, {"b", "c"}, {"b", "c"}, {"a"}, {"c"}]
+
+
+def test_what_stands_in_for_a_part_that_rests_comes_and_goes_in_its_company() -> None:
+    half, other = torch.nn.Linear(32, 32, bias=False).half(), torch.nn.Linear(48, 48, bias=False)
+    guests = offload([half, other], CPU)
+    own = settled_stand_in(half)
+    assert guests_of(own) is guests
+    assert guests.room_bytes == other.weight.nbytes
+    at_rest = weights_at(own)
+    given = torch.ones(1, 32)
+    said = run_in_place(own, own.forward, (given,), {})
+    np.testing.assert_allclose(said.detach(), half.weight.detach().float().sum(1)[None], rtol=1e-5)
+    assert weights_at(own) != at_rest  # it came
+    run_in_place(other, other.forward, (torch.ones(1, 48),), {})
+    assert weights_at(own) == at_rest
 
 
 def test_a_request_that_writes_on_modules_is_refused_where_they_rest(pipe: Any, call: dict[str, Any]) -> None:

@@ -335,11 +335,39 @@ def test_tensors_that_share_memory_count_once(size: int) -> None:
 def test_the_budget_is_what_is_set_else_a_share_of_what_there_is() -> None:
     assert budget_of("cpu", 512) == 512 * MIB
     assert 0 < budget_of("cpu", None) < host_bytes()
+    assert budget_of("cpu", None, workers=2) == pytest.approx(budget_of("cpu", None) / 2, abs=1)
+    assert budget_of("cpu", 512, workers=2) == 512 * MIB  # said for each
+
+
+def test_a_part_that_lies_on_another_device_takes_none_of_this_ones_room() -> None:
+    here, there = torch.nn.Linear(64, 64, bias=False), torch.nn.Linear(32, 32, bias=False, device="meta")
+    assert sum(weights_of(Holding(here, there), kind="cpu").values()) == 64 * 64 * 4
+
+
+def test_weights_that_move_are_still_those_that_another_shares() -> None:
+    shared = torch.nn.Linear(64, 64, bias=False)
+    before = weights_of(Holding(shared))
+    shared.to(torch.float16).to(torch.float32)  # as layers that are cast while they run
+    assert weights_of(Holding(shared)) == before
 
 
 def test_what_a_model_will_hold_is_read_from_its_files(loader: Loader, size: int) -> None:
     assert expected_bytes(entry_of("a", loader.home)) == pytest.approx(size, rel=0.01)
     assert expected_bytes(Entry("b", FOLDER, ModelSettings(path=loader.home), loader.home)) == 0
+
+
+def test_what_is_expected_is_what_will_lie_on_the_models_device(loader: Loader) -> None:
+    def expected(**said: Any) -> int:
+        return expected_bytes(Entry("a", FOLDER, ModelSettings(path=LANDSCAPES, **said), loader.home))
+
+    parts = {name: expected() - expected(devices={name: "cuda:1"}) for name in ("text_encoder", "unet", "vae")}
+    assert all(parts.values())
+    assert sum(parts.values()) == expected()
+    assert expected(devices={"vae": "cpu"}) == expected()  # which is where the model lies
+    assert expected(float8=True) == expected() - parts["unet"] * 3 // 4
+    assert expected(offload="model") == max(parts.values())
+    assert expected(offload="blocks") == max(parts["text_encoder"], parts["vae"])
+    assert expected(offload="model", devices={"unet": "cpu"}) == parts["unet"] + expected(offload="blocks")
 
 
 def test_a_model_that_turns_out_larger_than_expected_makes_others_leave_after_all(
@@ -540,3 +568,4 @@ def test_nothing_rests_where_the_host_is_the_device() -> None:
     assert host_budget_of("cpu", None) == host_budget_of("cpu", 512) == host_budget_of("mps", 512) == 0
     assert host_budget_of("cuda", 512) == 512 * MIB
     assert 0 < host_budget_of("cuda", None) < host_bytes()
+    assert host_budget_of("cuda", None, workers=4) == pytest.approx(host_budget_of("cuda", None) / 4, abs=1)

@@ -104,3 +104,12 @@ def test_a_model_in_eight_bits_takes_no_adapters() -> None:
     down, up = torch.zeros(2, layer.in_features), torch.zeros(layer.out_features, 2)
     with pytest.raises(NotSupported, match="such a model takes no adapters"):
         _fitted(own.unet, f"unet.{path}", path, down, up)
+
+
+def test_without_a_compiler_a_model_that_is_to_be_compiled_is_refused_as_it_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(NotSupported, match="compiler"):
+        tuned(sd_solvers()["ddim"], compile=True)
