@@ -59,18 +59,19 @@ test: setup-dev real-parts ## the fast tests
 	$(PYTHON) -m pytest $(ON_ALL_CORES) -m "not slow"
 
 # What is quick to fail runs first; the tests run last, so that their closing line is the last thing to read.
-check: real-parts servers format lint types imports budgets docs web-check ## everything that must hold before a commit
+check: real-parts format lint types imports budgets docs web-check servers ## everything that must hold before a commit
 	$(PYTHON) -m pytest $(ON_ALL_CORES)
 
 # Programs that tests run for real. Without root or apt they are left out, and what needs them skips with its reason.
 real-parts:
-	@missing=$$(for part in redis-server nginx openssl systemd-analyze chromium prometheus kubectl java; do command -v $$part >/dev/null || echo $$part; done); \
+	@missing=$$(for part in redis-server nginx openssl systemd-analyze chromium prometheus kubectl; do command -v $$part >/dev/null || echo $$part; done); \
 		[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
-		for package in $$(echo $$missing | sed -e s/systemd-analyze/systemd/ -e s/kubectl/kubernetes-client/ -e 's/\bjava\b/openjdk-17-jre-headless/'); do \
+		for package in $$(echo $$missing | sed -e s/systemd-analyze/systemd/ -e s/kubectl/kubernetes-client/); do \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$package; done; } || true
 
-# TorchServe and Triton, which models are exported to, each in an environment of its own.
-servers: setup-dev
+servers: setup-dev ## TorchServe and Triton, for the tests of exports: a third of a gigabyte, each in an environment of its own
+	@command -v java >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q default-jre-headless; } || true
 	@$(PYTHON) -m bench.peers.environments torchserve triton || true
 
 format: setup-dev

@@ -41,21 +41,28 @@ def main(arguments: Sequence[str]) -> int:
     size = replace(size, threads=asked.threads)
     folder = (asked.out or Path("out/peers") / ("quick" if asked.quick else "full")).absolute()
     systems = [system for system in SYSTEMS if system.name in asked.systems.split(",")]
+    exports = EXPORTS if EXPORTED in asked.only.split(",") and DARKROOM in systems else ()
+    if asked.only == EXPORTED and not exports:
+        print(
+            "exports run with what is best for Darkroom: leave --systems out, or name darkroom in it", file=sys.stderr
+        )
+        return 2
     try:
         shelf = Shelf(folder, size, None if asked.table else conditions(), may_mix=asked.other_revision)
     except OtherCounts as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        is_whole = asked.table or _measured(asked, size, shelf, systems)
+        is_whole = asked.table or _measured(asked, size, shelf, systems, exports)
     except FAULTS as error:
         print(f"plain diffusers, which all are held against, cannot be measured: {error}", file=sys.stderr)
         return 2
-    tables, rows, about = _results(shelf, size, systems, shlex.join(["python", "-m", "bench.peers", *arguments]))
+    command = shlex.join(["python", "-m", "bench.peers", *arguments])
+    tables, rows, about = _results(shelf, size, systems, exports, command)
     for each in tables:
         print(f"{each.text()}\n")
     (folder / "peers.md").write_text("\n".join([*about, "", *(each.markdown() for each in tables)]), encoding="utf-8")
-    names = {system.name: system.said for system in (*systems, *EXPORTS)}
+    names = {system.name: system.said for system in (*systems, *exports)}
     drawn = [row for row in rows if row.system in {system.name for system in systems}]
     (folder / "peers.html").write_text(page(about, tables, drawn, names), encoding="utf-8")
     print(f"written: {folder / 'peers.md'}, {folder / 'peers.html'}")
@@ -67,36 +74,38 @@ def main(arguments: Sequence[str]) -> int:
     return int(not is_whole or bool(missing))
 
 
-def _measured(asked: argparse.Namespace, size: Size, shelf: Shelf, systems: Sequence[System]) -> bool:
+def _measured(
+    asked: argparse.Namespace, size: Size, shelf: Shelf, systems: Sequence[System], exports: Sequence[System]
+) -> bool:
     """Whether all of it is."""
     ground = Ground(shelf.folder, ENVIRONMENTS, size.warm)
     parts = asked.only.split(",")
-    exports = EXPORTS if EXPORTED in parts and DARKROOM in systems else ()
+    has_muse = MUSE in parts and DARKROOM in systems
     absent = installed([WINDOWED, *systems, *exports], ground)  # before the clock starts
     measurement = Measurement(size, shelf, ground, time.monotonic() + asked.minutes * 60, absent)
     try:
-        measurement.run(systems, [name for name in WORKLOADS if name in parts])
-        if MUSE in parts and DARKROOM in systems:
+        measurement.run(systems, [name for name in WORKLOADS if name in parts], has_muse=has_muse)
+        if has_muse:
             measurement.crowds()
         if exports:
             measurement.size = once(size)
-            measurement.run(exports, MEASURED)
+            measurement.run(exports, MEASURED, has_muse=False)
     except OutOfTime:
         return False
     return True
 
 
 def _results(
-    shelf: Shelf, size: Size, systems: Sequence[System], command: str
+    shelf: Shelf, size: Size, systems: Sequence[System], exports: Sequence[System], command: str
 ) -> tuple[list[report.Table], list[judged.Row], list[str]]:
     """What is there by now."""
     kept = shelf.read("alone")
     if kept is None:
         return [], [], []
     alone = typical(kept["repeats"][0])
-    every = [*systems, *EXPORTS]
+    every = [*systems, *exports]
     cells = [*order(size, [system.name for system in systems])]
-    cells += order(once(size), [system.name for system in EXPORTS], MEASURED)
+    cells += order(once(size), [system.name for system in exports], MEASURED)
     found = [each for cell in cells if (each := shelf.found(cell))]
     rows = [
         judged.row_of(system.name, here, alone)
@@ -126,7 +135,7 @@ def _results(
     if crowds:
         tables.append(report.crowd_table(crowds))
     days = sorted({each.about.get("began_at", "")[:10] for each in found})
-    about = [f"`{command}`, {', '.join(days)}.", "", *_about(size, systems, found, capacity), *_alone_said(kept)]
+    about = [f"`{command}`, {', '.join(days)}.", "", *_about(size, every, found, capacity), *_alone_said(kept)]
     lost = [f"Darkroom with {setting}: {said['failure']}" for setting, said in told.items() if setting not in crowds]
     return tables, rows, [*about, *report.failures(found, names), *lost]
 
@@ -141,9 +150,9 @@ def _alone_said(kept: Mapping[str, Any]) -> Iterator[str]:
 
 def _about(size: Size, systems: Sequence[System], found: Sequence[Found], capacity: float) -> Iterator[str]:
     own = {each.cell.system: said for each in found if (said := each.about.get("server"))}
-    versions = [f"{each.package} {_version(each)}" for each in systems if each is not DARKROOM]
+    versions = dict.fromkeys(f"{each.package} {_version(each)}" for each in systems if each is not DARKROOM)
     revisions = sorted({each.about.get("revision", "") for each in found})
-    yield f"Darkroom at {', '.join(revisions)}; {', '.join([*versions, *own.values()])}."
+    yield f"Darkroom at {', '.join(revisions)}; {', '.join([*versions, *dict.fromkeys(own.values())])}."
     yield (
         f"Python {platform.python_version()}, torch {version('torch')}, diffusers {version('diffusers')}, "
         f"{processor()}, {os.cpu_count()} cores, {size.threads} for each system, "

@@ -38,7 +38,7 @@ def _sweep_s(size: Size, systems: Sequence[System], alone: Mapping[str, float], 
         return 0.0
     split = len(splits(size.threads))
     peer = len(size.most) + len(size.windows_s) + split - 2
-    tries = split * (DARKROOM in systems) + peer * sum(not each.gathers for each in systems)
+    tries = split * (DARKROOM in systems) + peer * sum(not each.is_gathering for each in systems)
     plan = workloads.mixed_load(load, requests, alone, 0)
     return tries * (start_s + _part_s(workloads.Part(load, plan), alone))
 

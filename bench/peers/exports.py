@@ -14,10 +14,11 @@ from darkroom.bench.plan import Wanted
 from darkroom.bench.template import Plain, Template
 from darkroom.errors import DarkroomError
 
-from .environments import packages, shared_packages
+from .environments import NotInstalled, packages, shared_packages
 from .systems import MODEL, Place, Start, System, torchserve_of, triton_of
 
 HEADER = "inference-header-content-length"  # of an answer: as many bytes of JSON, then tensors as they are
+EXPORT_S = 120.0
 MEASURED = ("W2", "W6")  # once
 
 
@@ -51,7 +52,13 @@ def _exported(place: Place, server: str) -> Path:
     command = [sys.executable, "-m", "darkroom", "export", server, MODEL.name, "--output", str(made)]
     command += ["--instances", str(place.batch.instances)]
     around = os.environ | {"DARKROOM_HOME": str(place.folder)}
-    subprocess.run(command, check=True, capture_output=True, cwd=place.folder, env=around)
+    try:
+        subprocess.run(
+            command, check=True, capture_output=True, text=True, cwd=place.folder, env=around, timeout=EXPORT_S
+        )
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        raise NotInstalled(said[-1]) from error
     return made
 
 
@@ -99,7 +106,7 @@ EXPORTS = (
         "torchserve",
         _torchserve,
         _predictions,
-        gathers=True,
+        is_gathering=True,
     ),
     System(
         "triton-export",
@@ -109,7 +116,7 @@ EXPORTS = (
         _triton,
         _infer,
         "/v2",
-        gathers=True,
+        is_gathering=True,
         dialect=Pixels,
     ),
 )

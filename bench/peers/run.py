@@ -44,11 +44,12 @@ class Measurement:
     absent: dict[str, str] = field(default_factory=dict)
     _batches: dict[str, Batch] = field(default_factory=dict, init=False)
 
-    def run(self, systems: Sequence[System] = SYSTEMS, names: Sequence[str] = WORKLOADS) -> None:
-        """All that is left of it. Raises `OutOfTime`."""
+    def run(
+        self, systems: Sequence[System] = SYSTEMS, names: Sequence[str] = WORKLOADS, *, has_muse: bool = True
+    ) -> None:
+        """All that is left of it; `has_muse`: Muse's table follows. Raises `OutOfTime`."""
         alone, known = self.reference(), {system.name: system for system in systems}
         left = self.shelf.left([*order(self.size, [*known], names)])
-        has_muse = DARKROOM in systems
         minutes = estimate_s(self.size, systems, alone, names, muse=has_muse) / 60
         beside = "the sweep and Muse's table" if has_muse else "the sweep"
         _tell(f"{len(left)} cells are left; with {beside} all of it takes {minutes:.0f} minutes at most")
@@ -104,7 +105,7 @@ class Measurement:
 
     def _tune(self, system: System, alone: Mapping[str, float]) -> None:
         """What gathers by itself is Darkroom's engine, wherever it runs, and swept once."""
-        own = DARKROOM if system.gathers else system
+        own = DARKROOM if system.is_gathering else system
 
         def measure(batch: Batch) -> tuple[float, float, int]:
             self._check_time()
@@ -126,7 +127,7 @@ class Measurement:
         if system.name in self.absent:
             return
         try:
-            self._batches[system.name] = tuned(own.name, self.size, self.shelf, measure, gathers=own.gathers)
+            self._batches[system.name] = tuned(own.name, self.size, self.shelf, measure, is_gathering=own.is_gathering)
         except FAULTS as error:
             self._leave_out(system, error)
 

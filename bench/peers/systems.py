@@ -98,8 +98,8 @@ class Start:
 
 @dataclass(frozen=True)
 class System:
-    """`environment` names its requirements, None: the project's own; `package` is whose version is told; `gathers`: it
-    finds its batches by itself, so that instances and threads alone are swept."""
+    """`environment` names its requirements, None: the project's own; `package` is whose version is told;
+    `is_gathering`: it finds its batches by itself, so that instances and threads alone are swept."""
 
     name: str
     said: str
@@ -108,7 +108,7 @@ class System:
     start: Callable[[Place], Start]
     template: Callable[[str], Template]
     about: str = ""  # a path of its own whose JSON says the version of a server that is not the package
-    gathers: bool = False
+    is_gathering: bool = False
     dialect: Callable[[Template], Dialect] = Plain
 
 
@@ -152,7 +152,7 @@ def torchserve_of(place: Place, store: Path, lines: Sequence[str] = (), python: 
     """The server of an archive called landscapes, with a queue as long as everybody's: by default it takes a hundred.
     `python`: whose packages it finds, its environment's unless said."""
     if shutil.which("java") is None:
-        raise NotInstalled("TorchServe needs Java 11 or later, and there is none")
+        raise NotInstalled("TorchServe needs Java 17, and there is none")
     config = [
         f"inference_address=http://127.0.0.1:{place.port}",
         f"management_address=http://127.0.0.1:{free_port()}",
@@ -231,7 +231,7 @@ def _infer(url: str) -> Template:
     return Template(f"{url}/v2/models/landscapes/infer", body={"inputs": inputs}, image="outputs.0.data.0")
 
 
-DARKROOM = System("darkroom", "Darkroom", "darkroom-server", None, _darkroom, _openai, gathers=True)
+DARKROOM = System("darkroom", "Darkroom", "darkroom-server", None, _darkroom, _openai, is_gathering=True)
 WINDOWED = System("fastapi", "FastAPI, windowed", "fastapi", "fastapi", _script("windowed.py"), _direct("/predict"))
 PEERS = (
     WINDOWED,

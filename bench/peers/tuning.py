@@ -40,14 +40,14 @@ def tried_best(tries: Sequence[Try]) -> Try:
     return max(tries, key=lambda each: (not each.failed, each.attained, -each.mean_s))
 
 
-def next_batch(size: Size, tries: Sequence[Try], *, gathers: bool = False) -> Batch | None:
+def next_batch(size: Size, tries: Sequence[Try], *, is_gathering: bool = False) -> Batch | None:
     """What to try next; None: enough. Each batch size with the first window, the best of them with the other windows,
     and the best of all with the other instances and threads. Darkroom gathers by itself: for it these alone."""
     (instances, threads), *others = splits(size.threads)
-    sizes = [(0, 0.0)] if gathers else [(most, size.windows_s[0]) for most in size.most]
+    sizes = [(0, 0.0)] if is_gathering else [(most, size.windows_s[0]) for most in size.most]
     first = [Batch(most, window_s, instances, threads) for most, window_s in sizes]
     left = _left(first, tries)
-    if not left and not gathers:
+    if not left and not is_gathering:
         best = tried_best([each for each in tries if each.batch in first]).batch
         windows = size.windows_s if best.most > 1 else ()  # one waits for nobody
         left = _left([replace(best, window_s=window_s) for window_s in windows], tries)
@@ -57,14 +57,14 @@ def next_batch(size: Size, tries: Sequence[Try], *, gathers: bool = False) -> Ba
     return left[0] if left else None
 
 
-def tuned(system: str, size: Size, shelf: Shelf, measure: Measure, *, gathers: bool = False) -> Batch:
+def tuned(system: str, size: Size, shelf: Shelf, measure: Measure, *, is_gathering: bool = False) -> Batch:
     """The best, measured as far as it is not kept. Raises `NothingHolds`."""
     if not size.tune[1]:
         [(instances, threads), *_] = splits(size.threads)
-        most, window_s = (0, 0.0) if gathers else (max(size.most), size.windows_s[0])
+        most, window_s = (0, 0.0) if is_gathering else (max(size.most), size.windows_s[0])
         return Batch(most, window_s, instances, threads)
     tries = tries_of(system, shelf)
-    while batch := next_batch(size, tries, gathers=gathers):
+    while batch := next_batch(size, tries, is_gathering=is_gathering):
         tries.append(Try(*astuple(batch), *measure(batch)))
         shelf.write(f"tuning/{system}", [asdict(each) for each in tries])
     best = tried_best(tries)

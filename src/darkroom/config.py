@@ -155,6 +155,8 @@ class EnvironmentSettings(BaseSettings):
     store: str | None = None
     storage: str | None = None
     pool: str | None = Field(default=None, min_length=1, max_length=64)
+    workers_here: int = Field(default=1, ge=1)
+    workers_on_device: int = Field(default=1, ge=1)
     price_per_hour_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     oidc_client_secret: SecretStr | None = None
     otlp_endpoint: HttpUrl | None = Field(
@@ -175,7 +177,8 @@ class Settings(Frozen):
     """Everything that is set, with where it came from; `config_file` is None where there is no darkroom.toml.
 
     `home` holds what Darkroom writes. `threads` None leaves the count of CPU threads to the machine's cores. `pool` is
-    the fleet's pool that this process is a worker of.
+    the fleet's pool that this process is a worker of; `workers_here` and `workers_on_device`, it among them, share what
+    the machine and the device have.
     """
 
     home: Path
@@ -193,6 +196,8 @@ class Settings(Frozen):
     fleet: FleetSettings | None = None
     slack: SlackSettings = Field(default_factory=SlackSettings)
     pool: str | None = None
+    workers_here: int = 1
+    workers_on_device: int = 1
 
     @property
     def store_url(self) -> str:
@@ -234,6 +239,8 @@ def load(config: Path | None = None) -> Settings:
         fleet=said.fleet,
         slack=_anchored(said.slack, base, SLACK_PATHS),
         pool=environment.pool,
+        workers_here=environment.workers_here,
+        workers_on_device=environment.workers_on_device,
     )
 
 

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 SAID = {"seed": 3, "num_inference_steps": 4}
 POOL = Pool("forked", max_workers=2)
-HEAD = '[fleet.pools.forked]\ndevice = "cpu"\nmax_workers = 2'
+HEAD = 'threads = 1\n[fleet.pools.forked]\ndevice = "cpu"\nmax_workers = 2'
 
 
 def pixels(at: Place, job: Job) -> str:

@@ -141,14 +141,18 @@ def _device(settings: Settings) -> Finding:
 
 def _memory(settings: Settings) -> Finding:
     """How much models may take, and where they go that make room."""
-    from ..fleet.devices import sharing
+    from ..fleet.devices import accelerators
     from ..models.device import best_device
-    from ..models.footprint import budget_of, host_budget_of
+    from ..models.footprint import budgets
 
     kind, said = best_device(), settings.serve
-    shared = sharing(said.workers)
-    device = budget_of(kind, said.model_memory_mb, shared.device) >> 20
-    host = host_budget_of(kind, said.host_memory_mb, shared.machine) >> 20
+    try:
+        devices = max(1, len(accelerators()))
+    except DarkroomError as error:
+        return Finding("memory", error.message, is_good=False)
+    workers = said.workers or devices
+    most = budgets(kind, said, workers, -(-workers // devices))
+    device, host = most.device >> 20, most.host >> 20
     if host:
         return Finding("memory", f"{device} MiB of the device for models, then {host} MiB of the host, then the disk")
     why = "`host_memory_mb` is 0" if kind == "cuda" else "the host's memory is the device's"

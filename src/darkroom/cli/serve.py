@@ -20,7 +20,7 @@ from .. import __version__
 from ..app import address_of, store_of
 from ..config import Settings
 from ..errors import BadInput, OutputNotWritable, StoreUnavailable
-from ..fleet.devices import CUDA_DEVICES, accelerators
+from ..fleet.devices import CUDA_DEVICES, accelerators, share
 from ..fleet.releasing import Releasing
 from ..fleet.supervisor import STOP_MARGIN_S, Child, Supervisor
 from ..fleet.told import read_note
@@ -115,7 +115,7 @@ class House:
         children = [self._gateway()]
         if any(not entry.is_remote for entry in entries):
             count = self.settings.serve.workers or max(1, len(accelerators()))
-            children += [self._fleet()] if self._is_scaled else [self._worker(k) for k in range(count)]
+            children += [self._fleet()] if self._is_scaled else [self._worker(k, count) for k in range(count)]
         if any(entry.is_remote for entry in entries):
             children.append(self._forwarder())
         return children
@@ -132,7 +132,7 @@ class House:
             is_last=True,
         )
 
-    def _worker(self, number: int) -> Child:
+    def _worker(self, number: int, count: int) -> Child:
         name = f"worker-{number}"
 
         def command() -> list[str]:
@@ -141,7 +141,8 @@ class House:
             return [*DARKROOM, "worker", "--id", self._ids[name], *self._arguments]
 
         devices = accelerators()
-        environment = {CUDA_DEVICES: devices[number % len(devices)]} if devices else {}
+        environment = share(count, len(devices))
+        environment |= {CUDA_DEVICES: devices[number % len(devices)]} if devices else {}
         stop_s = self.settings.serve.drain_s + STOP_MARGIN_S
         # One that ends with 0 was drained, and would be drained in vain if it started again.
         more: dict[str, Any] = {"environment": environment, "stop_s": stop_s, "may_end": True}

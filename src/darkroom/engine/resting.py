@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,20 +25,24 @@ class Guests:
         self._copies = {id(module): HostCopy([module], self.device) for module in modules}
         self.room_bytes = max((copy.size_bytes for copy in self._copies.values()), default=0)
         self._present: OrderedDict[int, HostCopy] = OrderedDict()  # the one called longest ago first
+        self._gone: deque[int] = deque()  # of those that joined; another may come to lie where one of these did
         self.lock = threading.Lock()  # engines of one process may share a module
         for copy in self._copies.values():
             copy.rest()
 
     def join(self, module: torch.nn.Module) -> None:
-        """One more comes and goes with them."""
+        """One more comes and goes with them, as long as somebody has it."""
+        copy = HostCopy([module], self.device)
         with self.lock:
-            copy = HostCopy([module], self.device)
+            self._forget_gone()
             copy.rest()
             self._copies[id(module)] = copy
             self.room_bytes = max(self.room_bytes, copy.size_bytes)
+        weakref.finalize(module, self._gone.append, id(module))  # anywhere, at any time: no more than noted
 
     def bring(self, module: torch.nn.Module) -> None:
         """Have its weights on the device; with the lock held, as long as they must stay there."""
+        self._forget_gone()
         copy = self._copies[id(module)]
         if id(module) not in self._present:
             while self._present and self._taken_bytes() + copy.size_bytes > self.room_bytes:
@@ -46,6 +50,12 @@ class Guests:
             copy.fill()
             self._present[id(module)] = copy
         self._present.move_to_end(id(module))
+
+    def _forget_gone(self) -> None:
+        while self._gone:
+            gone = self._gone.popleft()
+            self._copies.pop(gone, None)
+            self._present.pop(gone, None)
 
     def _taken_bytes(self) -> int:
         return sum(copy.size_bytes for copy in self._present.values())

@@ -75,10 +75,10 @@ class Served:
             for tokenizer in view.tokenizers_of(self.pipe):
                 exclusive.attach(tokenizer)
                 self._tokenizers.append(tokenizer)
-            for original, stand_in in self.settled.items():
+            for original, own in self.settled.items():
                 names = [name for name, module in view.named_modules_of(self.pipe) if id(module) == original]
                 if names:
-                    self._attach(stand_in, names[0])
+                    self._attach(own, names[0])
 
     def detach(self) -> None:
         """Leave the modules as they were found, those that nobody else serves."""

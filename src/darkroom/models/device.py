@@ -68,12 +68,14 @@ def device_id(kind: str) -> str | None:
     return f"{platform.node()}:{visible or 0}"
 
 
-def fix_threads(wanted: int | None, fixed_rows: int) -> int:
+def fix_threads(wanted: int | None, fixed_rows: int, workers: int = 1) -> int:
     """Set and return the number of CPU threads: a power of two that divides the fixed rows, or bits follow the place.
 
-    `wanted` None takes the largest one within the cores that this process may use.
+    `wanted` None takes the largest one within the cores that this process may use, of which `workers` are to have as
+    many each.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = max(1, cores // workers)
     threads = wanted or 1 << (cores.bit_length() - 1)
     threads = min(threads, fixed_rows) if fixed_rows > 1 else threads
     torch.set_num_threads(threads)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
-from ..config import ModelSettings
+from ..config import ModelSettings, ServeSettings
 from ..engine.host_copy import tensors_of
 from ..engine.resting import guests_of, streamed_to
 from ..errors import DarkroomError
@@ -18,6 +19,7 @@ from . import weights
 from .catalogue import Entry
 from .device import Placement, place
 from .ip_adapter import IpAdapter
+from .laying import STREAMED
 from .tuning import DENOISERS
 
 DEVICE_SHARE, HOST_SHARE = 0.7, 0.5  # of the memory there is; requests in flight need the rest
@@ -58,6 +60,22 @@ def _largest_two_blocks(module: torch.nn.Module) -> int:
     return sum(sorted((sum(t.nbytes for t in tensors_of([block])) for block in blocks), reverse=True)[:2])
 
 
+@dataclass(frozen=True)
+class Budgets:
+    """Bytes that models may hold of their device, and those that left it of the host."""
+
+    device: int
+    host: int
+
+
+def budgets(kind: str, said: ServeSettings, workers_here: int, workers_on_device: int) -> Budgets:
+    """As they are set, else this worker's part of what there is; on a CPU the device's memory is the machine's."""
+    sharing = workers_on_device if kind == "cuda" else workers_here
+    return Budgets(
+        budget_of(kind, said.model_memory_mb, sharing), host_budget_of(kind, said.host_memory_mb, workers_here)
+    )
+
+
 def budget_of(kind: str, said_mb: int | None, workers: int = 1) -> int:
     """Bytes that resident models may hold: as set, else most of the device's memory, half of the host's.
 
@@ -89,14 +107,14 @@ def host_bytes() -> int:
 
 def expected_bytes(entry: Entry) -> int:
     """About what a model will hold of its device, from its weights' files; 0 where they are not here, or are no
-    safetensors."""
-    said, kind = entry.settings, place(entry.settings.device, entry.settings.dtype)
+    safetensors. Of a single `file`, whose parts are not known before it is read, all."""
+    said, placement = entry.settings, place(entry.settings.device, entry.settings.dtype)
     beside = weights.plain_files(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
     beside += weights.plain_files(said.t2i_adapter, "*.safetensors")
     beside += [] if entry.ip_adapter is None else _prompting(entry.ip_adapter)
     beside += [] if said.file is None else [said.file]
-    own = sum(map(_values_in, beside)) * kind.torch_dtype.itemsize
-    own += _of_parts(_parts_of(entry, kind), said)
+    own = sum(map(_values_in, beside)) * placement.torch_dtype.itemsize
+    own += _of_parts(_parts_of(entry, placement), said)
     return own + (0 if entry.refiner is None else expected_bytes(entry.refiner))
 
 
@@ -115,7 +133,7 @@ def _parts_of(entry: Entry, placement: Placement) -> dict[str, int]:
 def _of_parts(parts: Mapping[str, int], said: ModelSettings) -> int:
     """Those that rest on the host come one at a time; a denoiser that comes in blocks takes little room."""
     staying = [size for part, size in parts.items() if said.offload == "none" or part in said.devices]
-    is_whole = {part: said.offload == "model" or part not in DENOISERS for part in parts}
+    is_whole = {part: said.offload == "model" or part not in STREAMED for part in parts}
     coming = [size for part, size in parts.items() if is_whole[part] and part not in said.devices]
     return sum(staying) + (max(coming, default=0) if said.offload != "none" else 0)
 

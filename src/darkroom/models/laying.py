@@ -12,6 +12,7 @@ from ..engine.spec_table import find
 from ..errors import InvalidConfig
 from .device import Placement
 
+STREAMED = ("unet", "transformer", "transformer_2")  # in blocks, where their model is offloaded so
 AT_ONCE = ("cuda", "cpu")  # diffusers reads weights straight to these
 
 
@@ -36,7 +37,7 @@ def lay(pipe: Any, said: ModelSettings, placement: Placement, name: str) -> None
     device = torch.device(placement.kind)
     if said.offload == "blocks":
         for part in [part for part, module in resting.items() if hasattr(module, "enable_group_offload")]:
-            if part in ("unet", "transformer", "transformer_2"):
+            if part in STREAMED:
                 stream_blocks(resting.pop(part), device)
     offload(resting.values(), device)
 

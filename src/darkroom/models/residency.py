@@ -356,7 +356,8 @@ class Residency:
         with self._changed:
             resident = self._residents.pop(name)
             assert resident.uses == 0
-            lone = all(resident.weights.keys().isdisjoint(other.weights) for other in self._residents.values())
+            others = [other.weights for other in self._residents.values()]
+            lone = not resident.parts and all(map(resident.weights.keys().isdisjoint, others))  # else its parts stay
         for served, _ in resident.variants.values():
             self._host.remove(served)
         for part, taken in resident.parts.items():

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 MOST_AT_ONCE = 16  # a claim is one transaction; the next round knows better what these cost
 MOST_IN_FLIGHT = 128  # each has a thread that sleeps while the engine works
-LET_S = 0.004  # longer than a claim takes, much shorter than a step of what it would join
-MOST_LET_S = 0.03
+LET_S = 0.004  # longer than a claim takes here
+MOST_LET_S = 0.02  # shorter than a step of most models
 LONGEST_PAUSE_S = 300.0
 
 
@@ -40,9 +40,10 @@ def how_many(work: Work, claim_ahead_s: float, typical_s: float) -> Wanted:
     """How many jobs to ask for, where one typically takes `typical_s` of the device.
 
     What could not soon start stays in the queue, for a worker that is free sooner; what finds free rows in forwards
-    that run anyway starts at the next step, however long those go on.
+    that run anyway starts at the next step, however long those go on. Never more at once than it has: of a few that
+    come together each worker gets some.
     """
-    most = min(MOST_AT_ONCE, MOST_IN_FLIGHT - work.in_flight, work.fits)
+    most = min(MOST_AT_ONCE, MOST_IN_FLIGHT - work.in_flight, work.fits, max(1, work.in_flight))
     if work.has_suspect or most <= 0:
         return Wanted()
     by_seconds = _by_seconds(work, claim_ahead_s, typical_s)
@@ -68,9 +69,9 @@ def ahead_s(predicted_s: float, submitted: float, unsubmitted: float) -> float:
 
 
 def let_s(in_flight: int) -> float:
-    """How long a worker that was told of new work lets others go first: all hear at once, and who has least is to win.
+    """How long a worker lets others go first where there is new work, or more: who has least is to win.
 
-    The more it has at hand the longer; none at all where it has nothing.
+    The more it has at hand the longer, up to five jobs; none at all where it has nothing.
     """
     return min(LET_S * in_flight, MOST_LET_S)
 

@@ -78,8 +78,12 @@ class Claims:
         wanted = Wanted() if self._skew.is_too_much else self._room()
         if not wanted.jobs:
             self._closed.wait(NAP_S)
-        elif self._claim(wanted) < wanted.jobs:
+            return
+        began = time.monotonic()
+        is_more = self._claim(wanted) == wanted.jobs
+        if not is_more:
             self._store.wait_for_work(POLL_S)
+        if is_more or time.monotonic() - began < 0.9 * POLL_S:  # it was told of some
             self._closed.wait(let_s(len(self._in_flight)))
 
     def close(self) -> None:

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ..config import ServeSettings, Settings
+from ..config import Settings
 from ..engine.engine import Engine
 from ..errors import MissingWeights, NotSupported
-from ..fleet.devices import sharing
 from ..models import loading
 from ..models.catalogue import Catalogue, Entry, problem_of
-from ..models.footprint import budget_of, expected_bytes, host_budget_of
+from ..models.footprint import budgets, expected_bytes
 from ..models.layout import read_layout
 from ..models.offer import offer_of, plain_offer
 from ..models.request import validate
@@ -77,26 +76,23 @@ def load(entry: Entry, settings: Settings) -> loading.Loaded:
 
 def residency_of(
     entries: Mapping[str, Entry],
-    said: ServeSettings,
+    settings: Settings,
     kind: str,
     engine: Engine,
     bring: Callable[[Entry], loading.Loaded],
     changed: Callable[[str, Resident | None], None],
     taking: Callable[[], AbstractContextManager[Any]],
 ) -> Residency:
-    """What keeps those models in memory, within this worker's share of the device and of the machine.
-
-    Raises `DriverUnavailable`.
-    """
-    shared = sharing(said.workers)
+    """What keeps those models in memory, within this worker's part of the device and of the machine."""
+    most = budgets(kind, settings.serve, settings.workers_here, settings.workers_on_device)
     return Residency(
         engine,
         lambda name: bring(entries[name]),
         lambda name: expected_bytes(entries[name]),
-        budget_of(kind, said.model_memory_mb, shared.device),
+        most.device,
         changed,
         composing=Composer(entries),
-        shelf=Shelf(host_budget_of(kind, said.host_memory_mb, shared.machine), taking),
+        shelf=Shelf(most.host, taking),
     )
 
 

@@ -109,12 +109,14 @@ class Worker:
 
     def _build(self, storage: Storage) -> None:
         said, entries, placement = self._settings.serve, with_parts(self._entries), place()
-        threads = fix_threads(self._settings.threads, serving.thread_rows([*entries.values()]))
+        rows, here = serving.thread_rows([*entries.values()]), self._settings.workers_here
+        threads = fix_threads(self._settings.threads, rows, here)
         options = Options(on_tick=self._ticked, adapter_bytes=said.adapter_memory_mb * 2**20)
         self._engine = Engine(batching=said.batching, preview_every=said.preview_every, options=options)
         self._timesheet = Timesheet(process_began_at(), said.price_per_hour_usd, self._engine.stats)
+        tell, loading = self._model_changed, self._timesheet.loading
         self._residency = serving.residency_of(
-            entries, said, placement.kind, self._engine, self._load, self._model_changed, self._timesheet.loading
+            entries, self._settings, placement.kind, self._engine, self._load, tell, loading
         )
         self._step_box = StepBox(self._store, preview_data_url, self._tell)
         self._pool = ThreadPoolExecutor(POOL, "darkroom-files")

@@ -161,7 +161,7 @@ def test_ours_is_tried_with_the_same_instances_and_threads(tmp_path: Path) -> No
         asked.append((batch.instances, batch.threads))
         return 1.0, 1.0, 0
 
-    tuned("darkroom", Size(), Shelf(tmp_path, Size(), {}), measure, gathers=True)
+    tuned("darkroom", Size(), Shelf(tmp_path, Size(), {}), measure, is_gathering=True)
     assert asked == splits(2) == [(1, 2), (1, 1), (2, 1)]
 
 

@@ -19,7 +19,7 @@ from darkroom.cli.start import with_host
 from darkroom.config import ServeSettings, Settings
 from darkroom.core import JobState, NewJob
 from darkroom.errors import DriverUnavailable, StoreUnavailable
-from darkroom.fleet.devices import CUDA_DEVICES, Sharing, accelerators, sharing
+from darkroom.fleet.devices import CUDA_DEVICES, WORKERS_HERE, WORKERS_ON_DEVICE, accelerators
 from darkroom.fleet.told import FleetNote, PoolNote, write_note
 from darkroom.fleet_settings import FleetSettings, PoolSettings
 from darkroom.gateway.access import AllowList
@@ -123,7 +123,7 @@ def test_workers_share_out_the_devices_that_may_be_used(
     machine: Machine, house: House, devices: int, visible: str | None, expected: list[str | None]
 ) -> None:
     machine(devices, visible)
-    assert [house._worker(number).environment.get(CUDA_DEVICES) for number in range(4)] == expected
+    assert [house._worker(number, 4).environment.get(CUDA_DEVICES) for number in range(4)] == expected
 
 
 def test_a_local_fleet_stands_in_place_of_fixed_workers(
@@ -179,12 +179,16 @@ def test_there_is_a_worker_for_each_device_that_may_be_used(machine: Machine) ->
     assert accelerators() == ["2", "5", "6"]
 
 
-def test_memory_is_shared_by_the_workers_that_were_said_else_by_one_for_each_device(machine: Machine) -> None:
-    machine(0, None)
-    assert [sharing(workers) for workers in (None, 1, 3)] == [Sharing(1, 1), Sharing(1, 1), Sharing(3, 3)]
-    machine(4, "2")  # one worker of four, which was given one device
-    assert sharing(None) == Sharing(machine=4, device=1)
-    assert sharing(6) == Sharing(machine=6, device=2)
+@pytest.mark.parametrize(
+    ("devices", "visible", "count", "here", "on_device"),
+    [(0, None, 1, 1, 1), (0, None, 3, 3, 3), (4, None, 4, 4, 1), (8, "0", 2, 2, 2), (4, "0,1", 3, 3, 2)],
+)
+def test_each_worker_is_told_with_how_many_it_shares(
+    machine: Machine, house: House, devices: int, visible: str | None, count: int, here: int, on_device: int
+) -> None:
+    machine(devices, visible)
+    said = house._worker(0, count).environment
+    assert (said[WORKERS_HERE], said[WORKERS_ON_DEVICE]) == (str(here), str(on_device))
 
 
 def test_an_nvidia_smi_that_hangs_is_a_fault_and_not_a_machine_without_devices(
@@ -207,7 +211,7 @@ def test_a_dead_worker_s_jobs_go_back_when_the_store_is_there_again(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    child = house._worker(0)
+    child = house._worker(0, 1)
     child.command()
     worker = house._ids["worker-0"]
     store.insert([NewJob("job-1", "t", "m", "text-to-image", {})], time.time())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,19 @@ def test_what_stands_in_for_a_part_that_rests_comes_and_goes_in_its_company() ->
     assert weights_at(own) != at_rest  # it came
     run_in_place(other, other.forward, (torch.ones(1, 48),), {})
     assert weights_at(own) == at_rest
+
+
+def test_of_a_stand_in_that_nobody_has_any_more_nothing_stays() -> None:
+    half = torch.nn.Linear(32, 32, bias=False).half()
+    guests = offload([half], CPU)
+    for _ in range(20):  # some of them lie where one before them did
+        own = settled_stand_in(half)
+        at_rest = weights_at(own)
+        run_in_place(own, own.forward, (torch.ones(1, 32),), {})
+        assert weights_at(own) != at_rest  # it came, whoever was there before
+        assert len(guests._copies) == 2
+        del own
+        gc.collect()
 
 
 def test_a_request_that_writes_on_modules_is_refused_where_they_rest(pipe: Any, call: dict[str, Any]) -> None:

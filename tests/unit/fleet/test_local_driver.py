@@ -19,7 +19,7 @@ import pytest
 
 from darkroom.core import JobState, NewJob, WorkerReport
 from darkroom.errors import DriverUnavailable, InvariantBroken
-from darkroom.fleet.devices import CUDA_DEVICES
+from darkroom.fleet.devices import CUDA_DEVICES, WORKERS_HERE, WORKERS_ON_DEVICE
 from darkroom.fleet.drivers import local
 from darkroom.fleet.drivers.local import LocalDriver
 from darkroom.fleet.forkserver import serve_forks
@@ -89,6 +89,9 @@ def test_a_worker_has_a_session_and_an_environment_of_its_own(
     assert {each["COLOUR"] for each in environments} == {"green"}
     assert sorted(each[CUDA_DEVICES] for each in environments) == ["0", "0", "1"]
     assert CUDA_DEVICES not in os.environ
+    here = {each[WORKERS_HERE] for each in environments}
+    assert len(here) == 1
+    assert {each[WORKERS_ON_DEVICE] for each in environments} == {str(-(-int(here.pop()) // 2))}
 
 
 def test_what_a_dead_worker_held_is_released_at_once(at: Place, driver: LocalDriver) -> None:

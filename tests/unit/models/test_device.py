@@ -39,6 +39,13 @@ def test_threads_are_a_power_of_two_that_divides_the_rows(
     assert fix_threads(None, rows) == threads == torch.get_num_threads()
 
 
+@pytest.mark.parametrize(("workers", "threads"), [(1, 8), (2, 4), (3, 2), (16, 1)])
+def test_workers_divide_the_cores(workers: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert fix_threads(None, 8, workers) == threads
+    assert fix_threads(2, 8, workers) == 2  # said for each
+
+
 def test_threads_asked_for_are_taken_up_to_the_rows() -> None:
     assert (fix_threads(1, 8), fix_threads(4, 2), fix_threads(4, 1)) == (1, 2, 4)
 

@@ -13,13 +13,21 @@ from typing import Any
 import pytest
 import torch
 
-from darkroom.config import ModelSettings
+from darkroom.config import ModelSettings, ServeSettings
 from darkroom.engine.compiling import is_compiled
 from darkroom.engine.engine import Engine
 from darkroom.engine.host_copy import HostCopy
 from darkroom.errors import CorruptWeights, EngineClosed, UnknownModel
 from darkroom.models.catalogue import FOLDER, Entry
-from darkroom.models.footprint import budget_of, expected_bytes, host_budget_of, host_bytes, weights_of
+from darkroom.models.footprint import (
+    Budgets,
+    budget_of,
+    budgets,
+    expected_bytes,
+    host_budget_of,
+    host_bytes,
+    weights_of,
+)
 from darkroom.models.loading import Loaded, load
 from darkroom.models.request import validate
 from darkroom.models.residency import DISK, HOST, Residency, model_of
@@ -346,8 +354,9 @@ def test_a_part_that_lies_on_another_device_takes_none_of_this_ones_room() -> No
 
 def test_weights_that_move_are_still_those_that_another_shares() -> None:
     shared = torch.nn.Linear(64, 64, bias=False)
-    before = weights_of(Holding(shared))
+    before, held = weights_of(Holding(shared)), shared.weight.data
     shared.to(torch.float16).to(torch.float32)  # as layers that are cast while they run
+    assert shared.weight.data_ptr() != held.data_ptr()
     assert weights_of(Holding(shared)) == before
 
 
@@ -568,4 +577,7 @@ def test_nothing_rests_where_the_host_is_the_device() -> None:
     assert host_budget_of("cpu", None) == host_budget_of("cpu", 512) == host_budget_of("mps", 512) == 0
     assert host_budget_of("cuda", 512) == 512 * MIB
     assert 0 < host_budget_of("cuda", None) < host_bytes()
+    said = ServeSettings()
+    assert budgets("cpu", said, 4, 2) == Budgets(budget_of("cpu", None, workers=4), 0)
+    assert budgets("cuda", ServeSettings(model_memory_mb=512), 4, 2).host == host_budget_of("cuda", None, workers=4)
     assert host_budget_of("cuda", None, workers=4) == pytest.approx(host_budget_of("cuda", None) / 4, abs=1)

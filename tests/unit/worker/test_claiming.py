@@ -27,7 +27,7 @@ WORK = st.builds(Work, st.integers(1, MOST_IN_FLIGHT), SECONDS, COUNTS, COUNTS, 
 @given(WORK, SOME_SECONDS, SOME_SECONDS)
 def test_a_worker_never_claims_more_than_it_can_hold(work: Work, claim_ahead_s: float, typical_s: float) -> None:
     wanted = how_many(work, claim_ahead_s, typical_s).jobs
-    assert 0 <= wanted <= min(MOST_AT_ONCE, work.fits)
+    assert 0 <= wanted <= min(MOST_AT_ONCE, work.fits, work.in_flight)
     assert work.in_flight + wanted <= MOST_IN_FLIGHT
 
 
@@ -73,13 +73,20 @@ def test_nothing_goes_to_a_worker_that_has_a_suspect() -> None:
 
 
 def test_short_jobs_are_claimed_in_numbers_and_long_ones_singly() -> None:
-    assert how_many(Work(1, 2.0), 10.0, 1.0) == Wanted(8)
-    assert how_many(Work(1, 2.0), 10.0, 60.0) == Wanted(1)
+    assert how_many(Work(8, 2.0), 10.0, 1.0) == Wanted(8)
+    assert how_many(Work(8, 2.0), 10.0, 60.0) == Wanted(1)
+
+
+def test_of_a_few_that_come_together_one_worker_takes_no_more_than_it_has() -> None:
+    in_flight = [0]
+    while in_flight[-1] < 32:
+        in_flight.append(in_flight[-1] + how_many(Work(in_flight[-1], 0.0), 10.0, 0.1).jobs)
+    assert in_flight == [0, 1, 2, 4, 8, 16, 32]
 
 
 def test_a_long_job_does_not_keep_out_what_finds_free_rows_beside_it() -> None:
-    assert how_many(Work(1, 60.0, joining=3), 10.0, 60.0) == Wanted(3, must_join=True)
-    assert how_many(Work(1, 60.0, joining=3, fits=2), 10.0, 60.0) == Wanted(2, must_join=True)
+    assert how_many(Work(4, 60.0, joining=3), 10.0, 60.0) == Wanted(3, must_join=True)
+    assert how_many(Work(4, 60.0, joining=3, fits=2), 10.0, 60.0) == Wanted(2, must_join=True)
 
 
 def test_work_that_nothing_like_was_seen_of_counts_as_the_door_judged_it() -> None:

@@ -23,7 +23,7 @@ import psutil
 from ...config import Settings
 from ...errors import DriverUnavailable, StoreUnavailable
 from ...jobs.store import Store
-from ..devices import CUDA_DEVICES, accelerators
+from ..devices import CUDA_DEVICES, accelerators, share
 from ..forkserver import Asked, ForkServer
 from ..nouns import Member, Phase, Pool
 from ..releasing import Releasing
@@ -141,17 +141,20 @@ class LocalDriver:
                 os.close(end)
 
     def _start(self, server: ForkServer, pool: Pool) -> None:
-        name, device = worker_name(pool), self._free_device(pool)
+        name, devices = worker_name(pool), accelerators(pool.environment.get(CUDA_DEVICES))
         places = ["--store", self._settings.store_url, "--storage", self._settings.storage_url]
         arguments = ["worker", "--id", name, *places, *self._shared, PARENT_PIPE, str(self._pipe[0])]
-        server.ask(Asked(name, arguments, {} if device is None else {CUDA_DEVICES: device}))
+        taken = Counter(each.device for each in self._processes.values())
+        device = min(devices, key=lambda each: taken[each], default=None)  # the one with the fewest workers
+        environment = share(self._most_workers, len(devices)) | ({} if device is None else {CUDA_DEVICES: device})
+        server.ask(Asked(name, arguments, environment))
         self._processes[name] = Process(name, pool.name, time.time(), device)
 
-    def _free_device(self, pool: Pool) -> str | None:
-        """The accelerator with the fewest workers; None without any."""
-        devices = accelerators(pool.environment.get(CUDA_DEVICES))
-        taken = Counter(each.device for each in self._processes.values())
-        return min(devices, key=lambda device: taken[device], default=None)
+    @property
+    def _most_workers(self) -> int:
+        """That there may be here at once."""
+        pools = {} if self._settings.fleet is None else self._settings.fleet.pools
+        return max(1, sum(pool.max_workers for pool in pools.values()))
 
     def _server_of(self, pool: Pool) -> ForkServer:
         """That of the pool: libraries read some of its environment as they are imported."""
