@@ -15,9 +15,9 @@ import errno
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
@@ -27,7 +27,7 @@ from ..config import gateway_key
 from ..errors import InvariantBroken, NotFound, StorageUnavailable
 from . import files
 from .link import Link, is_gateway_url
-from .places import Place, place_of
+from .places import RETRIES, Place, place_of
 
 if TYPE_CHECKING:
     from obstore import GetOptions  # not there when the program runs
@@ -38,10 +38,12 @@ CHUNK = 256 * 1024  # bytes
 PROBE = "probe"
 # A missing bucket is answered like a missing object; only the text tells them apart (S3, GCS, Azure).
 NO_BUCKET = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
+UNSENT = "connection was not ready"  # what the client says of a request that never left: the connection had just closed
 REFUSED = "the object store refuses our credentials: it must let us read, write, list and delete"
 FAILED = "the storage cannot be reached or failed: is it up?"
 DISK_FULL = "the disk is full: free some space or raise the quota"
 NOT_ALLOWED = "this user may not do that there: correct the owner or mode of the storage's folder"
+Answer = TypeVar("Answer")
 ADVICE: Mapping[int | None, str] = {
     errno.ENOSPC: DISK_FULL,
     errno.EDQUOT: DISK_FULL,
@@ -127,7 +129,7 @@ class Storage:
             else:
                 # In one request: the parts of an upload that broke off would stay, unseen and paid for.
                 kind = {"Content-Type": content_type}
-                obstore.put(self._bucket, key, data, attributes=kind, use_multipart=False)
+                _asked(lambda: obstore.put(self._bucket, key, data, attributes=kind, use_multipart=False))
 
     def put_new(self, key: str, data: bytes, content_type: str) -> bool:
         """The same, but False and nothing stored where there is something already: of several, one alone comes in."""
@@ -147,7 +149,7 @@ class Storage:
         """All the bytes; raises `NotFound`."""
         check_key(key)
         with self._telling("read", key):
-            return bytes(obstore.get(self._bucket, key).bytes())
+            return _asked(lambda: bytes(obstore.get(self._bucket, key).bytes()))
 
     def stream(self, key: str, chunk: int = CHUNK, only: range | None = None) -> Iterator[bytes]:
         """The bytes, or `only` those places, in parts of `chunk` or more; `NotFound` comes at once, not at the first.
@@ -164,7 +166,7 @@ class Storage:
         """Bytes; raises `NotFound`."""
         check_key(key)
         with self._telling("read", key):
-            return obstore.head(self._bucket, key)["size"]
+            return _asked(lambda: obstore.head(self._bucket, key))["size"]
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove them; what is not there is removed already."""
@@ -272,3 +274,14 @@ def check_key(key: str) -> str:
     if len(key) > KEY_LENGTH or not KEY.fullmatch(key):
         raise InvariantBroken(f"{key!r} is no key of the storage")
     return key
+
+
+def _asked(ask: Callable[[], Answer]) -> Answer:
+    """The answer; asked again where the request never left, which the client does not do by itself."""
+    for _ in range(RETRIES):
+        try:
+            return ask()
+        except BaseError as error:
+            if UNSENT not in str(error):
+                raise
+    return ask()
