@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -63,8 +64,14 @@ def main(names: list[str]) -> int:
 
 def _run(command: list[str]) -> None:
     """Without the constraints that `make` sets for the project's own packages."""
-    around = {name: value for name, value in os.environ.items() if name not in CONSTRAINTS}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=around)
+    run_whole(command, {name: value for name, value in os.environ.items() if name not in CONSTRAINTS})
+
+
+def run_whole(
+    command: list[str], around: Mapping[str, str], folder: Path | None = None, most_s: float | None = None
+) -> None:
+    """A command to its end; raises `NotInstalled` with its last words where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=around, cwd=folder, timeout=most_s)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
         raise NotInstalled(said[-1][:TOLD])

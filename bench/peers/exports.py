@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import venv
 from pathlib import Path
@@ -14,7 +13,7 @@ from darkroom.bench.plan import Wanted
 from darkroom.bench.template import Plain, Template
 from darkroom.errors import DarkroomError
 
-from .environments import NotInstalled, packages, shared_packages
+from .environments import packages, run_whole, shared_packages
 from .systems import MODEL, Place, Start, System, torchserve_of, triton_of
 
 HEADER = "inference-header-content-length"  # of an answer: as many bytes of JSON, then tensors as they are
@@ -51,14 +50,7 @@ def _exported(place: Place, server: str) -> Path:
     made = place.folder / "exported"
     command = [sys.executable, "-m", "darkroom", "export", server, MODEL.name, "--output", str(made)]
     command += ["--instances", str(place.batch.instances)]
-    around = os.environ | {"DARKROOM_HOME": str(place.folder)}
-    try:
-        subprocess.run(
-            command, check=True, capture_output=True, text=True, cwd=place.folder, env=around, timeout=EXPORT_S
-        )
-    except subprocess.CalledProcessError as error:
-        said = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        raise NotInstalled(said[-1]) from error
+    run_whole(command, os.environ | {"DARKROOM_HOME": str(place.folder)}, place.folder, EXPORT_S)
     return made
 
 

@@ -141,17 +141,17 @@ def _device(settings: Settings) -> Finding:
 
 def _memory(settings: Settings) -> Finding:
     """How much models may take, and where they go that make room."""
-    from ..fleet.devices import accelerators
+    from ..fleet.devices import accelerators, most_on_one
     from ..models.device import best_device
     from ..models.footprint import budgets
 
     kind, said = best_device(), settings.serve
     try:
-        devices = max(1, len(accelerators()))
+        devices = len(accelerators())
     except DarkroomError as error:
         return Finding("memory", error.message, is_good=False)
-    workers = said.workers or devices
-    most = budgets(kind, said, workers, -(-workers // devices))
+    workers = said.workers or max(1, devices)
+    most = budgets(kind, said, workers, most_on_one(workers, devices))
     device, host = most.device >> 20, most.host >> 20
     if host:
         return Finding("memory", f"{device} MiB of the device for models, then {host} MiB of the host, then the disk")

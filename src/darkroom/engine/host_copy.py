@@ -101,12 +101,17 @@ def tensors_of(modules: Iterable[torch.nn.Module]) -> Iterator[torch.Tensor]:
 
 def storages_of(tensors: Iterable[torch.Tensor]) -> Iterator[torch.UntypedStorage]:
     """What they lie in, each once; what holds nothing lies nowhere."""
+    return (tensor.untyped_storage() for tensor in first_in_each(tensors))
+
+
+def first_in_each(tensors: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """The first tensor of each storage."""
     seen: set[int] = set()
     for tensor in tensors:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
-            yield storage
+        place = tensor.untyped_storage().data_ptr()
+        if place not in seen:
+            seen.add(place)
+            yield tensor
 
 
 def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:

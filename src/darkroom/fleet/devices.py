@@ -15,7 +15,12 @@ ANSWER_S = 10.0  # a driver that hangs must not hold up who asks
 
 def share(workers: int, devices: int) -> dict[str, str]:
     """What each of so many workers of this machine finds in its environment, so that it takes no more than its part."""
-    return {WORKERS_HERE: str(workers), WORKERS_ON_DEVICE: str(-(-workers // max(1, devices)))}
+    return {WORKERS_HERE: str(workers), WORKERS_ON_DEVICE: str(most_on_one(workers, devices))}
+
+
+def most_on_one(workers: int, devices: int) -> int:
+    """How many of so many workers share a device; all of them where there is none."""
+    return -(-workers // max(1, devices))
 
 
 def accelerators(visible: str | None = None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from ..config import ModelSettings, ServeSettings
-from ..engine.host_copy import tensors_of
+from ..engine.host_copy import first_in_each, tensors_of
 from ..engine.resting import guests_of, streamed_to
 from ..errors import DarkroomError
 from . import weights
@@ -39,19 +39,8 @@ def weights_of(pipe: Any, *beside: Any, kind: str | None = None) -> dict[int, in
     there = [module for module in modules if guests_of(module) is None and module not in streamed]
     home = None if kind is None else torch.empty(0, device=kind).device
     tensors = [tensor for tensor in tensors_of(there) if home is None or tensor.device == home]
-    return _by_tensor(tensors) | rooms
-
-
-def _by_tensor(tensors: Iterable[torch.Tensor]) -> dict[int, int]:
-    """A storage goes by the identity of the tensor that is seen in it first: layers that are cast as they run move."""
-    found: dict[int, int] = {}
-    seen: set[int] = set()
-    for tensor in tensors:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
-            found[id(tensor)] = storage.nbytes()
-    return found
+    # By the tensor, not where it lies: layers that are cast as they run move.
+    return {id(tensor): tensor.untyped_storage().nbytes() for tensor in first_in_each(tensors)} | rooms
 
 
 def _largest_two_blocks(module: torch.nn.Module) -> int:

@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import obstore
@@ -140,7 +141,8 @@ class Storage:
                     files.put_durably(self._place.folder, key, data, is_new=True)
                 else:
                     kind = {"Content-Type": content_type}
-                    obstore.put(self._bucket, key, data, attributes=kind, use_multipart=False, mode="create")
+                    put = partial(obstore.put, self._bucket, key, data, attributes=kind, use_multipart=False)
+                    _asked(lambda: put(mode="create"))
             except (FileExistsError, AlreadyExistsError):
                 return False
         return True
@@ -159,7 +161,7 @@ class Storage:
         check_key(key)
         options: GetOptions = {} if only is None else {"range": (only.start, only.stop)}
         with self._telling("read", key):
-            parts = obstore.get(self._bucket, key, options=options).stream(min_chunk_size=chunk)
+            parts = _asked(lambda: obstore.get(self._bucket, key, options=options)).stream(min_chunk_size=chunk)
         return self._parts(parts)
 
     def size(self, key: str) -> int:
