@@ -64,7 +64,7 @@ class Link:
         self._timeout_s = timeout_s
         self._is_known = False
         self._closed = threading.Event()
-        self._connect = functools.partial(_pool, parts, options, timeout_s)
+        self._connect = functools.partial(_pool, parts, options, timeout_s, self._meet)
         self._client = self._new_client()
 
     def _new_client(self) -> redis.Redis:
@@ -141,34 +141,36 @@ class Link:
 
     def settings(self, names: Sequence[str]) -> dict[str, str] | None:
         """Settings of Redis itself; None where it does not let us see them, as many hosts of it do not."""
-        flat = self._if_allowed("CONFIG GET", *names)
+        flat = self._ask(lambda: self._if_allowed("CONFIG GET", *names))
         return None if flat is None else dict(zip(flat[::2], flat[1::2], strict=True))
 
     def facts(self, section: str = "default") -> dict[str, str]:
         """What INFO says, as far as we may see it."""
-        lines = str(self._if_allowed("INFO", section) or "").splitlines()
-        return dict(line.split(":", 1) for line in lines if ":" in line)
+        return self._ask(lambda: self._facts(section))
 
     def heal_log(self) -> None:
         """After a start of Redis, have it write its append-only file anew, if we may; asked often, done once a start.
 
-        A power cut can tear the last transaction of the file. Redis does not run that, but leaves its beginning in the
-        file, and would run it together with the next one at the start after (valkey-io/valkey#4342).
+        A power cut or kill -9 can tear the last transaction of the file. Redis does not run that, but leaves its
+        beginning in the file, and would run it together with the next one at the start after (valkey-io/valkey#4342).
         """
-        run = self.facts("server").get("run_id", "")
+        self._ask(self._heal_log)
+
+    def _heal_log(self) -> None:
+        run = self._facts("server").get("run_id", "")
         key = self.key("run")
-        if run and self.call("GET", key) != run:
-            self.call("SET", key, run)
+        if run and self._client.execute_command("GET", key) != run and self._if_allowed("SET", key, run):
             self._if_allowed("BGREWRITEAOF")
 
-    def _if_allowed(self, *words: str) -> Any:
-        def ask() -> Any:
-            try:
-                return self._client.execute_command(*words)
-            except faults.ResponseError:
-                return None
+    def _facts(self, section: str) -> dict[str, str]:
+        lines = str(self._if_allowed("INFO", section) or "").splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
 
-        return self._ask(ask)
+    def _if_allowed(self, *words: str) -> Any:
+        try:
+            return self._client.execute_command(*words)
+        except faults.ResponseError:
+            return None
 
     def close(self) -> None:
         """Let go of the connections; whoever still waits is told."""
@@ -199,10 +201,17 @@ class Link:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
+    def _meet(self, connection: redis.Connection) -> None:
+        """A new connection: who is at its other end may have started since, or be another."""
+        connection.on_connect()
+        self._is_known = False
+
     def _greet(self) -> None:
-        """Make sure, once, that the keys there are laid out as ours."""
-        self._client.execute_command("SETNX", self.key("layout"), LAYOUT)
+        """Make sure that the keys there are laid out as ours, and its file is whole."""
         layout = self._client.execute_command("GET", self.key("layout"))
+        if layout is None:
+            self._client.execute_command("SETNX", self.key("layout"), LAYOUT)
+            layout = self._client.execute_command("GET", self.key("layout"))
         if layout == EARLIER:
             while self._evaluate("upgrade", PORTION):
                 pass
@@ -210,6 +219,7 @@ class Link:
         if layout != LAYOUT:
             said = f"the jobs in {self.place} are laid out as {layout!r}, and this release knows {LAYOUT!r}"
             raise InvalidConfig(f"{said}: use another prefix, or the release that wrote them", field="serve.store")
+        self._heal_log()
         self._is_known = True
 
     def _named(self, error: faults.RedisError) -> DarkroomError:
@@ -279,7 +289,9 @@ def _place(parts: SplitResult) -> str:
     return f"{parts.scheme}://{host}:{parts.port or 6379}/{parts.path.strip('/') or 0}"
 
 
-def _pool(parts: SplitResult, options: dict[str, str], timeout_s: float) -> redis.BlockingConnectionPool:
+def _pool(
+    parts: SplitResult, options: dict[str, str], timeout_s: float, meet: Callable[[redis.Connection], None]
+) -> redis.BlockingConnectionPool:
     half_s = timeout_s / 2  # so that one silence leaves time for a second try
     on_tcp = {} if parts.scheme == "unix" else {"socket_keepalive": True}
     try:
@@ -293,6 +305,7 @@ def _pool(parts: SplitResult, options: dict[str, str], timeout_s: float) -> redi
             protocol=2,
             decode_responses=True,
             retry=Retry(NoBackoff(), 0),  # `_ask` does that, with an end to it
+            redis_connect_func=meet,
             **on_tcp,
         )
         pool.make_connection()
