@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> int:
         "torch": torch.__version__,
         "peak_flops": peak,
         "compiled": asked.compile,
+        "decode_in_turn": asked.decode_in_turn,
     }
     asked.out.write_text(json.dumps({**about, "small": asked.small, "shapes": told}, indent=1), encoding="utf-8")
     print(f"written: {asked.out}")
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--small", action="store_true", help="small widths; runs on a CPU as well")
     parser.add_argument("--compile", action="store_true", help="the engine compiles the denoiser's blocks")
+    parser.add_argument("--decode-in-turn", action="store_true", help="decodes take turns with the denoiser")
     parser.add_argument(
         "--peak-tflops", type=float, help="of the device; else an H200's, or what a large product reaches"
     )
@@ -79,7 +81,8 @@ def _measured(name: str, asked: argparse.Namespace, device: torch.device, peak: 
     shape, floor_s = build(name, device, dtype, small=asked.small), flops["image"] / peak
     cost = f"{flops['image'] / 1e12:.4g} TFLOP, floor {floor_s:.3f} s"
     print(f"\n{name}: {shape.side} px, {shape.steps} steps, {cost}", flush=True)
-    with Engine(options=Options(compile=asked.compile)) as engine:
+    aside = False if asked.decode_in_turn else None
+    with Engine(options=Options(compile=asked.compile, decode_aside=aside)) as engine:
         engine.add(shape.pipe, shape.name)
         alone = parts.image_seconds(shape, engine, asked.repeats)
         for system, seconds in alone.items():

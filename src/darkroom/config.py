@@ -67,6 +67,7 @@ class ServeSettings(Frozen):
     host_memory_mb: int | None = Field(default=None, ge=0)  # None: half of the host's
     adapter_memory_mb: int = Field(default=1024, ge=1)
     batching: bool = True  # false: every forward for one call alone, to see what batching gives
+    decode_aside: bool | None = None  # None: where there is a CUDA device
     preview_every: int = Field(default=4, ge=0, le=1000)  # steps; 0: none
     tape_every: int = Field(default=0, ge=0, le=1000)  # steps; 0: only when jobs are handed back
     max_queued: int = Field(default=1000, ge=1)

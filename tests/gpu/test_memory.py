@@ -12,6 +12,7 @@ import torch
 
 from darkroom import Engine
 from darkroom.config import ModelSettings
+from darkroom.engine.options import Options
 from darkroom.models.catalogue import BUNDLED, BUNDLED_FOLDER, Entry
 from darkroom.models.loading import Loaded, load
 from darkroom.models.shelf import Shelf
@@ -46,6 +47,16 @@ def test_a_model_that_rests_frees_the_device_and_comes_back_the_same(tmp_path: P
     assert shelf.take("it") is loaded
     assert loaded.pipe.unet.device.type == "cuda"
     assert np.array_equal(before, picture(loaded.pipe))
+
+
+def test_decodes_on_a_stream_of_their_own_change_no_picture(tmp_path: Path) -> None:
+    pipe = loaded_with(tmp_path).pipe
+    made: dict[bool, list[np.ndarray]] = {}
+    for is_aside in (False, True):
+        with Engine(pipe, reproducible=True, options=Options(decode_aside=is_aside)) as engine:
+            handles = [engine.submit(**{**CALL, "seed": seed, "num_inference_steps": 2 + seed}) for seed in range(12)]
+            made[is_aside] = [np.asarray(handle.result(300).images[0]) for handle in handles]
+    assert all(np.array_equal(one, other) for one, other in zip(made[False], made[True], strict=True))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""`[serve] batching`: the same jobs with it and without."""
+"""`[serve] batching` and `decode_aside`: the same jobs with them and without."""
 
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,10 @@ def _made(folder: Path, said: str) -> tuple[list[np.ndarray], list[int]]:
         ids = at.submit_all([{"seed": seed, "num_inference_steps": 3} for seed in range(4)])
         with working(at, "landscapes") as running:
             jobs = at.wait(*ids)
+            threads = {thread.name for thread in threading.enumerate()}
         contents = [at.storage.get(job.outputs[0].key) for job in jobs]
     pictures = [np.asarray(Image.open(io.BytesIO(content)), dtype=int) for content in contents]
+    assert ("darkroom-decode_0" in threads) == ("decode_aside = true" in said)
     return pictures, [each.requests for each in running.heard.of(BatchRan) if each.kind == "denoise"]
 
 
@@ -35,3 +38,9 @@ def test_without_batching_no_two_jobs_share_a_forward_and_the_pictures_are_the_s
     assert set(counts_alone) == {1}
     assert max(counts) > 1
     assert max(np.abs(one - other).max() for one, other in zip(alone, together, strict=True)) <= ONE_LEVEL
+
+
+def test_decodes_beside_the_denoiser_give_the_same_pictures(tmp_path: Path) -> None:
+    in_turn, _ = _made(tmp_path / "off", "decode_aside = false")
+    aside, _ = _made(tmp_path / "on", "decode_aside = true")
+    assert max(np.abs(one - other).max() for one, other in zip(in_turn, aside, strict=True)) <= ONE_LEVEL

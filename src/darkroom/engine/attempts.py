@@ -41,19 +41,23 @@ class Host(Protocol):
 class Attempts:
     """Every call that is parked here has a fiber, every fiber a request, every request a handle."""
 
-    def __init__(self, host: Host, runner: Runner, cache: EncoderCache, budget: Budget, batching: bool) -> None:
+    def __init__(
+        self, host: Host, runner: Runner, cache: EncoderCache, budget: Budget, *, batching: bool, is_aside: bool = False
+    ) -> None:
         self.guarded: set[int] = set()
         self.open: dict[Request, None] = {}  # submitted and not ended; the only one that other threads write to
         self.queue: deque[Request] = deque()
         self.running: dict[Request, None] = {}
         self.waiting: dict[Call, None] = {}
+        self.decodes: dict[Call, None] = {}  # those that wait to run beside the engine's thread, where `is_aside`
+        self.lent: dict[Call, None] = {}  # those that do so now
         self.replaying: deque[tuple[Request, Move]] = deque()  # fibers with the answer to their parked call
         self._replay_until = 0.0
         self.finished = 0
         self._abandoned: list[Fiber] = []  # fibers that cannot be ended; dropping one would throw into it once more
         self.rows_in = self.rows_out = self._on_host = 0
         self._host, self._runner, self._cache, self._budget = host, runner, cache, budget
-        self._batching, self._patience = batching, Patience(STARVE_S)
+        self._batching, self._is_aside, self._patience = batching, is_aside, Patience(STARVE_S)
 
     def enqueue(self, request: Request) -> None:
         """Take a submitted request in."""
@@ -110,30 +114,40 @@ class Attempts:
         for call in batch:
             del self.waiting[call]
 
+    def lend(self, batch: Iterable[Call]) -> None:
+        """These decodes run now, beside the engine's thread, and no longer wait."""
+        for call in batch:
+            del self.decodes[call]
+            self.lent[call] = None
+
     def deliver(self, outcomes: Iterable[Outcome]) -> None:
         """Hand every fiber its rows or its error, and run it to its next call."""
         for outcome in map(_seen, outcomes):
             call, request = outcome.call, cast(Request, outcome.call.owner)
             self.rows_out += call.rows
+            self.lent.pop(call, None)
             request.answered(call, self._batching and self._runner.can_batch(call))
             if outcome.is_unsteady:
                 request.handle.doubt(call.hook.name)
+            if request.stop is not None:  # it was told so while its decode ran
+                self._go_on(request, _throw(request))
+                continue
             if outcome.error is None:
                 request.recording.record(outcome)
                 self._cache.put(call, outcome.output)
             self._go_on(request, _going_on(_fiber_of(request), outcome))
 
     def stop(self, request: Request, why: BaseException) -> None:
-        """End a request at its call; one that works on the host ends when that comes back."""
+        """End a request at its call; one that works on the host, or whose decode runs, ends when that comes back."""
         if request.stop is not None or request.handle.done():
             return
         request.stop = why
         if request in self.queue:
             self._leave_queue(request)
             self._unwound(request, Cancelled())
-        elif request.call is not None:
+        elif request.call is not None and request.call not in self.lent:
             self.rows_out += request.call.rows
-            del self.waiting[request.call]
+            self._line_of(request.call).pop(request.call)
             request.call = None
             self._go_on(request, _throw(request))
 
@@ -160,8 +174,10 @@ class Attempts:
         return min(late, default=None)
 
     def check_conservation(self) -> None:
-        """Asked when no call waits: every fiber is away for host work, and as many rows went out as came in."""
-        lost, stranded = self.rows_in - self.rows_out, len(self.running) - self._on_host - len(self.replaying)
+        """Asked when no call waits here: every fiber is away for other work, and the rows that came in went out."""
+        away = [*self.decodes, *self.lent]
+        lost = self.rows_in - self.rows_out - sum(call.rows for call in away)
+        stranded = len(self.running) - self._on_host - len(self.replaying) - len(away)
         if lost or stranded:
             raise errors.InvariantBroken(f"{stranded} requests wait for nothing, {lost} rows were lost")
 
@@ -225,7 +241,12 @@ class Attempts:
         request.call = call
         self._budget.learn(request.served.name, call, request.recording.predicted_bytes)
         self.rows_in += call.rows
-        self.waiting[call] = None
+        self._line_of(call)[call] = None
+
+    def _line_of(self, call: Call) -> dict[Call, None]:
+        """Where it waits: what draws does so from the one default generator of all, in the engine's thread."""
+        can_leave = self._is_aside and call.kind == Kind.DECODE and call.is_stackable and call.hook.can_run_aside
+        return self.decodes if can_leave else self.waiting
 
     def _answer(self, request: Request, work: HostCall, done: Future[Any]) -> None:
         """What the thread pool came to; the fiber goes on with it."""

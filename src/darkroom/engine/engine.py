@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,11 +17,12 @@ import torch
 from .. import errors
 from . import view
 from .adapters import AdapterPool
+from .aside import decodes_aside
 from .attempts import Attempts
-from .batcher import Batcher, Waiting
 from .cache import EncoderCache
-from .call import Call, HostCall
+from .call import HostCall
 from .curve_file import CurveFile
+from .forwards import Forwards
 from .guard import guard
 from .handle import Handle
 from .loop import Loop
@@ -34,15 +34,9 @@ from .outlook import Outlook, Room
 from .profile import Profile
 from .request import Request, as_they_are_now, check_own_keywords, check_room, check_rows, deadline_of, scaled
 from .resuming import recorded, resumed
-from .runner import Outcome, Runner
+from .runner import Runner
 from .served import Served, find_served, settled_stand_in, taken_in
-from .specs import Kind
 from .tape import Tape, asked_of
-
-log = logging.getLogger(__name__)
-
-ENCODER_ROUNDS = 8  # encoder batches a tick may run before it denoises
-DECODE_ROWS = 2  # decoding many images at once saves little time and costs much memory
 
 
 class Engine:
@@ -76,15 +70,22 @@ class Engine:
         self._runner = Runner(self.profile, check=options.shadow_check)
         self._cache = EncoderCache(options.encoder_cache_bytes)
         self._budget = Budget(options.memory_bytes)
-        self._attempts = Attempts(self, self._runner, self._cache, self._budget, batching)
-        self._batcher = Batcher(self._cap, batching, self._runner.forecast)
-        self._encoders = Batcher(self._cap, batching)
+        is_aside = decodes_aside(options.decode_aside)
+        self._attempts = Attempts(self, self._runner, self._cache, self._budget, batching=batching, is_aside=is_aside)
         self._models: dict[str, Served] = {}
         self._outlook = Outlook(self._attempts, self._models, self._budget, self.profile)
         self._settled, self._labels = dict[int, torch.nn.Module](), dict[str, int]()
         self._lock, self._membership = threading.Lock(), threading.Lock()  # the second is held for no time at all
         self._loop = Loop(self._attempts, self.tick, self._break, self._detach)
-        self._is_detached, self._busy_s, self._ticks, self._on_tick = False, 0.0, 0, options.on_tick
+        self._forwards = Forwards(
+            self._attempts,
+            self._runner,
+            self._loop.ask,
+            batching=batching,
+            is_aside=is_aside,
+            on_tick=options.on_tick,
+        )
+        self._is_detached, self._busy_s = False, 0.0
         self._pool = ThreadPoolExecutor(options.host_threads, "darkroom-host")
         self._adapters = AdapterPool(options.adapter_bytes, self._pool.submit)
         if pipe is not None:
@@ -256,8 +257,8 @@ class Engine:
             "modules": {name: asdict(module) for name, module in list(self._runner.modules.items())},
             "busy_s": self._busy_s,
             "outside_s": max(0.0, self._busy_s - self._runner.seconds),
-            "checking_s": self._runner.checking_s,
-            "ticks": self._ticks,
+            "checking_s": self._forwards.checking_s,
+            "ticks": self._forwards.count,
             "waiting": max(0, len(attempts.open) - len(attempts.running)),
             "running": len(attempts.running),
             "finished": attempts.finished,
@@ -308,6 +309,7 @@ class Engine:
             was_detached, self._is_detached = self._is_detached, True
         if not was_detached:
             self._pool.shutdown()
+            self._forwards.close()
             for served in self._models.values():
                 served.detach()
             guard.leave()
@@ -328,44 +330,13 @@ class Engine:
         self._attempts.stop_late(time.monotonic())
         is_busy |= self._attempts.admit()
         is_busy |= self._attempts.replay()
-        is_busy |= self._encode()
-        batch = self._batcher.next_batch(list(self._attempts.waiting), time.monotonic())
-        if batch:
-            self._run(batch)
-            self._ticks += 1
+        is_busy |= self._forwards.encode()
+        has_run = self._forwards.run_next()
+        self._forwards.begin_aside()
+        if has_run:
             self._curve_file.save_now_and_then(self.profile)
-        if is_busy or batch:
+        if is_busy or has_run:
             self._busy_s += time.perf_counter() - started
-
-    def _encode(self) -> bool:
-        """Encoders are short, and everything waits for them."""
-        for done in range(ENCODER_ROUNDS):
-            calls = [call for call in self._attempts.waiting if call.kind == Kind.ENCODE]
-            if not calls:
-                return done > 0
-            self._run(self._encoders.next_batch(calls, time.monotonic()))
-        return True
-
-    def _run(self, batch: list[Call]) -> None:
-        self._attempts.take(batch)
-        self._attempts.deliver(self._forward(batch))
-
-    def _forward(self, batch: list[Call]) -> list[Outcome]:
-        stats = self._runner.stats_of(batch[0])
-        rows, padded, seconds = stats.rows, stats.padded_rows, stats.seconds
-        outcomes = self._runner.run(batch)
-        if self._on_tick is not None:
-            forwards = (stats.rows - rows, stats.padded_rows - padded, stats.seconds - seconds)
-            self._tell(Tick.of(batch, *forwards))
-        return outcomes
-
-    def _tell(self, tick: Tick) -> None:
-        assert self._on_tick is not None
-        try:
-            self._on_tick(tick)
-        except Exception:  # budget: a listener's fault must not end everybody's requests
-            log.exception("on_tick failed and is called no more")
-            self._on_tick = None
 
     def _break(self, error: BaseException) -> None:
         """A fault of our own: tell everybody who waits, and take nothing more."""
@@ -386,14 +357,3 @@ class Engine:
     def then(self, awaited: Future[Any], what: Callable[[], None]) -> None:
         """Come back to the engine's thread once that is done."""
         awaited.add_done_callback(lambda _: self._loop.ask(what))
-
-    def _cap(self, call: Waiting) -> int:
-        assert isinstance(call, Call)
-        if not self._runner.can_batch(call):
-            return 0
-        if call.key.fixed_rows and call.kind in (Kind.DENOISE, Kind.CONTROL):
-            return call.key.fixed_rows
-        if call.kind == Kind.DECODE:
-            # turns are what decodes are short of: a flat curve must not leave a turn half used
-            return min(DECODE_ROWS, self.profile.limit(call.shape_key))
-        return self.profile.cap(call.shape_key)

@@ -16,7 +16,7 @@ from . import fiber
 from .call import make_call
 from .compiling import is_compiled
 from .placing import run_in_place
-from .resting import streamed_to
+from .resting import guests_of, streamed_to
 from .specs import CallSpec, Kind
 
 _uids = itertools.count(1)
@@ -49,6 +49,8 @@ class HookedMethod:
         self.is_solitary = spec is not None and _any_set(module, spec.alone_where)
         self.users = 0
         self._streamed = streamed_to(module)
+        # whether a thread of its own may run it while others run: its weights stay, and its calls leave nothing there
+        self.can_run_aside = guests_of(module) is None and not moves_weights(module) and not has_own_cache(module)
         self.shadowed = module.__dict__.get(method)  # somebody's own patch of the instance; put back at the end
         self._signature = inspect.signature(self.original)
         parameters = self._signature.parameters.values()
@@ -126,6 +128,11 @@ def is_of_weights_only(module: torch.nn.Module) -> bool:
 def moves_weights(module: torch.nn.Module) -> bool:
     """Whether hooks of diffusers move or cast weights of it or of what is inside: they know that module alone."""
     return any(_registered(inner) for inner in module.modules())
+
+
+def has_own_cache(module: torch.nn.Module) -> bool:
+    """Whether encoding and decoding share what the module remembers of the frames before, as with Wan's VAE."""
+    return hasattr(module, "clear_cache")
 
 
 def _is_by_diffusers(module: torch.nn.Module, patch: Any) -> bool:

@@ -45,6 +45,8 @@ class Options:
     in flight may hold (None: a quarter of what is free). `on_tick` is called after each batch, in the engine's thread.
     `profile_path`: a file that keeps the measured curves. `tapes=False` records nothing to resume a request from.
     `compile=True` compiles the repeated blocks of denoisers at their first calls, which takes up to minutes.
+    `decode_aside`: decodes run beside the denoiser, in a thread and on a CUDA stream of their own (None: where there is
+    a CUDA device).
     """
 
     shadow_check: bool = True
@@ -56,3 +58,4 @@ class Options:
     profile_path: Path | None = None
     tapes: bool = True
     compile: bool = False
+    decode_aside: bool | None = None

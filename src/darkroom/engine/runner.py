@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,6 +18,7 @@ from .call import Call, in_state
 from .compiling import eagerly, is_compiled
 from .fiber import forget_frames
 from .hook import HookedMethod
+from .options import Tick
 from .profile import Profile
 from .resting import weights_device
 
@@ -37,6 +38,13 @@ class Outcome:
     output: Any = None
     error: BaseException | None = None
     is_unsteady: bool = False  # it ran alone at its own row count, for company would have changed its bits
+
+
+class Done(NamedTuple):
+    """A batch that ran: what became of its calls, and the tick that tells of it."""
+
+    outcomes: list[Outcome]
+    tick: Tick
 
 
 @dataclass
@@ -91,6 +99,14 @@ class Runner:
 
     def _known_of(self, call: Call) -> _Known:
         return self._known.setdefault(call.hook, _Known())
+
+    def run_told(self, calls: Sequence[Call]) -> Done:
+        """Run a batch, and say how many rows its forwards had and what they took."""
+        stats = self.stats_of(calls[0])
+        rows, padded, seconds = stats.rows, stats.padded_rows, stats.seconds
+        outcomes = self.run(calls)
+        forwards = (stats.rows - rows, stats.padded_rows - padded, stats.seconds - seconds)
+        return Done(outcomes, Tick.of(calls, *forwards))
 
     def run(self, calls: Sequence[Call]) -> list[Outcome]:
         """Every call's outcome, in order; one call's fault stays its own."""
@@ -332,11 +348,12 @@ def _random_of(call: Call) -> contextlib.AbstractContextManager[None]:
 
 
 def _wait_for(call: Call) -> None:
-    # Seconds are measured on the host; work of an accelerator must be done before the clock is read.
+    # Seconds are measured on the host; work of an accelerator must be done before the clock is read. What other threads
+    # have on streams of their own is not waited for.
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return
     if call.key.state[1] == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.current_stream().synchronize()
     own = weights_device(call.hook.module)
     if own.type == "cuda" and own.index != torch.cuda.current_device():
-        torch.cuda.synchronize(own)
+        torch.cuda.current_stream(own).synchronize()

@@ -79,7 +79,8 @@ class Hosted:
         self._pipes: dict[str | None, Any] = {}
         self._adapters: set[str] = set()
         self._making = threading.Lock()
-        self._engine = Engine(options=Options(adapter_bytes=settings.serve.adapter_memory_mb * 2**20, tapes=False))
+        room, aside = settings.serve.adapter_memory_mb * 2**20, settings.serve.decode_aside
+        self._engine = Engine(options=Options(adapter_bytes=room, decode_aside=aside, tapes=False))
         request, _, handle = self._submit(WARM_UP)  # kernels are chosen, and what is wrong shows now
         self._finish(request, handle, is_reproducible=False)
 

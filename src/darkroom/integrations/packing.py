@@ -21,7 +21,7 @@ from ..models.offer import TEXT_TO_IMAGE, offer_of
 from ..models.weights import files_of
 
 SERVED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # both servers put it into URLs and file names
-SERVE_KEYS = ("max_queued", "adapter_memory_mb")  # what else of [serve] the engine's side reads
+SERVE_KEYS = ("max_queued", "adapter_memory_mb", "decode_aside")  # what else of [serve] the engine's side reads
 RULES, PRESETS = "rules.toml", "presets.json"
 # No request can ask for these there: it brings no pictures, and no `denoising_end`; a cache of steps is one worker's.
 UNUSED = ("controlnet", "controlnet_revision", "t2i_adapter", "ip_adapter", "refiner", "step_cache")

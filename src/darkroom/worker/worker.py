@@ -111,7 +111,8 @@ class Worker:
         said, entries, placement = self._settings.serve, with_parts(self._entries), place()
         rows, here = serving.thread_rows([*entries.values()]), self._settings.workers_here
         threads = fix_threads(self._settings.threads, rows, here)
-        options = Options(on_tick=self._ticked, adapter_bytes=said.adapter_memory_mb * 2**20)
+        room, aside = said.adapter_memory_mb * 2**20, said.decode_aside
+        options = Options(on_tick=self._ticked, adapter_bytes=room, decode_aside=aside)
         self._engine = Engine(batching=said.batching, preview_every=said.preview_every, options=options)
         self._timesheet = Timesheet(process_began_at(), said.price_per_hour_usd, self._engine.stats)
         tell, loading = self._model_changed, self._timesheet.loading
