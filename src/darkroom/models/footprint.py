@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,3 +136,11 @@ def _prompting(adapter: IpAdapter) -> list[Path]:
         return [adapter.file, *weights.plain_files(adapter.encoder, "*.safetensors")]
     except DarkroomError:  # loading says by name what is wrong with it
         return []
+
+
+def union_bytes(weights: Iterable[Mapping[int, int]]) -> int:
+    """Bytes of all that these hold (bytes by place, as `weights_of` gives them), what several hold counted once."""
+    storages: dict[int, int] = {}
+    for each in weights:
+        storages.update(each)
+    return sum(storages.values())

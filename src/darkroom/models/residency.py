@@ -24,7 +24,8 @@ from typing import Any, Protocol
 import torch
 
 from ..errors import EngineClosed
-from .footprint import weights_of
+from .device import stream_of_own
+from .footprint import union_bytes, weights_of
 from .loading import Composing, Loaded
 from .offer import Offer
 from .shelf import Shelf
@@ -178,7 +179,7 @@ class Residency:
     def held_bytes(self) -> int:
         """What the resident models hold, what they share once."""
         with self._changed:
-            return _union(self._residents.values())
+            return union_bytes(resident.weights for resident in self._residents.values())
 
     @property
     def resting(self) -> tuple[str, ...]:
@@ -290,8 +291,9 @@ class Residency:
 
     def _fetch(self, name: str) -> tuple[Loaded, str]:
         """From host memory where it rests there, else from disk."""
-        rested = self._shelf.take(name)
-        return (self._load(name), DISK) if rested is None else (rested, HOST)
+        with stream_of_own():  # copying to the device must not wait for forwards, nor they for it
+            rested = self._shelf.take(name)
+            return (self._load(name), DISK) if rested is None else (rested, HOST)
 
     def _fetch_if_it_fits(self, name: str) -> tuple[Loaded, str] | None:
         try:
@@ -342,7 +344,7 @@ class Residency:
         for name, resident in self._residents.items():
             if name in self._gathered:
                 continue
-            if _union(staying.values()) + needed_bytes <= self.budget_bytes:
+            if union_bytes(resident.weights for resident in staying.values()) + needed_bytes <= self.budget_bytes:
                 break
             leaving[name] = staying.pop(name)
             resident.is_leaving = True
@@ -391,10 +393,3 @@ def _resident(loaded: Loaded, began: float, parts: Mapping[str, Future[Resident]
 def model_of(served: str) -> str:
     """The model behind a name that `Residency.variant` gave."""
     return served.rsplit("|", 2)[0]
-
-
-def _union(residents: Iterable[Resident]) -> int:
-    storages: dict[int, int] = {}
-    for resident in residents:
-        storages.update(resident.weights)
-    return sum(storages.values())
