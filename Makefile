@@ -20,7 +20,7 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 ON_ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-coldstart bench-schedule bench-fleet bench-gpu bench-residency bench-routing bench-service bench-peers bench-crowd bench-web bench-soak soak real-parts servers train-landscapes train-adapters clean
+.PHONY: help setup setup-dev web web-check serve demo test check format lint types imports budgets docs fix bench-engine bench-tape bench-easy-cache bench-coldstart bench-schedule bench-fleet bench-gpu bench-residency bench-routing bench-service bench-peers bench-crowd bench-web bench-soak soak real-parts servers train-landscapes train-adapters clean
 
 help: ## list these doors
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ bench-gpu: setup-dev ## per cent of the FLOP floor, rows against seconds, and lo
 
 bench-residency: setup-dev ## seconds until a model is on its device, from disk and from host memory
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.residency
+
+bench-easy-cache: setup-dev ## denoiser calls that need not run: how many, and what that does to the images
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.easy_cache
 
 bench-routing: setup-dev ## loads and waits of many models on few workers, in a simulation; TRACE=file.csv for one's own
 	$(PYTHON) -m bench.routing $(if $(TRACE),--trace $(TRACE))

@@ -73,6 +73,7 @@ class ModelSettings(Frozen):
     attention: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,64}$")
     float8: bool = False
     step_cache: float | None = Field(default=None, gt=0, le=1)  # a threshold
+    easy_cache: float | None = Field(default=None, gt=0, le=1)  # the same
     pipeline: str | None = None
     presets: dict[str, PresetSettings] = Field(default_factory=dict)
     sizes: tuple[Size, ...] = ()
@@ -122,6 +123,8 @@ class ModelSettings(Frozen):
         """What works on copies of modules, whose weights hooks then must not cast or move."""
         copying = [name for name in ("ip_adapter", "step_cache") if getattr(self, name) is not None]
         moving = [name for name in ("float8", "offload") if getattr(self, name) not in (False, "none")]
+        if self.step_cache is not None and self.easy_cache is not None:
+            raise ValueError("give step_cache or easy_cache, not both: each leaves out what the other measures")
         if copying and moving:
             raise ValueError(
                 f"{copying[0]} works on copies of modules, and {moving[0]} on the originals: leave one out"

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from darkroom.models.catalogue import BUNDLED_FOLDER
+from darkroom.storage.images import read_settings
 from darkroom.worker.events import BatchRan
 
 from .workers import place, working
@@ -44,3 +46,15 @@ def test_decodes_beside_the_denoiser_give_the_same_pictures(tmp_path: Path) -> N
     in_turn, _ = _made(tmp_path / "off", "decode_aside = false")
     aside, _ = _made(tmp_path / "on", "decode_aside = true")
     assert max(np.abs(one - other).max() for one, other in zip(in_turn, aside, strict=True)) <= ONE_LEVEL
+
+
+def test_a_model_with_an_easy_cache_runs_fewer_calls_and_says_so_in_the_record(tmp_path: Path) -> None:
+    with place(tmp_path, f'[models.landscapes]\npath = "{BUNDLED_FOLDER / "landscapes"}"\neasy_cache = 0.3') as at:
+        (job_id,) = at.submit_all([{"seed": 1, "num_inference_steps": 12}])
+        with working(at, "landscapes") as running:
+            (job,) = at.wait(job_id)
+        made = tmp_path / "made.png"
+        made.write_bytes(at.storage.get(job.outputs[0].key))
+    ran = [each for each in running.heard.of(BatchRan) if each.kind == "denoise"]
+    assert len(ran) < 12
+    assert read_settings(made)["tuning"] == {"easy_cache": 0.3}

@@ -134,6 +134,7 @@ class Attempts:
                 continue
             if outcome.error is None:
                 request.recording.record(outcome)
+                request.saw(outcome)
                 self._cache.put(call, outcome.output)
             self._go_on(request, _going_on(_fiber_of(request), outcome))
 
@@ -211,10 +212,15 @@ class Attempts:
             self._host.to_pool(parked, functools.partial(self._answer, request, parked))
             return None
         call = cast(Call, parked)
+        if (skipped := request.skipped(call)) is not None:
+            self._runner.stats_of(call).skipped_calls += 1
+            return functools.partial(_fiber_of(request).resume, skipped)
         if (taped := request.replayed(call)) is not None:
             request.answered(call, self._batching and self._runner.can_batch(call))
             if taped.is_unsteady:
                 request.handle.doubt(call.hook.name)
+            if taped.error is None:
+                request.saw(taped)
             return self._replayed(request, _going_on(_fiber_of(request), taped))
         call.mix = request.mix_for(call)
         self._runner.stats_of(call).calls += 1

@@ -22,6 +22,7 @@ from .attempts import Attempts
 from .cache import EncoderCache
 from .call import HostCall
 from .curve_file import CurveFile
+from .easy_cache import check_threshold
 from .forwards import Forwards
 from .guard import guard
 from .handle import Handle
@@ -95,21 +96,31 @@ class Engine:
     # What callers ask, from any thread.
 
     def add(
-        self, pipe: Any, name: str | None = None, *, fixed_rows: int | None = None, compiled: bool | None = None
+        self,
+        pipe: Any,
+        name: str | None = None,
+        *,
+        fixed_rows: int | None = None,
+        compiled: bool | None = None,
+        easy_cache: float | None = None,
     ) -> str:
         """Serve one more pipeline; its modules are hooked until it is removed or the engine closes. Returns its name.
 
         Pipelines that share components by identity share their batches; a function under `@darkroom.pipeline` runs
         over those served by the names it says. `fixed_rows` (of its reproducible requests) and `compiled` stand above
-        what the engine was told. Raises `ModelNotServable`, `BadInput`, `NotSupported`.
+        what the engine was told. `easy_cache`: a denoiser's calls whose output is foretold to have changed by less than
+        this (relative, above 0 and up to 1) are answered without running; reproducible requests run in full. Raises
+        `ModelNotServable`, `BadInput`, `NotSupported`.
         """
         check_rows(None, fixed_rows or self._fixed_rows)
+        check_threshold(easy_cache)
         with self._lock:
             self._loop.check_open("serves no more pipelines")
             pipe, name = taken_in(pipe, name, self._models)
             overflowing = [module for module in view.modules_of(pipe) if view.overflows(module)]
             settled = {id(m): self._settled.get(id(m)) or settled_stand_in(m) for m in overflowing}
-            served = Served(name, pipe, settled, fixed_rows, self._compiles if compiled is None else compiled)
+            compiles = self._compiles if compiled is None else compiled
+            served = Served(name, pipe, settled, fixed_rows, compiles, easy_cache)
             with contextlib.ExitStack() as undo:
                 undo.callback(self._let_go, served)
                 served.attach(self._labels)

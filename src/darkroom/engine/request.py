@@ -15,6 +15,7 @@ from ..errors import BadInput
 from . import preview
 from .adapters import Loan, Mix
 from .call import Call
+from .easy_cache import EasyCache
 from .fiber import Fiber
 from .forecast import Work, left, one_step, seconds_of
 from .guard import versions_of
@@ -65,6 +66,7 @@ class Request:
     stop: BaseException | None = None  # why it must end: JobCancelled, DeadlineExceeded, EngineClosed
     throws: int = 0
     versions: int = 0  # of the weights when it started
+    cache: EasyCache | None = None
     trip: Trip = field(default_factory=lambda: Trip(time.monotonic()))
     recording: Recording = field(default_factory=lambda: Recording(by_content=False, is_on=False))
     drawn: int = field(default_factory=lambda: secrets.randbits(63))  # seeds the default generators in a seed's stead
@@ -73,6 +75,8 @@ class Request:
         """A fresh fiber from the beginning; only on a borrowed module view may it write on modules."""
         self.guarded, self.versions = shared, versions_of(self.served.weights)
         self.trip = Trip(time.monotonic())
+        threshold = self.served.easy_cache  # reproducible requests run in full: all images of a call decide together
+        self.cache = EasyCache(threshold) if threshold is not None and not self.fixed_rows else None
         self.recording.rewind()
         if self.wants_own and self.own_pipe is None:
             self.own_pipe = self.served.borrow()
@@ -114,6 +118,15 @@ class Request:
         seen = self.trip.seen.setdefault((call.key.hook, call.shape_key), new)
         seen.calls += 1
         seen.seconds += call.device_s
+
+    def skipped(self, call: Call) -> Any:
+        """The answer to a call that need not run; None: it must."""
+        return None if self.cache is None else self.cache.answer(call, self.trip.step, self.trip.steps)
+
+    def saw(self, outcome: Outcome) -> None:
+        """What a call came to, by running or from its tape."""
+        if self.cache is not None:
+            self.cache.saw(outcome.call, outcome.output)
 
     def replayed(self, call: Call) -> Outcome | None:
         """What its tape has of the call, if anything."""

@@ -57,6 +57,7 @@ class ModuleStats:
     padded_rows: int = 0
     seconds: float = 0.0
     unbatched_because: str | None = None
+    skipped_calls: int = 0  # answered without running, where the model has an EasyCache
     unsteady_calls: int = 0  # reproducible ones that ran alone at their own row count
 
 

@@ -31,6 +31,7 @@ class Served:
     """One named pipeline; `settled` holds half-precision-safe stand-ins of modules by identity.
 
     `fixed_rows` is the row count of its reproducible requests, None the engine's own. `compiles`: blocks of denoisers.
+    `easy_cache`: the threshold of its other requests' EasyCache, None for none.
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class Served:
         settled: dict[int, torch.nn.Module],
         fixed_rows: int | None = None,
         compiles: bool = False,
+        easy_cache: float | None = None,
     ) -> None:
         self.name = name
         self.pipe = pipe
         self.settled = settled
-        self.fixed_rows = fixed_rows
+        self.fixed_rows, self.easy_cache = fixed_rows, easy_cache
         self._compiles, self._compiled = compiles, list[torch.nn.Module]()
         self.parameters = _call_parameters(type(pipe))
         self.pace = Pace()

@@ -136,8 +136,9 @@ class Hosted:
                 pipe = pipeline_for(self._loaded.pipe, TEXT_TO_IMAGE, request.solver, self._offer.model)
                 checked = self._loaded.with_checker if self._is_checked else self._loaded.without_checker
                 pipe = checked(pipe)
-                rows, is_compiled = self._offer.fixed_rows, self._loaded.entry.settings.compile
-                self._engine.add(pipe, _served_as(request.solver), fixed_rows=rows, compiled=is_compiled)
+                rows, said = self._offer.fixed_rows, self._loaded.entry.settings
+                name, easy = _served_as(request.solver), said.easy_cache
+                self._engine.add(pipe, name, fixed_rows=rows, compiled=said.compile, easy_cache=easy)
                 self._pipes[request.solver] = pipe
             for name in request.adapters.keys() - self._adapters:
                 self._engine.add_adapter(name, self._offer.adapters[name].file, model=_served_as(request.solver))

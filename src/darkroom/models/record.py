@@ -40,17 +40,17 @@ def conditions_of(loaded: Loaded, fixed_rows: int, threads: int, *, origin: str 
 
 def _tuning_of(said: ModelSettings) -> dict[str, Any]:
     """What of an entry decides bits beside its weights; what is off is left out."""
-    shown = ("compile", "channels_last", "attention", "float8", "step_cache", "offload")
+    shown = ("compile", "channels_last", "attention", "float8", "step_cache", "easy_cache", "offload")
     return {name: value for name in shown if (value := getattr(said, name)) not in (None, False, "none")}
 
 
 def _applied(tuning: Mapping[str, Any], request: ImageRequest, pipe: Any, *, is_alone: bool) -> dict[str, Any]:
     """What of it made this image: reproducible requests run as nothing compiled does, and not every one is cached."""
     if request.task == PIPELINE:
-        off = {"step_cache", *(("compile",) if is_alone else ())}
+        off = {"step_cache", "easy_cache", *(("compile",) if is_alone else ())}
         parts = {part: {k: v for k, v in said.items() if k not in off} for part, said in tuning.items()}
         return {part: said for part, said in parts.items() if said}
-    off = {*(("compile",) if is_alone else ()), *(() if hasattr(type(pipe), MARK) else ("step_cache",))}
+    off = {*(("compile", "easy_cache") if is_alone else ()), *(() if hasattr(type(pipe), MARK) else ("step_cache",))}
     return {name: value for name, value in tuning.items() if name not in off}
 
 

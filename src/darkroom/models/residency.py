@@ -43,7 +43,13 @@ class Host(Protocol):
     """Where the pipelines of resident models run."""
 
     def add(
-        self, pipe: Any, name: str | None = None, *, fixed_rows: int | None = None, compiled: bool | None = None
+        self,
+        pipe: Any,
+        name: str | None = None,
+        *,
+        fixed_rows: int | None = None,
+        compiled: bool | None = None,
+        easy_cache: float | None = None,
     ) -> str:
         """Serve one more pipeline."""
 
@@ -165,7 +171,8 @@ class Residency:
                 pipe = with_step_cache(pipe, threshold) if threshold is not None and can_cache(pipe) else pipe
                 words = (solver or "", *marks, *(["unchecked"] if is_unchecked else []))
                 name = "|".join((model, task, " ".join(words)))
-                self._host.add(pipe, name, fixed_rows=resident.offer.fixed_rows, compiled=said.compile)
+                rows, easy = resident.offer.fixed_rows, said.easy_cache
+                self._host.add(pipe, name, fixed_rows=rows, compiled=said.compile, easy_cache=easy)
                 resident.variants[key] = (name, pipe)
             return resident.variants[key]
 
@@ -388,8 +395,3 @@ class Residency:
 def _resident(loaded: Loaded, began: float, parts: Mapping[str, Future[Resident]], source: str = DISK) -> Resident:
     held = weights_of(loaded.pipe, *loaded.beside, kind=loaded.placement.kind)
     return Resident(loaded, loaded.offer(), held, time.perf_counter() - began, parts, source)
-
-
-def model_of(served: str) -> str:
-    """The model behind a name that `Residency.variant` gave."""
-    return served.rsplit("|", 2)[0]

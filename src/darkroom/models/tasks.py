@@ -197,3 +197,8 @@ def _is_of_task(pipe: Any, task: str) -> bool:
         return task in (TEXT_TO_IMAGE, IMAGE_TO_IMAGE)
     implied = INPAINT if "mask_image" in takes else IMAGE_TO_IMAGE if "strength" in takes else TEXT_TO_IMAGE
     return implied == task
+
+
+def model_of(served: str) -> str:
+    """The model behind a name that `Residency.variant` gave."""
+    return served.rsplit("|", 2)[0]

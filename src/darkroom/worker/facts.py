@@ -19,7 +19,8 @@ from ..core import WorkerReport
 from ..engine.engine import Engine
 from ..models.device import Placement, device_id
 from ..models.footprint import host_bytes
-from ..models.residency import Residency, model_of
+from ..models.residency import Residency
+from ..models.tasks import model_of
 from .adapting import held_adapters
 from .events import BatchRan
 from .timesheet import Timesheet

@@ -26,7 +26,8 @@ from ..jobs.store import Claimant, Store
 from ..models.catalogue import Entry
 from ..models.device import fix_threads, place
 from ..models.loading import Loaded
-from ..models.residency import Resident, model_of
+from ..models.residency import Resident
+from ..models.tasks import model_of
 from ..safety import read_rules
 from ..storage.encoding import preview_data_url
 from ..storage.incoming import PictureLimits

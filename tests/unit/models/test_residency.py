@@ -30,9 +30,9 @@ from darkroom.models.footprint import (
 )
 from darkroom.models.loading import Loaded, load
 from darkroom.models.request import validate
-from darkroom.models.residency import DISK, HOST, Residency, model_of
+from darkroom.models.residency import DISK, HOST, Residency
 from darkroom.models.shelf import Shelf
-from darkroom.models.tasks import call_of
+from darkroom.models.tasks import call_of, model_of
 from tests.missing import need
 
 from .conftest import LANDSCAPES
