@@ -42,6 +42,19 @@ def test_a_job_of_a_killed_worker_is_finished_by_another_after_its_lease(tmp_pat
         assert list(at.storage.list(prefix_for_outputs(job_id))) == [job.outputs[0].key]
 
 
+def test_a_worker_that_begins_again_under_its_name_takes_its_jobs_up_at_once(tmp_path: Path) -> None:
+    with place(tmp_path, "lease_s = 3000") as at:
+        with launched(at, "pod-0") as first:
+            job_id = at.submit(num_inference_steps=30)
+            at.until(mid_step(at, job_id))
+            first.kill()
+        assert at.job(job_id).state == JobState.RUNNING
+        with launched(at, "pod-0"):
+            (job,) = at.wait(job_id)
+        assert (job.state, job.worker, job.attempt) == (JobState.SUCCEEDED, "pod-0", 2)
+        assert [error["code"] for error in job.errors] == ["worker_died"]
+
+
 def test_sigterm_drains_and_hands_back(tmp_path: Path) -> None:
     with place(tmp_path, "drain_s = 0.01") as at, launched(at, "w1") as process:
         job_id = at.submit(num_inference_steps=LONG)

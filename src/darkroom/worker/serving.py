@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from ..config import Settings
 from ..engine.engine import Engine
-from ..errors import MissingWeights, NotSupported
+from ..errors import MissingWeights, NotSupported, StoreUnavailable
+from ..jobs.store import Store
 from ..models import loading
 from ..models.catalogue import Catalogue, Entry, problem_of
 from ..models.footprint import budgets, expected_bytes
@@ -24,6 +26,7 @@ from ..workflows.loading import Composer
 
 log = logging.getLogger(__name__)
 
+TAKEN_OVER = "its worker began anew"
 WARM_UP = {"prompt": "a quiet field", "seed": 0, "num_inference_steps": 2}
 
 
@@ -138,3 +141,17 @@ def _can_serve(entry: Entry, is_offline: bool) -> bool:
 
 def _is_to_fetch(entry: Entry, is_offline: bool) -> bool:
     return entry.is_of_hub and not entry.is_whole and not is_offline
+
+
+def take_over(store: Store, worker_id: str) -> None:
+    """Return the jobs of a process of the same name that has ended: a container that restarts keeps its pod's.
+
+    They would wait for their leases. Before the first report, which this forgets.
+    """
+    try:
+        returned = store.release_worker(worker_id, TAKEN_OVER, time.time())
+    except StoreUnavailable as error:
+        log.warning("if a worker of this name has died, its jobs come back when their leases run out: %s", error)
+    else:
+        if returned:
+            log.warning("%d jobs of a worker of this name, which has ended, are in line again", len(returned))

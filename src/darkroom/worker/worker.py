@@ -174,6 +174,7 @@ class Worker:
 
     def start(self) -> None:
         """Report, load and try the models; then claim. The engine must be about to run."""
+        serving.take_over(self._store, self.id)
         self._heart = self._spawn("heartbeat", self._heartbeat.run)
         self._spawn("step-box", self._step_box.run)
         self._spawn("tapes", self._tapes.run)
