@@ -18,6 +18,7 @@ import torch
 from .attempts import Attempts
 from .batcher import Batcher
 from .call import Call, tensors_in
+from .meter import Meter
 from .resting import weights_device
 from .runner import Done, Runner
 
@@ -33,10 +34,15 @@ class Aside:
     """Runs the decodes that `attempts` keeps apart. Its methods are the engine's thread's; `ask` leads back to it."""
 
     def __init__(
-        self, attempts: Attempts, runner: Runner, batcher: Batcher, ask: Callable[[Callable[[], None]], None]
+        self,
+        attempts: Attempts,
+        runner: Runner,
+        batcher: Batcher,
+        ask: Callable[[Callable[[], None]], None],
+        busy: Meter,
     ) -> None:
-        self._attempts, self._batcher, self._ask = attempts, batcher, ask
-        self._runner = copy.copy(runner)  # what is known is shared, seconds are its own: nobody else runs its methods
+        self._attempts, self._batcher, self._ask, self._busy = attempts, batcher, ask, busy
+        self._runner = copy.copy(runner)  # what is known is shared, and so is the meter; nobody else runs its methods
         self._pool = ThreadPoolExecutor(1, "darkroom-decode")
         self._streams: dict[torch.device, torch.cuda.Stream] = {}
         self._is_busy = False
@@ -66,7 +72,7 @@ class Aside:
         self._pool.shutdown()
 
     def _run(self, batch: Sequence[Call], marks: Sequence[Mark]) -> Done:
-        with torch.no_grad(), self._on_own_stream(batch[0], marks):
+        with self._busy.spending(), torch.no_grad(), self._on_own_stream(batch[0], marks):
             done = self._runner.run_told(batch)
         for tensor in tensors_in([outcome.output for outcome in done.outcomes]):
             for stream, _ in marks:

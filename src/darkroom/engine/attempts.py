@@ -80,17 +80,14 @@ class Attempts:
             [request.served.name for request in self.running]
         )
 
-    def admit(self) -> bool:
-        """Start as many fibers as predicted bytes allow, the urgent first; whether any started."""
-        admitted = False
+    def admit(self) -> None:
+        """Start as many fibers as predicted bytes allow, the urgent first."""
         while self.can_admit():
             request = self._next_to_start()
             self._leave_queue(request)
             self.running[request] = None
             request.handle.emit("started")
             self._start(request)
-            admitted = True
-        return admitted
 
     def _next_to_start(self) -> Request:
         """The most urgent; what runs besides is not known here, so only what is late by itself is given up."""
@@ -98,16 +95,14 @@ class Attempts:
         order = in_order([request for request in self.queue if request.is_ready], now, lambda _: 0.0)
         return self._patience.first(order, now, lambda request: request.submitted_at)
 
-    def replay(self) -> bool:
-        """Have those whose tapes answer them go on for a while, at least one of them; whether there were any."""
+    def replay(self) -> None:
+        """Have those whose tapes answer them go on for a while, at least one of them."""
         self._replay_until = time.monotonic() + REPLAY_S
-        has_any = bool(self.replaying)
         while self.replaying:
             request, move = self.replaying.popleft()
             self._go_on(request, move if request.stop is None else _throw(request))
             if time.monotonic() >= self._replay_until:
                 break
-        return has_any
 
     def take(self, batch: Iterable[Call]) -> None:
         """These calls run now and no longer wait."""

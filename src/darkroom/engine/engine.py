@@ -29,6 +29,7 @@ from .handle import Handle
 from .loop import Loop
 from .lora_file import read_adapter
 from .memory import Budget
+from .meter import Meter
 from .options import Options as Options
 from .options import Tick as Tick
 from .outlook import Outlook, Room
@@ -71,6 +72,7 @@ class Engine:
         self._runner = Runner(self.profile, check=options.shadow_check)
         self._cache = EncoderCache(options.encoder_cache_bytes)
         self._budget = Budget(options.memory_bytes)
+        self._busy = Meter()
         is_aside = decodes_aside(options.decode_aside)
         self._attempts = Attempts(self, self._runner, self._cache, self._budget, batching=batching, is_aside=is_aside)
         self._models: dict[str, Served] = {}
@@ -82,11 +84,12 @@ class Engine:
             self._attempts,
             self._runner,
             self._loop.ask,
+            self._busy,
             batching=batching,
             is_aside=is_aside,
             on_tick=options.on_tick,
         )
-        self._is_detached, self._busy_s = False, 0.0
+        self._is_detached = False
         self._pool = ThreadPoolExecutor(options.host_threads, "darkroom-host")
         self._adapters = AdapterPool(options.adapter_bytes, self._pool.submit)
         if pipe is not None:
@@ -266,8 +269,8 @@ class Engine:
         attempts = self._attempts
         return {
             "modules": {name: asdict(module) for name, module in list(self._runner.modules.items())},
-            "busy_s": self._busy_s,
-            "outside_s": max(0.0, self._busy_s - self._runner.seconds),
+            "busy_s": self._busy.total_s,
+            "outside_s": max(0.0, self._busy.total_s - self._runner.meter.total_s),
             "checking_s": self._forwards.checking_s,
             "ticks": self._forwards.count,
             "waiting": max(0, len(attempts.open) - len(attempts.running)),
@@ -336,18 +339,15 @@ class Engine:
 
     def tick(self) -> None:
         """Receive what was asked; admit; replay; encode until none waits; run one batch; deliver its rows."""
-        started = time.perf_counter()
-        is_busy = self._loop.receive()
-        self._attempts.stop_late(time.monotonic())
-        is_busy |= self._attempts.admit()
-        is_busy |= self._attempts.replay()
-        is_busy |= self._forwards.encode()
-        has_run = self._forwards.run_next()
-        self._forwards.begin_aside()
-        if has_run:
-            self._curve_file.save_now_and_then(self.profile)
-        if is_busy or has_run:
-            self._busy_s += time.perf_counter() - started
+        with self._busy.spending():
+            self._loop.receive()
+            self._attempts.stop_late(time.monotonic())
+            self._attempts.admit()
+            self._attempts.replay()
+            self._forwards.encode()
+            if self._forwards.run_next():
+                self._curve_file.save_now_and_then(self.profile)
+            self._forwards.begin_aside()
 
     def _break(self, error: BaseException) -> None:
         """A fault of our own: tell everybody who waits, and take nothing more."""

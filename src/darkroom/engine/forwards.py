@@ -10,6 +10,7 @@ from .aside import Aside
 from .attempts import Attempts
 from .batcher import Batcher, Waiting
 from .call import Call
+from .meter import Meter
 from .options import Tick
 from .runner import Done, Runner
 from .specs import Kind
@@ -23,7 +24,8 @@ DECODE_ROWS = 2  # decoding many images at once saves little time and costs much
 class Forwards:
     """Chooses batches and runs them. Engine's thread only.
 
-    `ask` has that thread do something later. `is_aside`: decodes run beside it. `on_tick` is told of each batch.
+    `ask` has that thread do something later. `is_aside`: decodes run beside it. `busy` counts
+    what they take, `on_tick` is told of each batch.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Forwards:
         attempts: Attempts,
         runner: Runner,
         ask: Callable[[Callable[[], None]], None],
+        busy: Meter,
         *,
         batching: bool,
         is_aside: bool,
@@ -40,21 +43,20 @@ class Forwards:
         self._attempts, self._runner, self._on_tick = attempts, runner, on_tick
         self._batcher = Batcher(self._cap, batching, runner.forecast)
         self._encoders = Batcher(self._cap, batching)
-        self._aside = Aside(attempts, runner, Batcher(self._cap, batching), ask) if is_aside else None
+        self._aside = Aside(attempts, runner, Batcher(self._cap, batching), ask, busy) if is_aside else None
 
     @property
     def checking_s(self) -> float:
         """Seconds of forwards that were checks, wherever they ran."""
         return self._runner.checking_s + (self._aside.checking_s if self._aside is not None else 0.0)
 
-    def encode(self) -> bool:
-        """Encoders are short, and everything waits for them; whether any ran."""
-        for done in range(ENCODER_ROUNDS):
+    def encode(self) -> None:
+        """Encoders are short, and everything waits for them."""
+        for _ in range(ENCODER_ROUNDS):
             calls = [call for call in self._attempts.waiting if call.kind == Kind.ENCODE]
             if not calls:
-                return done > 0
+                return
             self._run(self._encoders.next_batch(calls, time.monotonic()))
-        return True
 
     def run_next(self) -> bool:
         """Run one batch, if any waits; whether any did."""

@@ -72,12 +72,10 @@ class Loop:
             self._ident = threading.get_ident()
         self._go(started)
 
-    def receive(self) -> bool:
-        """Do what was asked since the last turn; whether anything was."""
-        asked = len(self._inbox)
-        for _ in range(asked):
+    def receive(self) -> None:
+        """Do what was asked since the last turn."""
+        for _ in range(len(self._inbox)):
             self._inbox.popleft()()
-        return asked > 0
 
     def close(self, last: Callable[[], None] | None = None) -> bool:
         """End when all is done, `last` asked before; False where the loop never began.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from .call import Call, in_state
 from .compiling import eagerly, is_compiled
 from .fiber import forget_frames
 from .hook import HookedMethod
+from .meter import Meter, Spent
 from .options import Tick
 from .profile import Profile
 from .resting import weights_device
@@ -55,7 +55,7 @@ class ModuleStats:
     batches: int = 0
     rows: int = 0
     padded_rows: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # of the device: where a decode runs beside a step, each has its share
     unbatched_because: str | None = None
     skipped_calls: int = 0  # answered without running, where the model has an EasyCache
     unsteady_calls: int = 0  # reproducible ones that ran alone at their own row count
@@ -82,7 +82,7 @@ class Runner:
     def __init__(self, profile: Profile, *, check: bool = True) -> None:
         self.profile = profile
         self.modules: dict[str, ModuleStats] = {}
-        self.seconds = self.checking_s = 0.0
+        self.meter, self.checking_s = Meter(), 0.0
         self._check = check
         self._is_counting = True
         self._known: weakref.WeakKeyDictionary[HookedMethod, _Known] = weakref.WeakKeyDictionary()
@@ -251,30 +251,30 @@ class Runner:
 
     def _forward(self, shares: Sequence[tuple[Call, int]], padded: int, function: Callable[[], Any]) -> Any:
         """One forward that holds so many rows of each call; its seconds are theirs."""
-        call, started = shares[0][0], time.perf_counter()
+        call = shares[0][0]
         is_plain = call.key.fixed_rows or any(each.mix for each, _ in shares)
         eager = eagerly(bool(is_plain) and is_compiled(call.hook.module))
-        with in_state(call.state), eager, _adapted(shares, padded):
-            output = function()
-        _wait_for(call)
-        self._count(shares, padded, time.perf_counter() - started)
+        with self.meter.spending() as spent:
+            with in_state(call.state), eager, _adapted(shares, padded):
+                output = function()
+            _wait_for(call)
+        self._count(shares, padded, spent)
         return output
 
-    def _count(self, shares: Sequence[tuple[Call, int]], padded: int, seconds: float) -> None:
-        self.seconds += seconds
+    def _count(self, shares: Sequence[tuple[Call, int]], padded: int, spent: Spent) -> None:
         if not self._is_counting:
-            self.checking_s += seconds
+            self.checking_s += spent.share_s
             return
         call, used = shares[0][0], sum(count for _, count in shares)
-        self.profile.record(call.shape_key, used + padded, seconds)
+        self.profile.record(call.shape_key, used + padded, spent.wall_s)
         stats = self.stats_of(call)
         stats.batches += 1
         stats.rows += used
         stats.padded_rows += padded
-        stats.seconds += seconds
+        stats.seconds += spent.share_s
         for each, count in shares:
-            each.wall_s += seconds
-            each.device_s += seconds * count / used  # what is padded is paid for by those it was padded for
+            each.wall_s += spent.wall_s
+            each.device_s += spent.share_s * count / used  # what is padded is paid for by those it was padded for
 
     def stats_of(self, call: Call) -> ModuleStats:
         """The counters of the method it calls."""

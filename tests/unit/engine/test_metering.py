@@ -47,9 +47,11 @@ def mixed(engine: Engine, call: dict[str, Any]) -> list[Handle]:
     ]
 
 
-@pytest.mark.parametrize("batching", [True, False])
-def test_what_requests_are_charged_adds_up_to_what_the_forwards_took(call: dict[str, Any], batching: bool) -> None:
-    with Engine(batching=batching) as engine:
+@pytest.mark.parametrize(("batching", "is_aside"), [(True, False), (False, False), (True, True)])
+def test_what_requests_are_charged_adds_up_to_what_the_forwards_took(
+    call: dict[str, Any], batching: bool, is_aside: bool
+) -> None:
+    with Engine(batching=batching, options=Options(decode_aside=is_aside)) as engine:
         for name, pipe in sd_tasks().items():
             engine.add(pipe, name=name)
         handles = mixed(engine, call) + mixed(engine, {**call, "seed": 8})
@@ -58,6 +60,9 @@ def test_what_requests_are_charged_adds_up_to_what_the_forwards_took(call: dict[
         modules = engine.stats()["modules"]
         assert modules["unet"]["padded_rows"] > 0
         assert charged(handles) == pytest.approx(counted(engine), rel=1e-6)
+        stats = engine.stats()
+        forwards_s = stats["busy_s"] - stats["outside_s"]
+        assert charged(handles) == pytest.approx(forwards_s - stats["checking_s"], rel=1e-6)
 
 
 def test_the_kinds_of_forwards_are_told_apart(call: dict[str, Any]) -> None:
