@@ -158,12 +158,24 @@ def test_a_verb_torn_by_a_kill_is_not_counted_twice_after_the_next(
     os.truncate(log, log.stat().st_size - 500)
     server.start()
     store.complete(lease(second), [picture(second)], {}, NOW)
-    assert store.get("second") is not None
     wait_until_rewritten(server)
     server.kill()
     server.start()
     assert store.stored_bytes() == 20
     assert check_keys_agree(server) == 2
+
+
+def test_a_torn_file_is_written_anew_though_the_memory_is_full(
+    tmp_path: Path, server: Server, store: RedisStore
+) -> None:
+    insert(store, "first")
+    server.kill()
+    log = newest_log(tmp_path)
+    os.truncate(log, log.stat().st_size - 100)
+    server.start()
+    server.set(maxmemory="1mb", maxmemory_policy="noeviction")
+    assert store.get("first") is None
+    wait_until_rewritten(server)
 
 
 def test_full_memory_refuses_whole_verbs(server: Server, store: RedisStore) -> None:

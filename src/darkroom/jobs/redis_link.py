@@ -62,7 +62,7 @@ class Link:
         self.prefix = options.pop("prefix", "darkroom") + ":"
         self.place = _place(parts)
         self._timeout_s = timeout_s
-        self._is_known = False
+        self._is_known, self._healed = False, ""  # the second: the start of Redis whose file is known to be whole
         self._closed = threading.Event()
         self._connect = functools.partial(_pool, parts, options, timeout_s, self._meet)
         self._client = self._new_client()
@@ -141,12 +141,12 @@ class Link:
 
     def settings(self, names: Sequence[str]) -> dict[str, str] | None:
         """Settings of Redis itself; None where it does not let us see them, as many hosts of it do not."""
-        flat = self._ask(lambda: self._if_allowed("CONFIG GET", *names))
+        flat = self._ask(lambda: _if_allowed(self._client.execute_command, "CONFIG GET", *names))
         return None if flat is None else dict(zip(flat[::2], flat[1::2], strict=True))
 
     def facts(self, section: str = "default") -> dict[str, str]:
         """What INFO says, as far as we may see it."""
-        return self._ask(lambda: self._facts(section))
+        return _facts_in(self._ask(lambda: _if_allowed(self._client.execute_command, "INFO", section)))
 
     def heal_log(self) -> None:
         """After a start of Redis, have it write its append-only file anew, if we may; asked often, done once a start.
@@ -154,23 +154,31 @@ class Link:
         A power cut or kill -9 can tear the last transaction of the file. Redis does not run that, but leaves its
         beginning in the file, and would run it together with the next one at the start after (valkey-io/valkey#4342).
         """
-        self._ask(self._heal_log)
+        self._ask(lambda: self._heal_log(self._client.execute_command))
 
-    def _heal_log(self) -> None:
-        run = self._facts("server").get("run_id", "")
-        key = self.key("run")
-        if run and self._client.execute_command("GET", key) != run and self._if_allowed("SET", key, run):
-            self._if_allowed("BGREWRITEAOF")
+    def _meet(self, connection: redis.Connection) -> None:
+        """A new connection: what is at its other end may have started since the last, and hears that first."""
+        connection.on_connect()
 
-    def _facts(self, section: str) -> dict[str, str]:
-        lines = str(self._if_allowed("INFO", section) or "").splitlines()
-        return dict(line.split(":", 1) for line in lines if ":" in line)
+        def ask(*words: str) -> Any:
+            connection.send_command(*words, check_health=False)
+            return connection.read_response()
 
-    def _if_allowed(self, *words: str) -> Any:
+        if self._is_known:
+            self._heal_log(ask)
+
+    def _heal_log(self, ask: Callable[..., Any]) -> None:
+        run = _facts_in(_if_allowed(ask, "INFO", "server")).get("run_id", "")
+        if not run or run == self._healed:
+            return
         try:
-            return self._client.execute_command(*words)
-        except faults.ResponseError:
-            return None
+            if ask("GET", self.key("run")) != run:
+                ask("BGREWRITEAOF")
+        except faults.ResponseError as error:
+            if not _is_settled(error):
+                return  # tried again: by the next connection, or by the keeper
+        self._healed = run
+        _if_allowed(ask, "SET", self.key("run"), run)
 
     def close(self) -> None:
         """Let go of the connections; whoever still waits is told."""
@@ -201,13 +209,8 @@ class Link:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def _meet(self, connection: redis.Connection) -> None:
-        """A new connection: who is at its other end may have started since, or be another."""
-        connection.on_connect()
-        self._is_known = False
-
     def _greet(self) -> None:
-        """Make sure that the keys there are laid out as ours, and its file is whole."""
+        """Make sure, once, that the keys there are laid out as ours."""
         layout = self._client.execute_command("GET", self.key("layout"))
         if layout is None:
             self._client.execute_command("SETNX", self.key("layout"), LAYOUT)
@@ -219,7 +222,7 @@ class Link:
         if layout != LAYOUT:
             said = f"the jobs in {self.place} are laid out as {layout!r}, and this release knows {LAYOUT!r}"
             raise InvalidConfig(f"{said}: use another prefix, or the release that wrote them", field="serve.store")
-        self._heal_log()
+        self._heal_log(self._client.execute_command)
         self._is_known = True
 
     def _named(self, error: faults.RedisError) -> DarkroomError:
@@ -251,6 +254,24 @@ def script(name: str) -> tuple[str, str]:
     folder = resources.files(__package__) / "lua"
     text = SHEBANG + "".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _if_allowed(ask: Callable[..., Any], *words: str) -> Any:
+    """The answer; None where it is refused."""
+    try:
+        return ask(*words)
+    except faults.ResponseError:
+        return None
+
+
+def _facts_in(told: Any) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in str(told or "").splitlines() if ":" in line)
+
+
+def _is_settled(error: faults.ResponseError) -> bool:
+    """Whether asking again would change nothing: we may not, or it is being done."""
+    said = str(error)
+    return isinstance(error, faults.NoPermissionError) or "unknown command" in said or "already in progress" in said
 
 
 def _is_passing(error: faults.RedisError) -> bool:
