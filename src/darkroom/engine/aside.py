@@ -11,7 +11,7 @@ import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import torch
 
@@ -20,14 +20,32 @@ from .batcher import Batcher
 from .call import Call, tensors_in
 from .meter import Meter
 from .resting import weights_device
-from .runner import Done, Runner
+from .runner import Crowded, Done, Runner
+from .specs import Kind
+
+CROWDED_S = 60.0  # decodes stay in turn for so long after memory ran out with one beside
 
 Mark = tuple[torch.cuda.Stream, torch.cuda.Event]  # how far a stream has come
 
 
-def decodes_aside(said: bool | None) -> bool:
-    """Whether decodes run beside the denoiser: as was said, else where there is a CUDA device."""
-    return torch.cuda.is_available() if said is None else said
+class Apart:
+    """Says which calls run beside the engine's thread: decodes, where that was `said`; None: of weights on CUDA.
+
+    Not those that draw random numbers, for all draw from one default generator, nor of modules that are moved about.
+    """
+
+    def __init__(self, said: bool | None) -> None:
+        self._said, self._in_turn_until = said, 0.0
+
+    def __call__(self, call: Call) -> bool:
+        if self._said is False or call.kind != Kind.DECODE or not call.is_stackable or not call.hook.can_run_aside:
+            return False
+        is_there = bool(self._said) or weights_device(call.hook.module).type == "cuda"
+        return is_there and time.monotonic() >= self._in_turn_until
+
+    def rest(self) -> None:
+        """For a while there is no room for two forwards at once."""
+        self._in_turn_until = time.monotonic() + CROWDED_S
 
 
 class Aside:
@@ -46,34 +64,46 @@ class Aside:
         self._pool = ThreadPoolExecutor(1, "darkroom-decode")
         self._streams: dict[torch.device, torch.cuda.Stream] = {}
         self._is_busy = False
+        self._under_way: Future[Done | None] | None = None
 
     @property
-    def checking_s(self) -> float:
-        """Seconds of its forwards that were checks."""
-        return self._runner.checking_s
+    def uncharged_s(self) -> tuple[float, float]:
+        """Seconds of its forwards that were checks, and of those that failed."""
+        return self._runner.checking_s, self._runner.failed_s
 
-    def begin(self, then: Callable[[Done], None]) -> None:
-        """Start the next batch, where none runs and one waits; `then` is told in the engine's thread."""
+    def begin(self, then: Callable[[list[Call], Done | None], None]) -> None:
+        """Start the next batch, where none runs and one waits.
+
+        `then` is told in the engine's thread; None: there was no room beside others, and it must run in turn.
+        """
         if self._is_busy or not self._attempts.decodes:
             return
         batch = self._batcher.next_batch(list(self._attempts.decodes), time.monotonic())
         self._attempts.lend(batch)
         self._is_busy = True
 
-        def came(done: Future[Done]) -> None:
+        def came(done: Future[Done | None]) -> None:
             self._is_busy = False
-            then(done.result())
+            then(batch, done.result())
 
-        future = self._pool.submit(self._run, batch, _marks_of(batch))
-        future.add_done_callback(lambda done: self._ask(lambda: came(done)))
+        self._under_way = self._pool.submit(self._run, batch, _marks_of(batch))
+        self._under_way.add_done_callback(lambda done: self._ask(lambda: came(done)))
+
+    def wait(self) -> None:
+        """Until nothing runs."""
+        if self._under_way is not None:
+            wait([self._under_way])
 
     def close(self) -> None:
         """Once nothing runs any more."""
         self._pool.shutdown()
 
-    def _run(self, batch: Sequence[Call], marks: Sequence[Mark]) -> Done:
-        with self._busy.spending(), torch.no_grad(), self._on_own_stream(batch[0], marks):
-            done = self._runner.run_told(batch)
+    def _run(self, batch: Sequence[Call], marks: Sequence[Mark]) -> Done | None:
+        try:
+            with self._busy.spending(), torch.no_grad(), self._on_own_stream(batch[0], marks):
+                done = self._runner.run_told(batch)
+        except Crowded:
+            return None
         for tensor in tensors_in([outcome.output for outcome in done.outcomes]):
             for stream, _ in marks:
                 if tensor.device == stream.device:
@@ -85,6 +115,8 @@ class Aside:
         """Behind the marks; the host waits for it at the end."""
         device = weights_device(call.hook.module)
         if device.type != "cuda":
+            for _, mark in marks:
+                mark.synchronize()
             yield
             return
         if device not in self._streams:

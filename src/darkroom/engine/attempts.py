@@ -42,14 +42,21 @@ class Attempts:
     """Every call that is parked here has a fiber, every fiber a request, every request a handle."""
 
     def __init__(
-        self, host: Host, runner: Runner, cache: EncoderCache, budget: Budget, *, batching: bool, is_aside: bool = False
+        self,
+        host: Host,
+        runner: Runner,
+        cache: EncoderCache,
+        budget: Budget,
+        *,
+        batching: bool,
+        apart: Callable[[Call], bool],
     ) -> None:
         self.guarded: set[int] = set()
         self.open: dict[Request, None] = {}  # submitted and not ended; the only one that other threads write to
         self.queue: deque[Request] = deque()
         self.running: dict[Request, None] = {}
         self.waiting: dict[Call, None] = {}
-        self.decodes: dict[Call, None] = {}  # those that wait to run beside the engine's thread, where `is_aside`
+        self.decodes: dict[Call, None] = {}  # those that wait to run beside the engine's thread, as `apart` says
         self.lent: dict[Call, None] = {}  # those that do so now
         self.replaying: deque[tuple[Request, Move]] = deque()  # fibers with the answer to their parked call
         self._replay_until = 0.0
@@ -57,7 +64,7 @@ class Attempts:
         self._abandoned: list[Fiber] = []  # fibers that cannot be ended; dropping one would throw into it once more
         self.rows_in = self.rows_out = self._on_host = 0
         self._host, self._runner, self._cache, self._budget = host, runner, cache, budget
-        self._batching, self._is_aside, self._patience = batching, is_aside, Patience(STARVE_S)
+        self._batching, self._apart, self._patience = batching, apart, Patience(STARVE_S)
 
     def enqueue(self, request: Request) -> None:
         """Take a submitted request in."""
@@ -115,6 +122,11 @@ class Attempts:
             del self.decodes[call]
             self.lent[call] = None
 
+    def bring_back(self) -> None:
+        """Those that wait to run beside run in turn."""
+        self.waiting.update(self.decodes)
+        self.decodes.clear()
+
     def deliver(self, outcomes: Iterable[Outcome]) -> None:
         """Hand every fiber its rows or its error, and run it to its next call."""
         for outcome in map(_seen, outcomes):
@@ -143,7 +155,7 @@ class Attempts:
             self._unwound(request, Cancelled())
         elif request.call is not None and request.call not in self.lent:
             self.rows_out += request.call.rows
-            self._line_of(request.call).pop(request.call)
+            del (self.decodes if request.call in self.decodes else self.waiting)[request.call]
             request.call = None
             self._go_on(request, _throw(request))
 
@@ -240,14 +252,9 @@ class Attempts:
         request.forecast(self._runner.profile)
         call.due, call.remaining_s, call.is_begun = request.due, request.remaining_s, request.trip.step > 0
         request.call = call
-        self._budget.learn(request.served.name, call, request.recording.predicted_bytes)
+        self._budget.learn(request.served.name, call, request.kept_bytes)
         self.rows_in += call.rows
-        self._line_of(call)[call] = None
-
-    def _line_of(self, call: Call) -> dict[Call, None]:
-        """Where it waits: what draws does so from the one default generator of all, in the engine's thread."""
-        can_leave = self._is_aside and call.kind == Kind.DECODE and call.is_stackable and call.hook.can_run_aside
-        return self.decodes if can_leave else self.waiting
+        (self.decodes if self._apart(call) else self.waiting)[call] = None
 
     def _answer(self, request: Request, work: HostCall, done: Future[Any]) -> None:
         """What the thread pool came to; the fiber goes on with it."""

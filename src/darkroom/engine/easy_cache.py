@@ -8,6 +8,7 @@ answer is the input plus what the last forward added to it. It decides between c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,6 +20,7 @@ from ..errors import BadInput
 from . import rows
 from .call import Call, tensors_in
 
+MOVING = re.compile("residual|controlnet")  # arguments that another module makes anew each step
 WARM_UP = 0.2  # of a run's steps: these say what the picture is, and are computed
 LEAST_STEPS = 3  # two tell how fast the output changes, and one to come
 
@@ -32,6 +34,14 @@ class _Line:
     latest: list[torch.Tensor] = field(default_factory=list)  # the inputs of the last call, computed or not
     rate: float | None = None  # change of the output for a change of the input
     drift: float = 0.0  # foretold change of the output since, relative to it
+    conditions: list[tuple[torch.Tensor, int]] = field(default_factory=list)  # of the last call, and their versions
+
+    def has_conditions_of(self, call: Call) -> bool:
+        """Whether the prompt and what else steers all steps alike are the tensors of the call before; notes them."""
+        before, self.conditions = self.conditions, [(tensor, _version_of(tensor)) for tensor in _conditions_of(call)]
+        pairs = zip(before, self.conditions, strict=False)
+        is_same = all(one is other and old == new for (one, old), (other, new) in pairs)
+        return is_same and len(before) == len(self.conditions)
 
 
 class EasyCache:
@@ -48,16 +58,16 @@ class EasyCache:
         self._asked = None
         if call.hook.spec is None or not call.hook.spec.taped or call.arguments is None or call.state[0]:
             return None
+        if steps is None or step >= steps:  # a pipeline that tells of no steps: what belongs together is not known
+            return None
         line = self._line_of(call, step)
         self._asked, inputs = (call, line), _inputs_of(call)
-        moved = _distance(inputs, line.latest)
+        moved, is_as_before = _distance(inputs, line.latest), line.has_conditions_of(call)
         line.latest = [tensor.clone() for tensor in inputs]
-        if moved is None or line.rate is None or not _may_skip(step, steps):
+        if moved is None or line.rate is None or not is_as_before or not _may_skip(step, steps):
             return None
         line.drift += line.rate * moved / max(_size(_outputs_of(line.output)), torch.finfo(torch.float32).tiny)
-        if line.drift >= self._threshold:
-            return None
-        return _advanced(line.output, line.inputs, inputs)
+        return _advanced(line.output, line.inputs, inputs) if line.drift < self._threshold else None
 
     def saw(self, call: Call, output: Any) -> None:
         """What a call that was not answered came to."""
@@ -69,16 +79,24 @@ class EasyCache:
         line.rate = changed / moved if moved and changed is not None else line.rate
         line.inputs, line.output, line.drift = [tensor.clone() for tensor in inputs], rows.copy_of(output), 0.0
 
+    @property
+    def held_bytes(self) -> int:
+        """Of all tensors that it keeps."""
+        return sum(rows.bytes_of([line.inputs, line.latest, line.output]) for line in self._lines.values())
+
     def _line_of(self, call: Call, step: int) -> _Line:
         """The calls that hold the same place in their steps: some pipelines call a denoiser more than once."""
         if step != self._step:
             self._step, self._turn = step, count()
-        return self._lines.setdefault((call.hook.uid, next(self._turn), call.key.shapes), _Line())
+        # guidance that ends, residuals that come or go, another strength: another line, which knows nothing yet
+        key = (call.hook.uid, next(self._turn), call.rows, call.key.shapes, call.key.values)
+        return self._lines.setdefault(key, _Line())
 
 
 def check_threshold(threshold: float | None) -> None:
     """Raise `BadInput` for one that no relative change can have."""
-    if threshold is not None and not (isinstance(threshold, int | float) and 0 < threshold <= 1):
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if threshold is not None and not (is_number and 0 < threshold <= 1):
         raise BadInput(f"easy_cache must be above 0 and at most 1, not {threshold!r}", field="easy_cache")
 
 
@@ -90,6 +108,19 @@ def _inputs_of(call: Call) -> list[torch.Tensor]:
     assert call.arguments is not None
     assert call.hook.spec is not None
     return list(tensors_in(call.arguments[call.hook.spec.rows]))
+
+
+def _conditions_of(call: Call) -> list[torch.Tensor]:
+    """Not what follows the step by its nature: latents, times, and the residuals of a ControlNet."""
+    assert call.arguments is not None
+    assert call.hook.spec is not None
+    moving = {call.hook.spec.rows, *call.hook.spec.scalars}
+    steady = [value for name, value in call.arguments.items() if name not in moving and not MOVING.search(name)]
+    return list(tensors_in(steady))
+
+
+def _version_of(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _outputs_of(output: Any) -> list[torch.Tensor]:

@@ -17,7 +17,7 @@ import torch
 from .. import errors
 from . import view
 from .adapters import AdapterPool
-from .aside import decodes_aside
+from .aside import Apart
 from .attempts import Attempts
 from .cache import EncoderCache
 from .call import HostCall
@@ -73,8 +73,8 @@ class Engine:
         self._cache = EncoderCache(options.encoder_cache_bytes)
         self._budget = Budget(options.memory_bytes)
         self._busy = Meter()
-        is_aside = decodes_aside(options.decode_aside)
-        self._attempts = Attempts(self, self._runner, self._cache, self._budget, batching=batching, is_aside=is_aside)
+        apart = Apart(options.decode_aside)
+        self._attempts = Attempts(self, self._runner, self._cache, self._budget, batching=batching, apart=apart)
         self._models: dict[str, Served] = {}
         self._outlook = Outlook(self._attempts, self._models, self._budget, self.profile)
         self._settled, self._labels = dict[int, torch.nn.Module](), dict[str, int]()
@@ -86,7 +86,7 @@ class Engine:
             self._loop.ask,
             self._busy,
             batching=batching,
-            is_aside=is_aside,
+            apart=apart,
             on_tick=options.on_tick,
         )
         self._is_detached = False
@@ -266,12 +266,13 @@ class Engine:
 
     def stats(self) -> dict[str, Any]:
         """Counters since the start; seconds are wall-clock seconds of the engine's thread."""
-        attempts = self._attempts
+        attempts, busy_s = self._attempts, self._busy.total_s
+        checking_s, failed_s = self._forwards.uncharged_s
         return {
             "modules": {name: asdict(module) for name, module in list(self._runner.modules.items())},
-            "busy_s": self._busy.total_s,
-            "outside_s": max(0.0, self._busy.total_s - self._runner.meter.total_s),
-            "checking_s": self._forwards.checking_s,
+            "busy_s": busy_s,
+            "outside_s": max(0.0, busy_s - (self._runner.meter.total_s - failed_s)),
+            "checking_s": checking_s,
             "ticks": self._forwards.count,
             "waiting": max(0, len(attempts.open) - len(attempts.running)),
             "running": len(attempts.running),

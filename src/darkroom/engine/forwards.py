@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Callable
 
-from .aside import Aside
+from .aside import Apart, Aside
 from .attempts import Attempts
 from .batcher import Batcher, Waiting
 from .call import Call
 from .meter import Meter
 from .options import Tick
-from .runner import Done, Runner
+from .runner import Crowded, Done, Runner
 from .specs import Kind
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ DECODE_ROWS = 2  # decoding many images at once saves little time and costs much
 class Forwards:
     """Chooses batches and runs them. Engine's thread only.
 
-    `ask` has that thread do something later. `is_aside`: decodes run beside it. `busy` counts
+    `ask` has that thread do something later. `apart` says what runs beside it. `busy` counts
     what they take, `on_tick` is told of each batch.
     """
 
@@ -36,19 +36,21 @@ class Forwards:
         busy: Meter,
         *,
         batching: bool,
-        is_aside: bool,
+        apart: Apart,
         on_tick: Callable[[Tick], None] | None,
     ) -> None:
         self.count = 0  # of batches beside those of encoders
         self._attempts, self._runner, self._on_tick = attempts, runner, on_tick
         self._batcher = Batcher(self._cap, batching, runner.forecast)
         self._encoders = Batcher(self._cap, batching)
-        self._aside = Aside(attempts, runner, Batcher(self._cap, batching), ask, busy) if is_aside else None
+        self._apart = apart
+        self._aside = Aside(attempts, runner, Batcher(self._cap, batching, runner.forecast), ask, busy)
 
     @property
-    def checking_s(self) -> float:
-        """Seconds of forwards that were checks, wherever they ran."""
-        return self._runner.checking_s + (self._aside.checking_s if self._aside is not None else 0.0)
+    def uncharged_s(self) -> tuple[float, float]:
+        """Seconds of forwards that were checks, and of those that failed, wherever they ran."""
+        checking_s, failed_s = self._aside.uncharged_s
+        return self._runner.checking_s + checking_s, self._runner.failed_s + failed_s
 
     def encode(self) -> None:
         """Encoders are short, and everything waits for them."""
@@ -68,21 +70,35 @@ class Forwards:
 
     def begin_aside(self) -> None:
         """Have the next batch of decodes run beside, where they do."""
-        if self._aside is not None:
-            self._aside.begin(self._came)
+        self._aside.begin(self._came)
 
     def close(self) -> None:
         """Once nothing runs any more."""
-        if self._aside is not None:
-            self._aside.close()
+        self._aside.close()
 
     def _run(self, batch: list[Call]) -> None:
         self._attempts.take(batch)
-        self._deliver(self._runner.run_told(batch))
+        self._deliver(self._done(batch))
 
-    def _came(self, done: Done) -> None:
+    def _came(self, batch: list[Call], done: Done | None) -> None:
         self.count += 1
-        self._deliver(done)
+        if done is None:
+            self._make_room()
+        self._deliver(self._done(batch) if done is None else done)
+
+    def _done(self, batch: list[Call]) -> Done:
+        try:
+            return self._runner.run_told(batch)
+        except Crowded:
+            self._make_room()
+            return self._runner.run_told(batch)
+
+    def _make_room(self) -> None:
+        """What ran out of memory runs again with nothing beside it, and decodes take turns for a while."""
+        log.warning("memory ran out while a decode ran beside the denoiser: decodes take turns for a while")
+        self._apart.rest()
+        self._attempts.bring_back()
+        self._aside.wait()
 
     def _deliver(self, done: Done) -> None:
         self._tell(done.tick)

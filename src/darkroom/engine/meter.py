@@ -15,6 +15,7 @@ class Spent:
 
     wall_s: float = 0.0
     share_s: float = 0.0
+    is_shared: bool = False
 
 
 class Meter:
@@ -23,25 +24,31 @@ class Meter:
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.total_s = 0.0
         self._clock, self._lock = clock, threading.Lock()
-        self._under_way, self._since, self._each_s = 0, 0.0, 0.0
+        self._under_way: list[Spent] = []
+        self._since = self._each_s = 0.0
 
     @contextlib.contextmanager
     def spending(self) -> Iterator[Spent]:
         """One piece of work; what it has spent is known at its end."""
         spent = Spent()
-        began, before = self._changed(1)
+        with self._lock:
+            began, before = self._told()
+            self._under_way.append(spent)
+            for each in self._under_way if len(self._under_way) > 1 else ():
+                each.is_shared = True
         try:
             yield spent
         finally:
-            ended, after = self._changed(-1)
+            with self._lock:
+                ended, after = self._told()
+                self._under_way = [each for each in self._under_way if each is not spent]
             spent.wall_s, spent.share_s = ended - began, after - before
 
-    def _changed(self, by: int) -> tuple[float, float]:
+    def _told(self) -> tuple[float, float]:
         """Now, and what one that had been under way all the time would have been given of it."""
-        with self._lock:
-            now = self._clock()
-            if self._under_way:
-                self.total_s += now - self._since
-                self._each_s += (now - self._since) / self._under_way
-            self._under_way, self._since = self._under_way + by, now
-            return now, self._each_s
+        now = self._clock()
+        if self._under_way:
+            self.total_s += now - self._since
+            self._each_s += (now - self._since) / len(self._under_way)
+        self._since = now
+        return now, self._each_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from .runner import Outcome
 from .served import Served
 from .specs import Kind
 from .view import make_view, pipelines_of
+
+log = logging.getLogger(__name__)
 
 MOST_SECONDS = 1e8  # three years
 MOST_STEPS = 10**6  # that a forecast counts; whether a pipeline runs more is its own affair
@@ -121,12 +124,30 @@ class Request:
 
     def skipped(self, call: Call) -> Any:
         """The answer to a call that need not run; None: it must."""
-        return None if self.cache is None else self.cache.answer(call, self.trip.step, self.trip.steps)
+        try:
+            skipped = None if self.cache is None else self.cache.answer(call, self.trip.step, self.trip.steps)
+        except Exception as error:  # budget: out of memory, say; what is left of the request runs in full
+            return self._run_in_full(error)
+        if skipped is not None:
+            self.ran_control = False
+        return skipped
 
     def saw(self, outcome: Outcome) -> None:
         """What a call came to, by running or from its tape."""
-        if self.cache is not None:
-            self.cache.saw(outcome.call, outcome.output)
+        try:
+            if self.cache is not None:
+                self.cache.saw(outcome.call, outcome.output)
+        except Exception as error:  # budget: as above
+            self._run_in_full(error)
+
+    def _run_in_full(self, error: Exception) -> None:
+        log.warning("%s: a request goes on without its EasyCache: %s", self.served.name, error)
+        self.cache = None
+
+    @property
+    def kept_bytes(self) -> float:
+        """What it keeps beside its pipeline's own: its tape, as that will be, and its EasyCache."""
+        return self.recording.predicted_bytes + (0 if self.cache is None else self.cache.held_bytes)
 
     def replayed(self, call: Call) -> Outcome | None:
         """What its tape has of the call, if anything."""

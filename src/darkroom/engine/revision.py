@@ -52,7 +52,7 @@ def identity_of(served: Served, fixed_rows: int, adapters: Mapping[str, Any]) ->
 
 def _regime(served: Served, fixed_rows: int) -> str:
     if not fixed_rows:
-        return "any company"
+        return "any company" if served.easy_cache is None else f"any company, easy_cache {served.easy_cache:g}"
     is_on_cpu = view.home_of(served.pipe).type == "cpu"
     threads = f", {torch.get_num_threads()} threads" if is_on_cpu else ""  # its kernels divide their rows among these
     return f"{fixed_rows} rows{threads}"

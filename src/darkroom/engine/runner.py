@@ -40,6 +40,10 @@ class Outcome:
     is_unsteady: bool = False  # it ran alone at its own row count, for company would have changed its bits
 
 
+class Crowded(BaseException):
+    """Memory ran out while another forward ran beside: alone there may be enough. No retry in halves swallows it."""
+
+
 class Done(NamedTuple):
     """A batch that ran: what became of its calls, and the tick that tells of it."""
 
@@ -82,7 +86,7 @@ class Runner:
     def __init__(self, profile: Profile, *, check: bool = True) -> None:
         self.profile = profile
         self.modules: dict[str, ModuleStats] = {}
-        self.meter, self.checking_s = Meter(), 0.0
+        self.meter, self.checking_s, self.failed_s = Meter(), 0.0, 0.0
         self._check = check
         self._is_counting = True
         self._known: weakref.WeakKeyDictionary[HookedMethod, _Known] = weakref.WeakKeyDictionary()
@@ -254,10 +258,17 @@ class Runner:
         call = shares[0][0]
         is_plain = call.key.fixed_rows or any(each.mix for each, _ in shares)
         eager = eagerly(bool(is_plain) and is_compiled(call.hook.module))
-        with self.meter.spending() as spent:
-            with in_state(call.state), eager, _adapted(shares, padded):
-                output = function()
-            _wait_for(call)
+        try:
+            with self.meter.spending() as spent:
+                with in_state(call.state), eager, _adapted(shares, padded):
+                    output = function()
+                _wait_for(call)
+        except BaseException as error:
+            self.failed_s += spent.share_s
+            if spent.is_shared and isinstance(error, torch.OutOfMemoryError):
+                forget_frames(error)
+                raise Crowded from None
+            raise
         self._count(shares, padded, spent)
         return output
 
@@ -266,7 +277,7 @@ class Runner:
             self.checking_s += spent.share_s
             return
         call, used = shares[0][0], sum(count for _, count in shares)
-        self.profile.record(call.shape_key, used + padded, spent.wall_s)
+        self.profile.record(call.shape_key, used + padded, spent.share_s)  # as alone: forecasts add them up
         stats = self.stats_of(call)
         stats.batches += 1
         stats.rows += used

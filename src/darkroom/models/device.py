@@ -53,24 +53,24 @@ def devices() -> list[str]:
 
 @contextlib.contextmanager
 def stream_of_own() -> Iterator[None]:
-    """On CUDA, what the block asks of the device waits for nobody else's work there; at its end all of it is done.
+    """On CUDA, what the block asks of the devices waits for nobody else's work there; at its end all of it is done.
 
-    One stream serves the process: memory that it gave back is taken again by the next block, not by others.
+    One stream of each device serves the process: memory that it gave back is taken again by the next block, not by
+    others. Before anybody has used a device there is nobody to wait for.
     """
-    if not torch.cuda.is_available():
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         yield
         return
-    stream = _second_stream()
-    try:
-        with torch.cuda.stream(stream):
-            yield
-    finally:
-        stream.synchronize()
+    with contextlib.ExitStack() as entered:
+        for stream in reversed(_second_streams()):  # the first device's last: it is the current one then
+            entered.callback(stream.synchronize)
+            entered.enter_context(torch.cuda.stream(stream))
+        yield
 
 
 @functools.cache
-def _second_stream() -> torch.cuda.Stream:
-    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+def _second_streams() -> tuple[torch.cuda.Stream, ...]:
+    return tuple(torch.cuda.Stream(number) for number in range(torch.cuda.device_count()))  # type: ignore[no-untyped-call]
 
 
 def best_device() -> str:

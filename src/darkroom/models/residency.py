@@ -386,7 +386,8 @@ class Residency:
     def _shelved(self, name: str, loaded: Loaded, wanted: str) -> bool:
         """Whether it rests on the shelf now; where the host has no room after all it goes, and nobody else fails."""
         try:
-            return self._shelf.put(name, loaded, sparing=wanted)
+            with stream_of_own():
+                return self._shelf.put(name, loaded, sparing=wanted)
         except RuntimeError:
             log.warning("%s does not rest in host memory", name, exc_info=True)
             return False

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import random
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, AutoencoderKLWan
 
 from darkroom import errors
 from darkroom.engine.engine import Engine, Options
 from darkroom.engine.hook import has_own_cache
 from darkroom.engine.options import Tick
+from darkroom.engine.resting import offload
 from tests.unit.engine.test_engine import same
 
 WAIT_S = 30.0
@@ -105,11 +109,9 @@ def test_one_that_waits_for_its_decode_is_cancelled_at_once(pipe: Any, call: dic
 
 def test_a_deadline_that_passes_in_the_decode_is_said(pipe: Any, call: dict[str, Any], slow: SlowDecoder) -> None:
     with Engine(pipe, options=ASIDE) as engine:
-        engine.submit(**{**call, "output_type": "latent"}).result(WAIT_S)
-        handle = engine.submit(**call, deadline_s=1.0)
+        handle = engine.submit(**call, deadline_s=3.0)
         assert slow.reached.wait(WAIT_S)
-        engine.submit(**{**call, "num_inference_steps": 1, "output_type": "latent"}).result(WAIT_S)
-        threading.Timer(1.0, slow.go.set).start()
+        threading.Timer(3.0, slow.go.set).start()
         with pytest.raises(errors.DeadlineExceeded):
             handle.result(WAIT_S)
 
@@ -150,6 +152,8 @@ def test_closing_with_cancel_ends_one_in_its_decode(pipe: Any, call: dict[str, A
     assert slow.reached.wait(WAIT_S)
     closing = threading.Thread(target=engine.close, args=(True,))
     closing.start()
+    while not engine._loop.is_closing:
+        time.sleep(0.001)
     slow.go.set()
     closing.join(WAIT_S)
     with pytest.raises(errors.JobCancelled):
@@ -184,9 +188,95 @@ def test_many_that_come_and_are_cancelled_lose_no_row(pipe: Any, call: dict[str,
     assert (attempts.rows_in, attempts.decodes, attempts.lent) == (attempts.rows_out, {}, {})
 
 
-def test_a_vae_that_remembers_frames_stays_in_the_engines_thread() -> None:
-    from diffusers import AutoencoderKL, AutoencoderKLWan
+def test_a_step_that_has_no_room_beside_a_decode_runs_again_when_that_is_done(
+    pipe: Any, call: dict[str, Any], slow: SlowDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, refused = pipe.unet.forward, threading.Event()
 
+    def greedy(*args: Any, **kwargs: Any) -> Any:
+        if slow.reached.is_set() and not slow.go.is_set():
+            refused.set()
+            threading.Timer(0.1, slow.go.set).start()
+            raise torch.OutOfMemoryError("no room")
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(pipe.unet, "forward", greedy)
+    with Engine(pipe, options=ASIDE) as engine:
+        first = engine.submit(**call)
+        assert slow.reached.wait(WAIT_S)
+        others = [engine.submit(**{**call, "seed": seed}) for seed in (7, 8)]
+        assert same(first.result(WAIT_S), others[0].result(WAIT_S))
+        assert others[1].result(WAIT_S).images.shape[0] == 1
+        assert refused.is_set()
+        curves = engine.profile._curves.values()
+        stats = engine.stats()
+        charged_s = sum(handle.metrics["device_s"] for handle in (first, *others))
+    assert all(curve.limit is None for curve in curves)
+    assert stats["busy_s"] - stats["outside_s"] - stats["checking_s"] == pytest.approx(charged_s)
+    assert "darkroom-engine" in slow.threads  # for a while decodes take turns
+
+
+def test_a_decode_that_has_no_room_beside_a_step_takes_its_turn(
+    pipe: Any, call: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, decode = pipe.unet.forward, pipe.vae.decoder.forward
+    begun, stepping, refused = threading.Event(), threading.Event(), threading.Event()
+    threads: list[str] = []
+
+    def stepped(*args: Any, **kwargs: Any) -> Any:
+        if begun.is_set() and not refused.is_set():
+            stepping.set()
+            assert refused.wait(WAIT_S)
+        return step(*args, **kwargs)
+
+    def decoded(*args: Any, **kwargs: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        if not refused.is_set():
+            begun.set()
+            assert stepping.wait(WAIT_S)
+            refused.set()
+            raise torch.OutOfMemoryError("no room")
+        return decode(*args, **kwargs)
+
+    monkeypatch.setattr(pipe.unet, "forward", stepped)
+    monkeypatch.setattr(pipe.vae.decoder, "forward", decoded)
+    with Engine(pipe, options=ASIDE) as engine:
+        first = engine.submit(**call)
+        assert begun.wait(WAIT_S)
+        other = engine.submit(**call)
+        assert same(first.result(WAIT_S), other.result(WAIT_S))
+        assert all(curve.limit is None for curve in engine.profile._curves.values())
+    assert threads == ["darkroom-decode_0", "darkroom-engine", "darkroom-engine"]
+
+
+def patched(pipe: Any) -> None:
+    decode = pipe.vae.decode
+    pipe.vae.__dict__["decode"] = lambda *args, **kwargs: decode(*args, **kwargs)
+
+
+def remembering(pipe: Any) -> None:
+    pipe.vae.__dict__["clear_cache"] = lambda: None
+
+
+def casting(pipe: Any) -> None:
+    pipe.vae.enable_layerwise_casting(storage_dtype=torch.float16, compute_dtype=torch.float32)
+
+
+def resting(pipe: Any) -> None:
+    offload([pipe.vae], torch.device("cpu"))
+
+
+@pytest.mark.parametrize("change", [patched, remembering, casting, resting])
+def test_a_decode_that_another_may_disturb_takes_its_turn(pipe: Any, call: dict[str, Any], change: Any) -> None:
+    own = copy.copy(pipe)
+    own.vae = copy.deepcopy(pipe.vae)
+    change(own)
+    with Engine(own, options=ASIDE) as engine:
+        assert engine.submit(**call).result(WAIT_S).images.shape[0] == 1
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("darkroom-decode")]
+
+
+def test_a_vae_that_remembers_frames_is_known_by_its_cache() -> None:
     small = {"dim_mult": [1, 1], "num_res_blocks": 1, "temperal_downsample": [False], "z_dim": 4}
     wan = AutoencoderKLWan(base_dim=8, **small, latents_mean=[0.0] * 4, latents_std=[1.0] * 4)
     assert has_own_cache(wan)
