@@ -115,8 +115,8 @@ bench-fleet: setup ## waits, cost and use of a fleet under several policies, in 
 bench-gpu: setup-dev ## per cent of the FLOP floor, rows against seconds, and loads, on a GPU; ARGS=--small on a CPU
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.gpu $(ARGS)
 
-bench-residency: setup-dev ## seconds until a model is on its device, from disk and from host memory
-	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.residency
+bench-residency: setup-dev ## seconds until a model is on its device, from disk and from host memory; LOADING=1: by ways to read files
+	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.$(if $(LOADING),loading,residency)
 
 bench-easy-cache: setup-dev ## denoiser calls that need not run: how many, and what that does to the images
 	OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m bench.easy_cache
