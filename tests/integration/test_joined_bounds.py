@@ -179,6 +179,41 @@ def test_objects_are_read_in_parts(site: Site, far: Far, monkeypatch: pytest.Mon
     assert far.storage.get(key) == data
 
 
+def test_a_part_of_an_object_is_read_without_the_rest(site: Site, far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, data = key_for_adapter("neon", "0" * 64), bytes(range(256)) * 4096
+    site.storage.put(key, data, "application/octet-stream")
+    asked, stream = list[range | None](), site.storage.stream
+
+    def noted(key: str, only: range | None = None) -> Iterator[bytes]:
+        asked.append(only)
+        return stream(key, only=only)
+
+    monkeypatch.setattr(site.storage, "stream", noted)
+    parts = [range(1), range(700, 707), range(len(data) - 9, len(data))]
+    assert [b"".join(far.storage.stream(key, only=part)) for part in parts] == [data[p.start : p.stop] for p in parts]
+    assert asked == parts
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "length"),
+    [("bytes=0-9", 206, 10), ("bytes=-5", 206, 5), ("bytes=96-200", 206, 4), ("lines=1-2", 200, 100)],
+)
+def test_a_range_is_answered_as_users_are(site: Site, far: Far, said: str, status: int, length: int) -> None:
+    key = key_for_adapter("neon", "1" * 64)
+    site.storage.put(key, bytes(100), "application/octet-stream")
+    url, headers = f"{site.url}/v1/worker/objects/{key}", {**far.key.headers, "Range": said}
+    answer = httpx.get(url, headers=headers)
+    assert (answer.status_code, len(answer.content)) == (status, length)
+    assert answer.headers.get("content-range", "/100").endswith("/100")
+
+
+def test_a_part_that_is_not_there_is_refused_by_name(site: Site, far: Far) -> None:
+    key = key_for_adapter("neon", "2" * 64)
+    site.storage.put(key, bytes(100), "application/octet-stream")
+    with pytest.raises(BadInput, match="100 bytes"):
+        list(far.storage.stream(key, only=range(100, 107)))
+
+
 def test_what_workers_send_keeps_no_user_out(tmp_path: Path) -> None:
     mib = 64 / KIB
     bounds = {"max_upload_mb": mib, "max_body_mb": mib, "max_bodies_mb": 4 * mib, "max_worker_object_mb": mib}

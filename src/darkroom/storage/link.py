@@ -55,13 +55,14 @@ def is_gateway_url(url: str) -> bool:
 @dataclass(frozen=True)
 class Ask:
     """One request below `PREFIX`. It is asked again for `again_s` seconds while nobody answers: only what may be
-    said twice. `wait_s`: for how long the gateway may hold its answer back."""
+    said twice. `wait_s`: for how long the gateway may hold its answer back. `only`: the bytes wanted of the answer."""
 
     method: str
     path: str
     content: bytes = b""
     content_type: str = "application/json"
     params: Mapping[str, str] | None = None
+    only: range | None = None
     again_s: float = 0.0
     wait_s: float = 0.0
 
@@ -79,7 +80,10 @@ class Link:
         self._http = httpx.Client(base_url=self.url + PREFIX, headers=headers, limits=limits)
 
     def ask(self, asked: Ask) -> bytes:
-        """The answer's body; raises `Unavailable` where nobody answers, and what the gateway refuses by its name."""
+        """The answer's body, or what was wanted of it.
+
+        Raises `Unavailable` where nobody answers, and what the gateway refuses by its name.
+        """
         until, (pause_s, longest_s) = time.monotonic() + asked.again_s, PAUSE_S
         while True:
             try:
@@ -97,6 +101,7 @@ class Link:
     def _ask_once(self, asked: Ask) -> bytes:
         timeout = httpx.Timeout(self._timeout_s + asked.wait_s, connect=min(CONNECT_S, self._timeout_s))
         headers = {"Content-Type": asked.content_type} if asked.content else {}
+        headers |= {"Range": f"bytes={asked.only.start}-{asked.only.stop - 1}"} if asked.only else {}
         try:
             answer = self._http.request(
                 asked.method,
@@ -111,7 +116,7 @@ class Link:
             raise Unavailable(f"the gateway cannot be reached: {said}") from error
         if not answer.is_success:
             raise refusal_of(answer)
-        return answer.content
+        return answer.content if asked.only is None else _part_in(answer, asked.only)
 
 
 def checked_url(url: str) -> str:
@@ -144,6 +149,17 @@ def refusal_of(answer: httpx.Response) -> DarkroomError:
     if isinstance(error, Unavailable):
         error.retry_after_s = retry_after_s(answer.headers.get("retry-after"), time.time()) or error.retry_after_s
     return error
+
+
+def _part_in(answer: httpx.Response, only: range) -> bytes:
+    """Those bytes of an object. A gateway of an older release, and some proxies, send all of it: then it is cut."""
+    said = f"bytes {only.start}-{only.stop - 1}/"
+    if answer.status_code == 206 and not answer.headers.get("content-range", "").startswith(said):
+        raise Unavailable("another part came than was asked for")
+    part = answer.content if answer.status_code == 206 else answer.content[only.start : only.stop]
+    if len(part) != len(only):
+        raise Unavailable("the part that came is shorter than was asked for")
+    return part
 
 
 def _said_in(answer: httpx.Response) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -14,13 +13,13 @@ from ...errors import Forbidden, NotFound, StorageUnavailable, StoreUnavailable,
 from ..access import NOBODY
 from ..ids import check_id
 from ..parts import Here, Visit, visit_by, visit_of
+from ..ranges import headers_of, part_of
 from ..refusals import refusals
 from ..threads import each_of
 from ..worker_keys import SUFFIXES
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 FOREVER = "private, max-age=31536000, immutable"  # an id's bytes never change
-RANGE = re.compile(r"bytes=(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})")
 BYTES = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -66,9 +65,7 @@ async def show(
     if part is not None and not part:
         return Response(status_code=416, headers={"Content-Range": f"bytes */{artifact.size}"})
     parts = await threads.files(storage.stream, artifact.key, only=part)
-    headers |= {"Content-Length": str(len(part or range(artifact.size)))}
-    if part:
-        headers |= {"Content-Range": f"bytes {part.start}-{part.stop - 1}/{artifact.size}"}
+    headers |= headers_of(part, artifact.size) if part else {"Content-Length": str(artifact.size)}
     return StreamingResponse(each_of(threads, parts), 206 if part else 200, headers, artifact.content_type)
 
 
@@ -80,20 +77,6 @@ async def remove(here: Here, artifact_id: str) -> Response:
     await gateway.threads.files(gateway.storage.delete, [artifact.key])  # a row without bytes can be removed again
     await gateway.threads.store(gateway.store.delete_artifact, artifact_id)
     return Response(status_code=204)
-
-
-def part_of(said: str | None, size: int) -> range | None:
-    """What a Range header (RFC 9110) asks for of so many bytes, empty where there is no such part.
-
-    None: all of it, which is also the answer to several parts at once and to what nobody can read.
-    """
-    found = RANGE.fullmatch(said or "")
-    if found is None or found["first"] == found["last"] == "":
-        return None
-    if found["first"] == "":
-        return range(max(0, size - int(found["last"])), size)
-    last = int(found["last"]) if found["last"] else size
-    return None if last < int(found["first"]) else range(int(found["first"]), min(last + 1, size))
 
 
 async def _find(here: Visit, artifact_id: str, signed: tuple[str | None, str | None] | None) -> Artifact:

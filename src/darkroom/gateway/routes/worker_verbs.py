@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Header, Request
 from pydantic import ValidationError
 from starlette.requests import HTTPConnection
 from starlette.responses import Response, StreamingResponse
 
 from ...config import ServeSettings
-from ...errors import NotFound
+from ...errors import BadInput, NotFound
 from ...jobs import wire
 from ...storage.objects import KEY, KEY_LENGTH
 from ..joined import check_worker, joining, refused
 from ..limits import MIB, WORKERS_PATH
 from ..parts import Visit, any_visit_of
+from ..ranges import headers_of, part_of
 from ..refusals import Answer
 from ..threads import each_of
 from ..worker_keys import BYTES, OUTPUTS, TAPE, check_delete, check_get, type_to_put
@@ -65,13 +66,20 @@ async def list_objects(here: WorkerHere, prefix: str) -> Response:
 
 
 @router.get("/objects/{key:path}")
-async def read_object(here: WorkerHere, key: str) -> Response:
-    """The bytes of an input, a tape or an adapter."""
+async def read_object(
+    here: WorkerHere, key: str, asked: Annotated[str | None, Header(alias="Range")] = None
+) -> Response:
+    """The bytes of an input, a tape or an adapter, or the part of them that is asked for."""
     check_key(key)
     await here.gateway.threads.store(check_get, here.gateway.joined, here.caller, key)
     threads, storage = here.gateway.threads, here.gateway.storage
-    parts = await threads.files(storage.stream, key)
-    return StreamingResponse(each_of(threads, parts), media_type=BYTES)
+    size = 0 if asked is None else await threads.files(storage.size, key)
+    part = part_of(asked, size)
+    if part is not None and not part:
+        raise BadInput(f"Range: there is no such part of {size} bytes", field="Range")
+    parts = await threads.files(storage.stream, key, only=part)
+    headers = headers_of(part, size) if part else {}
+    return StreamingResponse(each_of(threads, parts), 206 if part else 200, headers, BYTES)
 
 
 @router.put("/objects/{key:path}", status_code=204)
