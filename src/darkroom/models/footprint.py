@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ..config import ModelSettings, ServeSettings
 from ..engine.host_copy import first_in_each, tensors_of
 from ..engine.resting import guests_of, streamed_to
 from ..errors import DarkroomError
-from . import weights
+from . import single_file, weights
 from .catalogue import Entry
 from .device import Placement, place
 from .ip_adapter import IpAdapter
@@ -96,12 +96,11 @@ def host_bytes() -> int:
 
 def expected_bytes(entry: Entry) -> int:
     """About what a model will hold of its device, from its weights' files; 0 where they are not here, or are no
-    safetensors. Of a single `file`, whose parts are not known before it is read, all."""
+    safetensors. The parts of a single `file` are known by its names of weights; those that tell no part stay there."""
     said, placement = entry.settings, place(entry.settings.device, entry.settings.dtype)
     beside = weights.plain_files(None if entry.controlnet is None else entry.controlnet.folder, "*.safetensors")
     beside += weights.plain_files(said.t2i_adapter, "*.safetensors")
     beside += [] if entry.ip_adapter is None else _prompting(entry.ip_adapter)
-    beside += [] if said.file is None else [said.file]
     own = sum(map(_values_in, beside)) * placement.torch_dtype.itemsize
     own += _of_parts(_parts_of(entry, placement), said)
     return own + (0 if entry.refiner is None else expected_bytes(entry.refiner))
@@ -111,20 +110,30 @@ def _parts_of(entry: Entry, placement: Placement) -> dict[str, int]:
     """Bytes of each component that is to lie on the model's device, or to come there."""
     said, here = entry.settings, (None, placement.kind, f"{placement.kind}:0")
     parts: Counter[str] = Counter()
-    for path in weights.plain_files(None if said.file is not None else entry.folder, "*/*.safetensors"):
-        part = path.parent.name
+    for part, values in _values_by_part(entry):
         if said.devices.get(part) in here:
             itemsize = 1 if said.float8 and part in DENOISERS else placement.torch_dtype.itemsize
-            parts[part] += _values_in(path) * itemsize
+            parts[part] += values * itemsize
     return parts
+
+
+def _values_by_part(entry: Entry) -> Iterator[tuple[str, int]]:
+    """Component and how many numbers a file holds of it."""
+    file = entry.settings.file
+    if file is None:
+        yield from (
+            (path.parent.name, _values_in(path)) for path in weights.plain_files(entry.folder, "*/*.safetensors")
+        )
+    elif file.suffix == ".safetensors":
+        yield from single_file.values_by_part(file).items()
 
 
 def _of_parts(parts: Mapping[str, int], said: ModelSettings) -> int:
     """Those that rest on the host come one at a time; a denoiser that comes in blocks takes little room."""
-    staying = [size for part, size in parts.items() if said.offload == "none" or part in said.devices]
+    stays = {part: said.offload == "none" or part in (*said.devices, single_file.UNTOLD) for part in parts}
     is_whole = {part: said.offload == "model" or part not in STREAMED for part in parts}
-    coming = [size for part, size in parts.items() if is_whole[part] and part not in said.devices]
-    return sum(staying) + (max(coming, default=0) if said.offload != "none" else 0)
+    coming = [size for part, size in parts.items() if is_whole[part] and not stays[part]]
+    return sum(size for part, size in parts.items() if stays[part]) + max(coming, default=0)
 
 
 def _values_in(path: Path) -> int:

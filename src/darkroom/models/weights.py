@@ -182,10 +182,15 @@ def plain_files(folder: Path | None, pattern: str) -> list[Path]:
 
 def values_in(path: Path) -> int:
     """How many numbers a safetensors file holds, by its header."""
+    return sum(values_by_name(path).values())
+
+
+def values_by_name(path: Path) -> dict[str, int]:
+    """How many numbers each of its tensors has; nothing of a file that cannot be read."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length))
-        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+            header = json.loads(file.read(min(length, MAX_HEADER_BYTES)))
+        return {name: math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
-        return 0  # loading says by name what is wrong with it
+        return {}  # loading says by name what is wrong with it
