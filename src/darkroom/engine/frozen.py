@@ -27,6 +27,11 @@ def freeze(module: torch.nn.Module) -> list[torch.nn.Module]:
     return inner
 
 
+def is_frozen(module: torch.nn.Module) -> bool:
+    """Whether somebody serves it."""
+    return module in _held
+
+
 def thaw(modules: Iterable[torch.nn.Module]) -> None:
     """Leave them; those that nobody serves any more are as they were found."""
     for each in modules:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import diffusers
 import torch
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from .. import __version__
-from . import view
+from . import frozen, hook, view
 from .digests import content_of, digest_of
 from .guard import versions_of
-from .resting import device_of
+from .host_copy import can_rest
+from .resting import device_of, guests_of
 from .tape import Identity
 
 if TYPE_CHECKING:
@@ -25,6 +27,24 @@ ENGINE = f"{__version__}/torch {torch.__version__}/diffusers {diffusers.__versio
 SAMPLES = 4096  # values read of a weight; a model that was trained on differs in all of them
 # Where a model was loaded from, which library wrote its configuration and what saving adds do not change what it does.
 NOT_OURS = frozenset({"transformers_version", "dtype", "torch_dtype", "architectures"})
+
+# How weights look at rest, with their version then. A module is shared by every engine of the process, and so is this.
+_at_rest: Any = WeakTensorKeyDictionary()
+
+
+def read_at_rest(module: torch.nn.Module) -> None:
+    """Look at weights that calls of the module cast or move; under `served.attaching`, before it is frozen.
+
+    A digest that some thread asks for later may come in the middle of such a call. What is frozen already was read
+    when the first engine began to serve it.
+    """
+    stays = guests_of(module) is None and not hook.moves_weights(module)
+    if stays or not can_rest([module]):  # of what quantised layers keep not everything can be read
+        return
+    for inner in module.modules():
+        if not frozen.is_frozen(inner):
+            for tensor in (*inner.parameters(recurse=False), *inner.buffers(recurse=False)):
+                _at_rest[tensor] = (versions_of([tensor]), _read(tensor))
 
 
 class Revision:
@@ -68,9 +88,16 @@ def _digest(pipe: Any) -> str:
 def _weights(module: torch.nn.Module) -> Iterator[tuple[Any, ...]]:
     device = device_of(module).type
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        flat = tensor.detach().reshape(-1)
-        sample = flat[:: max(1, flat.numel() // SAMPLES)]
-        yield (name, tuple(tensor.shape), str(tensor.dtype), device, content_of(sample))
+        version, looks = _at_rest.get(tensor, (-1, None))
+        shape, dtype, content = looks if version == versions_of([tensor]) else _read(tensor)
+        yield (name, shape, dtype, device, content)
+
+
+def _read(tensor: torch.Tensor) -> tuple[tuple[int, ...], str, bytes]:
+    """Its shape, its dtype and a digest of some of its values."""
+    flat = tensor.detach().reshape(-1)
+    sample = flat[:: max(1, flat.numel() // SAMPLES)]
+    return tuple(tensor.shape), str(tensor.dtype), content_of(sample)
 
 
 def _solvers(pipe: Any) -> str:

@@ -15,7 +15,7 @@ from ..errors import BadInput, ModelNotServable, NotSupported, UnknownArgument, 
 from . import compiling, exclusive, frozen, hook, view
 from .pace import Pace
 from .resting import guests_of, stand_in
-from .revision import Revision
+from .revision import Revision, read_at_rest
 from .spec_table import CONTAINERS, find, heavy_part_of
 from .specs import CallSpec, Kind
 
@@ -70,6 +70,7 @@ class Served:
             for component, module in view.named_modules_of(self.pipe):
                 is_free = taken.setdefault(component, id(module)) == id(module)
                 self._labels[component] = component if is_free else f"{self.name}.{component}"
+                read_at_rest(module)
                 self._frozen += frozen.freeze(module)
                 if self._compiles and _is_denoiser(module):
                     self._compiled += compiling.compile_blocks(module)
