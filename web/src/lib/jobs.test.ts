@@ -67,3 +67,19 @@ test("the command for a plain pipeline has its own inputs", () => {
     "darkroom generate 'a fox' --model shot --seed 7 --input 'background=a lake' --input keep=0.4",
   );
 });
+
+test("the command names frames, image prompts, margins and where a refiner goes on", () => {
+  const input = {
+    prompt: "waves",
+    ip_adapter_image: "abc",
+    ip_adapter_scale: 0.5,
+    outpaint: { left: 64, right: 0, top: 8, bottom: 0 },
+    denoising_end: 0.8,
+    num_frames: 17,
+    frame_rate: 12,
+  };
+  expect(commandOf({ ...JOB, input })).toBe(
+    "darkroom generate waves --model landscapes --ip-adapter-image PROMPT.png --ip-adapter-scale 0.5 " +
+      "--outpaint left=64,top=8 --denoising-end 0.8 --frames 17 --fps 12",
+  );
+});

@@ -1,6 +1,7 @@
 /** A job said again: as a new job, as JSON, as a command line. */
 
 import type { Artifact, Job, Schemas } from "./api/client";
+import { type Margins, marginsOf, marginsSaid } from "./margins";
 import { KNOWN, PLAIN } from "./offer";
 import { randomSeed } from "./random";
 
@@ -12,6 +13,10 @@ export type JobInput = Partial<Schemas["JobBody"]["input"]> & {
   frame_rate?: number;
   audio_end_in_s?: number;
   prompt_style?: "plain" | "weighted";
+  ip_adapter_image?: string;
+  ip_adapter_scale?: number;
+  outpaint?: Partial<Margins>;
+  denoising_end?: number;
 };
 
 export interface JobBody {
@@ -75,6 +80,10 @@ export function commandOf(job: Job, of?: Pick<Artifact, "seed">): string {
     ["mask", input.mask_image && "MASK.png"],
     ["control-image", input.control_image && "CONTROL.png"],
     ["control-scale", input.controlnet_conditioning_scale],
+    ["ip-adapter-image", input.ip_adapter_image && "PROMPT.png"],
+    ["ip-adapter-scale", input.ip_adapter_scale],
+    ["outpaint", input.outpaint && marginsSaid(marginsOf(input.outpaint))],
+    ["denoising-end", input.denoising_end],
     ["frames", input.num_frames],
     ["fps", input.frame_rate],
     ["seconds", input.audio_end_in_s],

@@ -9,6 +9,18 @@ export interface Range {
   max: number;
 }
 
+/** A number that only some models take: one slider, made from what the schema says of it. */
+export interface Extra extends Range {
+  /** As the API names it. */
+  name: string;
+  label: string;
+  /** From `min` on, only multiples of it are taken. */
+  step: number;
+  /** What it is where nothing is said; null: nothing, so it can be left out. */
+  usual: number | null;
+  hint: string;
+}
+
 export interface Preset {
   num_inference_steps: number | null;
   guidance_scale: number | null;
@@ -34,15 +46,23 @@ export interface Offer {
   strength: Range;
   promptLength: number;
   makesPictures: boolean;
+  /** What one of its results is called. */
+  noun: "image" | "video" | "sound";
   /** Of what is heard there is no size. */
   hasSize: boolean;
   takesImage: boolean;
   takesMask: boolean;
   /** How closely a control image is followed; null where the model takes none. */
   controlScale: Range | null;
+  /** How much a picture counts that prompts beside the words; null where the model has no eye for one. */
+  imagePromptScale: Range | null;
+  /** Pixels of the widest margin that can be painted around a picture; null where none can. */
+  widestMargin: number | null;
+  /** Numbers that this kind of model takes and others do not. */
+  extras: readonly Extra[];
   /** The names of all its inputs; nothing else may be sent. */
   inputs: readonly string[];
-  /** Those of a plain pipeline that no other model has. */
+  /** Those of a plain pipeline that no other model has, and what else can be chosen. */
   own: readonly OwnInput[];
 }
 
@@ -60,10 +80,12 @@ export interface OwnInput {
 interface FieldSchema {
   minimum?: number;
   maximum?: number;
+  exclusiveMinimum?: number;
+  exclusiveMaximum?: number;
   multipleOf?: number;
   maxLength?: number;
   maxProperties?: number;
-  properties?: Record<string, unknown>;
+  properties?: Record<string, FieldSchema>;
   type?: string;
   enum?: readonly unknown[];
   default?: unknown;
@@ -76,6 +98,15 @@ export const KNOWN: ReadonlySet<string> = new Set([
   ...["num_images_per_prompt", "solver", "image", "mask_image", "strength", "control_image", "reproducible"],
   ...["controlnet_conditioning_scale", "adapters", "adapter_digests"],
 ]);
+/** Those that have one beside a picture, unless a plain pipeline takes them: there they mean what its function says. */
+const WITH_PICTURES: ReadonlySet<string> = new Set(["ip_adapter_image", "ip_adapter_scale", "outpaint"]);
+/** What the schema does not say of numbers that only some models take; others are called as the API calls them. */
+const WORDS: Readonly<Record<string, { label: string; hint?: string; step?: number }>> = {
+  num_frames: { label: "Frames" },
+  frame_rate: { label: "Frames a second", hint: "", step: 1 },
+  audio_end_in_s: { label: "Seconds", hint: "How long the sound is.", step: 0.1 },
+  denoising_end: { label: "Refiner", hint: "The share of the steps after which it goes on." },
+};
 const KINDS = ["integer", "number", "boolean"] as const;
 export const PLAIN = "pipeline"; // the task of a plain pipeline
 
@@ -87,7 +118,7 @@ export function isOffered([width, height]: Size, offer: Pick<Offer, "sizes" | "s
 }
 
 /** As the client gives it; its types know pairs as lists. */
-type Answer = Pick<OneModel, "id" | "input" | "presets" | "solvers" | "adapters" | "tasks"> & {
+type Answer = Pick<OneModel, "id" | "input" | "presets" | "solvers" | "adapters" | "tasks" | "layout"> & {
   sizes: readonly (readonly number[])[];
   default_size: readonly number[] | null;
 };
@@ -100,6 +131,7 @@ export function offerOf(model: Answer): Offer {
   });
   const sides = range("width", 64, 2048);
   const isPlain = model.tasks.includes(PLAIN);
+  const others = Object.entries(fields).filter(([name]) => !KNOWN.has(name) && (isPlain || !WITH_PICTURES.has(name)));
   const presets = Object.fromEntries(Object.entries(model.presets).map(([name, said]) => [name, presetOf(said)]));
   return {
     model: model.id,
@@ -120,11 +152,45 @@ export function offerOf(model: Answer): Offer {
     takesImage: isPlain ? "image" in fields : model.tasks.includes("image-to-image"),
     takesMask: isPlain ? "mask_image" in fields : model.tasks.includes("inpaint"),
     makesPictures: model.tasks.some((task) => isPlain || task === "inpaint" || task.endsWith("-image")),
+    noun: nounOf(model.tasks),
     hasSize: "width" in fields,
     controlScale: "control_image" in fields ? range("controlnet_conditioning_scale", 0, 2) : null,
+    imagePromptScale: !isPlain && "ip_adapter_image" in fields ? range("ip_adapter_scale", 0, 2) : null,
+    widestMargin: !isPlain && fields.outpaint ? (fields.outpaint.properties?.left?.maximum ?? 2048) : null,
+    extras: isPlain ? [] : others.flatMap(([name, said]) => extraOf(name, said, model.layout)),
     inputs: Object.keys(fields),
-    own: Object.entries(fields).flatMap(([name, said]) => (KNOWN.has(name) ? [] : [ownOf(name, said)])),
+    own: others.filter(([, said]) => isPlain || isChoice(said)).map(([name, said]) => ownOf(name, said)),
   };
+}
+
+function nounOf(tasks: readonly string[]): Offer["noun"] {
+  if (tasks.some((task) => task.endsWith("-video"))) return "video";
+  return tasks.some((task) => task.endsWith("-audio")) ? "sound" : "image";
+}
+
+/** Of other models a text that is free would be a picture's name. */
+const isChoice = (said: FieldSchema): boolean => said.type === "boolean" || Boolean(said.enum);
+
+/** A slider for a number that has bounds; nothing for what is none. */
+function extraOf(name: string, said: FieldSchema, layout: OneModel["layout"]): Extra[] {
+  const { label, hint, step: usualStep } = WORDS[name] ?? { label: labelOf(name) };
+  const apart = name === "num_frames" ? layout?.frame_step : null; // one more than a multiple of it
+  const isNumber = said.type === "integer" || said.type === "number";
+  const step = typeof apart === "number" && apart > 0 ? apart : (usualStep ?? (said.type === "integer" ? 1 : 0.01));
+  const min = said.minimum ?? (said.exclusiveMinimum === undefined ? null : said.exclusiveMinimum + step);
+  const max = said.maximum ?? (said.exclusiveMaximum === undefined ? null : said.exclusiveMaximum - step);
+  if (!isNumber || said.enum || min === null || max === null) return [];
+  const usual = typeof said.default === "number" ? hundredths(said.default) : null;
+  return [{ name, label, step, min, max: hundredths(max), usual, hint: hint ?? said.description ?? "" }];
+}
+
+/** A model's longest sound is a count of samples; what is shown of it must not be longer. */
+const hundredths = (value: number): number => Math.floor(value * 100) / 100;
+
+/** What the API calls a field, for people. */
+export function labelOf(name: string): string {
+  const words = name.replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 function ownOf(name: string, said: FieldSchema): OwnInput {

@@ -24,10 +24,11 @@ export interface Placed {
 
 export const placedAs = (source: Source): Placed => ({ source, focus: CENTRE, mask: NO_MASK });
 
-/** What a job is made from: a picture to start from, and one whose lines are followed. */
+/** What a job is made from: a picture to start from, one whose lines are followed, and one that prompts. */
 export interface Given {
   start: Placed | null;
   control: Placed | null;
+  imagePrompt?: Placed | null;
 }
 
 /** The same as the gateway knows them: ids of uploads or outputs. */
@@ -35,6 +36,7 @@ export interface Pictures {
   image?: string;
   mask_image?: string;
   control_image?: string;
+  ip_adapter_image?: string;
 }
 
 /** Raises an `Error` for people where it is no picture that the browser can read. */
@@ -99,16 +101,32 @@ function pngOf(canvas: HTMLCanvasElement): Promise<Blob> {
   );
 }
 
-/** Send up what is given, cut to the size; what was sent already is not sent again. */
-export async function uploaded({ start, control }: Given, size: Size, waiting: Waiting): Promise<Pictures> {
-  const mask = start && isDrawn(start.mask) ? await artifactOf(start, size, "mask", waiting) : null;
-  const image = start && (await artifactOf(start, size, "picture", waiting));
+/** Send up what is given, cut to the size; what was sent already is not sent again. Margins are around the start. */
+export async function uploaded(
+  { start, control, imagePrompt }: Given,
+  size: Size,
+  waiting: Waiting,
+  startSize: Size = size,
+): Promise<Pictures> {
+  const mask = start && isDrawn(start.mask) ? await artifactOf(start, startSize, "mask", waiting) : null;
+  const image = start && (await artifactOf(start, startSize, "picture", waiting));
   const followed = control && (await artifactOf(control, size, "picture", waiting));
+  const prompting =
+    imagePrompt && (await artifactOf(imagePrompt, promptSize(imagePrompt.source.size), "picture", waiting));
   return {
     ...(image ? { image } : {}),
     ...(mask ? { mask_image: mask } : {}),
     ...(followed ? { control_image: followed } : {}),
+    ...(prompting ? { ip_adapter_image: prompting } : {}),
   };
+}
+
+const MOST_SEEN = 1024; // pixels of an image prompt's longer side: its encoder sees a few hundred
+
+/** The size at which a picture prompts: whole, and no larger than is of use. */
+export function promptSize([width, height]: Size): Size {
+  const share = Math.min(1, MOST_SEEN / Math.max(width, height));
+  return [Math.max(1, Math.round(width * share)), Math.max(1, Math.round(height * share))];
 }
 
 const sent = new Map<string, Promise<string | null>>();

@@ -26,6 +26,7 @@ test("settings are read from a tEXt chunk", () => {
     isFromPicture: false,
     isMasked: true,
     isControlled: false,
+    isPrompted: false,
   });
 });
 

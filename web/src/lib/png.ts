@@ -16,6 +16,8 @@ export interface MadeWith {
   isFromPicture: boolean;
   isMasked: boolean;
   isControlled: boolean;
+  /** A picture prompted it. */
+  isPrompted: boolean;
 }
 
 /** Text by keyword; empty for what is no PNG or is cut short. Compressed text is left out. */
@@ -51,6 +53,7 @@ export function madeWith(bytes: Uint8Array): MadeWith | null {
       isFromPicture: "image_sha256" in said,
       isMasked: "mask_sha256" in said,
       isControlled: "control_sha256" in said,
+      isPrompted: "ip_adapter_sha256" in said,
     };
   } catch {
     return null;

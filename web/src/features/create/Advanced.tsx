@@ -9,8 +9,9 @@ import type { Format } from "@/lib/jobs";
 import type { Offer } from "@/lib/offer";
 
 import styles from "./Advanced.module.css";
-import { change, useDesk } from "./desk";
+import { EXTRAS, change, useDesk } from "./desk";
 import { shownOf } from "./draft";
+import { ExtraFields } from "./ExtraFields";
 import { SeedField } from "./SeedField";
 
 const FORMATS: readonly { value: Format; label: string }[] = [
@@ -18,7 +19,9 @@ const FORMATS: readonly { value: Format; label: string }[] = [
   { value: "jpeg", label: "JPEG" },
   { value: "webp", label: "WebP" },
 ];
-const INSIDE = ["negative_prompt", "num_inference_steps", "guidance_scale", "solver", "seed", "output.format"];
+const INSIDE = ["negative_prompt", "num_inference_steps", "guidance_scale", "solver", "seed", "output.format"].concat(
+  EXTRAS,
+);
 
 /** What few need often: folded away, and open where something in it is wrong. */
 export function Advanced({ offer }: { offer: Offer }) {
@@ -35,9 +38,10 @@ export function Advanced({ offer }: { offer: Offer }) {
       </summary>
       <div className={styles.fields}>
         {offer.inputs.includes("negative_prompt") ? <Negative most={offer.promptLength} /> : null}
+        <ExtraFields offer={offer} />
         <Numbers offer={offer} />
         <SeedField />
-        <Output />
+        <Output hasFormat={offer.makesPictures} />
       </div>
     </details>
   );
@@ -124,15 +128,18 @@ function Numbers({ offer }: { offer: Offer }) {
   );
 }
 
-function Output() {
+/** Videos and sounds have one format each. */
+function Output({ hasFormat }: { hasFormat: boolean }) {
   const { format, isReproducible } = useDesk((desk) => desk.draft);
   const fault = useDesk((desk) => desk.faults["output.format"]);
   return (
     <>
-      <div className={styles.line}>
-        <span className={styles.label}>Format</span>
-        <Segmented label="Format" value={format} options={FORMATS} onChange={(said) => change({ format: said })} />
-      </div>
+      {hasFormat ? (
+        <div className={styles.line}>
+          <span className={styles.label}>Format</span>
+          <Segmented label="Format" value={format} options={FORMATS} onChange={(said) => change({ format: said })} />
+        </div>
+      ) : null}
       <FieldFault>{fault}</FieldFault>
       <label className={styles.check}>
         <input

@@ -46,7 +46,7 @@ export function Composer({ offer, models, box }: Props) {
         {models.length > 1 ? <ModelSelect models={models} value={offer.model} /> : null}
         <div className={styles.row}>
           {offer.defaultPreset ? <Presets offer={offer} /> : null}
-          <ImageCount range={offer.images} />
+          <ImageCount range={offer.images} noun={offer.noun} />
         </div>
         {offer.inputs.includes("width") ? <SizePicker offer={offer} /> : null}
         <OwnInputs offer={offer} />

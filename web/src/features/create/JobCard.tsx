@@ -4,6 +4,7 @@ import { toast } from "sonner";
 
 import { Button } from "@/components/Button";
 import { JobActions, type JobDeeds } from "@/components/JobActions";
+import { isHeard } from "@/components/Player";
 import { Progress } from "@/components/Progress";
 import type { Artifact, Job } from "@/lib/api/client";
 import { detailOf, sentenceOf } from "@/lib/api/errors";
@@ -81,11 +82,14 @@ function Done({ job }: { job: Job }) {
   const asked = frameOf(job.input); // of a plain pipeline only the picture tells
   const [width, height] = [job.outputs[0]?.width ?? asked.width, job.outputs[0]?.height ?? asked.height];
   const { device_s, cost_usd } = job.metrics;
+  const facts = [
+    isHeard(job.outputs[0]?.content_type) ? "" : `${width} × ${height}`,
+    device_s === null ? "" : deviceSeconds(device_s),
+    cost_usd ? dollars(cost_usd) : "",
+  ];
   return (
     <p className={`${styles.small} numbers`}>
-      {width} × {height}
-      {device_s === null ? "" : ` · ${deviceSeconds(device_s)}`}
-      {!cost_usd ? "" : ` · ${dollars(cost_usd)}`}
+      {facts.filter(Boolean).join(" · ")}
       <br />
       seed {String(job.input.seed)}
     </p>

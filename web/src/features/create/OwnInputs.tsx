@@ -1,19 +1,20 @@
 import { Field } from "@/components/Field";
 import { Input, Select, TextArea } from "@/components/inputs";
-import type { Offer, OwnInput } from "@/lib/offer";
+import { type Offer, type OwnInput, labelOf } from "@/lib/offer";
 
 import { change, useDesk } from "./desk";
 
-/** What a plain pipeline takes beside what every model does; nothing for any other model. */
+/** What a plain pipeline takes beside what every model does, and what else can be chosen of another model. */
 export function OwnInputs({ offer }: { offer: Offer }) {
   return offer.own.map((input) => <One key={`${offer.model} ${input.name}`} input={input} />);
 }
 
 function One({ input }: { input: OwnInput }) {
   const value = useDesk((desk) => desk.draft.own[input.name] ?? "");
+  const fault = useDesk((desk) => desk.faults[input.name]);
   const say = (text: string): void => change((draft) => ({ ...draft, own: { ...draft.own, [input.name]: text } }));
   return (
-    <Field label={labelOf(input.name)} hint={input.description || undefined}>
+    <Field label={labelOf(input.name)} error={fault} hint={input.description || undefined}>
       {({ id, describedBy }) => {
         const common = { id, value, "aria-describedby": describedBy, placeholder: input.usual };
         if (input.choices.length) return <Choice {...common} choices={input.choices} onSay={say} />;
@@ -55,9 +56,4 @@ function Choice({ placeholder, choices, onSay, ...rest }: ChoiceProps) {
         ))}
     </Select>
   );
-}
-
-function labelOf(name: string): string {
-  const words = name.replaceAll("_", " ");
-  return words.charAt(0).toUpperCase() + words.slice(1);
 }

@@ -6,6 +6,7 @@ import { ApiError } from "@/lib/api/errors";
 import { DRAFT, compose } from "@/lib/composed";
 import { fittingSize } from "@/lib/crop";
 import { keepPlaced, restored } from "@/lib/kept";
+import { NO_MARGINS } from "@/lib/margins";
 import type { Offer } from "@/lib/offer";
 import { type Given, type Placed } from "@/lib/pictures";
 import { store, stored } from "@/lib/stored";
@@ -13,7 +14,7 @@ import { store, stored } from "@/lib/stored";
 import { type Draft, EMPTY, isDraft } from "./draft";
 import { added, isPrompts } from "./history";
 
-interface Desk extends Given {
+interface Desk extends Required<Given> {
   draft: Draft;
   prompts: string[];
   /** By the field that is to blame, as the API names it. */
@@ -22,15 +23,16 @@ interface Desk extends Given {
   fault: unknown;
 }
 
-const PLACES = { start: "create.image", control: "create.control" } as const;
+const PLACES = { start: "create.image", control: "create.control", imagePrompt: "create.image-prompt" } as const;
 const PROMPTS = "darkroom.create.prompts";
 const KEEP_MS = 300;
 
 export const useDesk = create<Desk>(() => ({
-  draft: stored(DRAFT, isDraft) ?? EMPTY,
+  draft: { ...EMPTY, ...stored(DRAFT, isDraft) },
   prompts: stored(PROMPTS, isPrompts) ?? [],
   start: null,
   control: null,
+  imagePrompt: null,
   faults: {},
   fault: null,
 }));
@@ -59,6 +61,9 @@ export function change(patch: Partial<Draft> | ((draft: Draft) => Draft)): void 
   });
 }
 
+/** Numbers that have a control wherever a model takes them. */
+export const EXTRAS: readonly string[] = ["num_frames", "frame_rate", "audio_end_in_s", "denoising_end"];
+
 /** The API's names of what the draft calls otherwise. */
 const FIELDS: Partial<Record<keyof Draft, readonly string[]>> = {
   negativePrompt: ["negative_prompt"],
@@ -68,13 +73,16 @@ const FIELDS: Partial<Record<keyof Draft, readonly string[]>> = {
   images: ["num_images_per_prompt"],
   format: ["output.format"],
   controlScale: ["controlnet_conditioning_scale"],
+  imagePromptScale: ["ip_adapter_scale"],
+  margins: ["outpaint"],
+  extras: EXTRAS,
 };
 
 /** The fields whose faults are shown where their control is; all others are told above the button. */
 const SHOWN = new Set<string>([
   ...Object.keys(EMPTY),
   ...Object.values(FIELDS).flat(),
-  ...["image", "mask_image", "control_image"],
+  ...["image", "mask_image", "control_image", "ip_adapter_image"],
 ]);
 
 export function blame(error: unknown): void {
@@ -101,7 +109,9 @@ export function forgetPrompts(): void {
 export function startFrom(start: Placed | null, offer: Offer | null): void {
   const before = useDesk.getState().start?.source;
   useDesk.setState(({ faults }) => ({ start, faults: without(faults, PICTURE_FIELDS) }));
-  if (start && offer && start.source !== before) change({ size: fittingSize(start.source.size, offer) });
+  if (start && offer && start.source !== before) {
+    change({ size: fittingSize(start.source.size, offer), margins: NO_MARGINS });
+  }
   keepPlaced(PLACES.start, start);
 }
 
@@ -110,7 +120,12 @@ export function followPicture(control: Placed | null): void {
   keepPlaced(PLACES.control, control);
 }
 
-const PICTURE_FIELDS = ["image", "mask_image", "strength"];
+export function promptWith(imagePrompt: Placed | null): void {
+  useDesk.setState(({ faults }) => ({ imagePrompt, faults: without(faults, ["ip_adapter_image"]) }));
+  keepPlaced(PLACES.imagePrompt, imagePrompt);
+}
+
+const PICTURE_FIELDS = ["image", "mask_image", "strength", "outpaint"];
 
 function without(faults: Desk["faults"], fields: readonly string[]): Desk["faults"] {
   return Object.fromEntries(Object.entries(faults).filter(([field]) => !fields.includes(field)));
@@ -118,15 +133,16 @@ function without(faults: Desk["faults"], fields: readonly string[]): Desk["fault
 
 /** The pictures that lay here before the page was loaded again. */
 export async function restorePictures(): Promise<void> {
-  for (const place of ["start", "control"] as const) {
+  for (const place of ["start", "control", "imagePrompt"] as const) {
     const kept = await restored(PLACES[place]);
     if (kept && !useDesk.getState()[place]) useDesk.setState({ [place]: kept });
   }
 }
 
 /** All as it lay before something took its place. */
-export function putBack({ draft, start, control }: Pick<Desk, "draft" | "start" | "control">): void {
+export function putBack({ draft, start, control, imagePrompt }: Pick<Desk, "draft" | keyof Given>): void {
   startFrom(start, null);
   followPicture(control);
+  promptWith(imagePrompt);
   useDesk.setState({ draft });
 }

@@ -1,8 +1,11 @@
 /** What is being composed, and how it becomes a job's input and comes back from one. No browser in here. */
 
 import type { Format, JobBody, JobInput } from "@/lib/jobs";
+import { type Margins, NO_MARGINS, hasMargins, innerOf, marginsOf } from "@/lib/margins";
 import { type Offer, type OwnInput, type Preset, type Size, isOffered } from "@/lib/offer";
 import type { Pictures } from "@/lib/pictures";
+
+import { type Extras, extrasFrom, extrasInput } from "./extras";
 
 export interface Draft {
   model: string | null;
@@ -25,6 +28,11 @@ export interface Draft {
   isReproducible: boolean;
   strength: number;
   controlScale: number;
+  imagePromptScale: number;
+  /** Painted around the picture that it starts from. */
+  margins: Margins;
+  /** Numbers that only some models take. */
+  extras: Extras;
   /** What plain pipelines take of their own, as it was written; "" is what it usually is. */
   own: Record<string, string>;
 }
@@ -46,6 +54,9 @@ export const EMPTY: Draft = {
   isReproducible: false,
   strength: 0.7,
   controlScale: 1,
+  imagePromptScale: 1,
+  margins: NO_MARGINS,
+  extras: {},
   own: {},
 };
 
@@ -74,6 +85,14 @@ export function shownOf(draft: Draft, offer: Offer) {
 export function sizeOf(draft: Draft, offer: Offer): Size {
   return draft.size && isOffered(draft.size, offer) ? draft.size : offer.defaultSize;
 }
+
+/** The margins that will be painted: a mask says for itself what is. */
+export const marginsShown = (draft: Draft, offer: Offer, isMasked: boolean): Margins =>
+  offer.widestMargin === null || isMasked ? NO_MARGINS : draft.margins;
+
+/** The size of the picture to start from: what its margins leave of the canvas. */
+export const startSizeOf = (draft: Draft, offer: Offer, isMasked: boolean): Size =>
+  innerOf(sizeOf(draft, offer), marginsShown(draft, offer, isMasked));
 
 /** Weights by name: the preset's, and what was added, changed or taken away. */
 export function adaptersOf(draft: Draft, offer: Offer): Record<string, number> {
@@ -104,6 +123,7 @@ export function bodyOf(draft: Draft, offer: Offer, pictures: Pictures = {}): Job
   const [width, height] = sizeOf(draft, offer);
   const solver = draft.solver !== null && offer.solvers.includes(draft.solver) ? draft.solver : null;
   const seed = draft.isSeedLocked ? seedOf(draft.seed) : null;
+  const margins = marginsShown(draft, offer, pictures.mask_image !== undefined);
   const input: JobInput = {
     prompt: draft.prompt.trim(),
     ...(draft.negativePrompt.trim() ? { negative_prompt: draft.negativePrompt.trim() } : {}),
@@ -119,6 +139,9 @@ export function bodyOf(draft: Draft, offer: Offer, pictures: Pictures = {}): Job
     ...pictures,
     ...(pictures.image ? { strength: draft.strength } : {}),
     ...(pictures.control_image ? { controlnet_conditioning_scale: draft.controlScale } : {}),
+    ...(pictures.ip_adapter_image ? { ip_adapter_scale: draft.imagePromptScale } : {}),
+    ...(pictures.image && hasMargins(margins) ? { outpaint: margins } : {}),
+    ...extrasInput(draft.extras, offer),
     ...ownInput(draft, offer),
   };
   return {
@@ -196,6 +219,9 @@ export function draftFrom(input: Record<string, unknown>, model: string, offer: 
     isReproducible: input.reproducible === true,
     strength: number("strength") ?? before.strength,
     controlScale: number("controlnet_conditioning_scale") ?? before.controlScale,
+    imagePromptScale: number("ip_adapter_scale") ?? before.imagePromptScale,
+    margins: marginsOf(input.outpaint),
+    extras: extrasFrom(input, offer),
     own: Object.fromEntries(
       offer.own.flatMap(({ name }) => (name in input ? [[name, wordsOf(input[name])] as const] : [])),
     ),
@@ -217,9 +243,11 @@ function isWeights(value: unknown): value is Record<string, number> {
   return typeof value === "object" && value !== null && Object.values(value).every((one) => typeof one === "number");
 }
 
-/** A draft kept by an earlier page: what it lacks is as in a fresh one. */
-export function isDraft(value: unknown): value is Draft {
+/** A draft kept by an earlier page, which may have had fewer settings. */
+export function isDraft(value: unknown): value is Partial<Draft> {
   if (typeof value !== "object" || value === null) return false;
   const said = value as Record<string, unknown>;
-  return Object.entries(EMPTY).every(([name, one]) => one === null || typeof said[name] === typeof one);
+  return Object.entries(EMPTY).every(
+    ([name, one]) => one === null || !(name in said) || typeof said[name] === typeof one,
+  );
 }

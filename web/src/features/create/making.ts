@@ -6,31 +6,43 @@ import { type Artifact, type Job, api, artifactBytes, bytesOf, dataOf } from "@/
 import { ApiError, detailOf, sentenceOf } from "@/lib/api/errors";
 import { keys, queryClient } from "@/lib/api/queries";
 import { type JobBody, again, hasExactSeed, repeated, varied } from "@/lib/jobs";
+import { isThere } from "@/lib/margins";
+import { isDrawn } from "@/lib/mask";
 import { type Offer, offerOf } from "@/lib/offer";
 import { type Placed, forgetSent, placedAs, sourceOf, uploaded } from "@/lib/pictures";
 import { madeWith } from "@/lib/png";
 
-import { bodyOf, draftFrom, sizeOf } from "./draft";
-import { absolve, blame, change, followPicture, putBack, rememberPrompt, startFrom, useDesk } from "./desk";
+import { bodyOf, draftFrom, sizeOf, startSizeOf } from "./draft";
+import { absolve, blame, change, followPicture, promptWith, putBack, rememberPrompt, startFrom, useDesk } from "./desk";
 import { planOf, send } from "./sending";
 
 /** Make what the table says; refusals are put where they belong. */
 export async function make(offer: Offer): Promise<void> {
-  const { draft, start, control } = useDesk.getState();
+  const { draft, start, control, imagePrompt } = useDesk.getState();
   absolve();
   if (!draft.prompt.trim()) {
     blame(new ApiError({ code: "bad_input", message: "Say what to draw.", field: "prompt" }, 0));
     return;
   }
+  const given = {
+    start: offer.takesImage ? start : null,
+    control: offer.controlScale ? control : null,
+    imagePrompt: offer.imagePromptScale ? imagePrompt : null,
+  };
+  const startSize = startSizeOf(draft, offer, given.start !== null && isDrawn(given.start.mask));
+  if (given.start && !isThere(startSize)) {
+    const message = "The margins leave nothing of the picture: make them narrower, or the size larger.";
+    blame(new ApiError({ code: "bad_input", message, field: "outpaint" }, 0));
+    return;
+  }
   rememberPrompt(draft.prompt);
   const size = sizeOf(draft, offer);
   const [width, height] = size;
-  const given = { start: offer.takesImage ? start : null, control: offer.controlScale ? control : null };
   try {
     const job = await send({
       prompt: draft.prompt.trim(),
       frame: { width, height, count: draft.images },
-      body: async (waiting) => bodyOf(draft, offer, await uploaded(given, size, waiting)),
+      body: async (waiting) => bodyOf(draft, offer, await uploaded(given, size, waiting, startSize)),
     });
     const seed = job?.input.seed;
     if (!draft.isSeedLocked && typeof seed === "number") noteSeed(seed);
@@ -79,8 +91,10 @@ export async function takeUp(input: Record<string, unknown>, model: string, curr
   const offer = (await offerOfModel(model)) ?? current;
   const image = typeof input.image === "string" ? await keptSource(input.image) : null;
   const control = typeof input.control_image === "string" ? await keptSource(input.control_image) : null;
+  const imagePrompt = typeof input.ip_adapter_image === "string" ? await keptSource(input.ip_adapter_image) : null;
   startFrom(image, null);
   followPicture(control);
+  promptWith(imagePrompt);
   change((draft) => draftFrom(input, offer.model, offer, draft));
   if (input.mask_image) toast.info("Its mask does not come back: paint it again.");
 }
@@ -112,13 +126,17 @@ export async function take(file: Blob, name: string, offer: Offer | null): Promi
     const said = offer ? madeWith(new Uint8Array(await file.arrayBuffer())) : null;
     const placed = placedAs(await sourceOf(file, name));
     if (!said || !offer) return startFrom(placed, offer);
-    const { draft, start, control } = useDesk.getState();
+    const { draft, start, control, imagePrompt } = useDesk.getState();
     await takeUp(said.input, said.model, offer);
     toast.success("Its settings are back", {
-      description: said.isFromPicture ? "It was made from another picture; drop that one too." : undefined,
+      description: said.isFromPicture
+        ? "It was made from another picture; drop that one too."
+        : said.isPrompted
+          ? "A picture prompted it; give that one too."
+          : undefined,
       duration: 15_000,
       action: { label: "Use as input", onClick: () => startFrom(placed, offer) },
-      cancel: { label: "Undo", onClick: () => putBack({ draft, start, control }) },
+      cancel: { label: "Undo", onClick: () => putBack({ draft, start, control, imagePrompt }) },
     });
   } catch (error) {
     toast.error(error instanceof Error ? error.message : "That file cannot be read.");

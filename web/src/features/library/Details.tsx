@@ -2,6 +2,7 @@ import { Fragment, type ReactNode } from "react";
 
 import type { Artifact, Job } from "@/lib/api/client";
 import { bytes, dollars, moment, seconds } from "@/lib/format";
+import { marginsOf, marginsSaid } from "@/lib/margins";
 import { inputOf } from "@/lib/jobs";
 
 import styles from "./Details.module.css";
@@ -43,7 +44,12 @@ export function Details({ job, output }: { job: Job; output: Artifact }) {
 function settingsOf(job: Job, output: Artifact): Fact[] {
   const input = inputOf(job);
   const adapters = Object.entries(input.adapters ?? {}).map(([name, weight]) => `${name} ${weight}`);
-  const from = [input.image && "a picture", input.mask_image && "a mask", input.control_image && "a control image"];
+  const from = [
+    input.image && "a picture",
+    input.mask_image && "a mask",
+    input.control_image && "a control image",
+    input.ip_adapter_image && "an image prompt",
+  ];
   return said([
     ["Without", input.negative_prompt],
     ["Model", job.model],
@@ -51,8 +57,11 @@ function settingsOf(job: Job, output: Artifact): Fact[] {
     ["From", from.filter(Boolean).join(", ")],
     ["Strength", input.strength],
     ["Control", input.controlnet_conditioning_scale],
+    ["Image prompt", input.ip_adapter_scale],
+    ["Margins", input.outpaint && marginsSaid(marginsOf(input.outpaint), ", ")],
     ["Adapters", adapters.join(", ")],
     ["Steps", input.num_inference_steps],
+    ["Refiner from", input.denoising_end],
     ["Guidance", input.guidance_scale],
     ["Solver", input.solver],
     ["Seed", output.seed],
