@@ -6,8 +6,8 @@ use. *Cold* is a page cache that holds nothing of the files, *warm* one that hol
 each load. Each way runs once a round, and the next round starts with another one. What a way brings is compared with
 what the first one brings, byte by byte, before anything is timed.
 
-    mmap         what Darkroom does: diffusers' own loading, over safetensors' mapped files
-    willneed     the same, with the kernel told at its beginning to read the files
+    mmap         diffusers' own loading, over safetensors' mapped files: `read_ahead = false`
+    willneed     what Darkroom does: the same, with the kernel told at its beginning to read the files
     ahead:N      the same, with N threads beside it that read the files and keep nothing but the page cache
     shards:N     diffusers' own loading of N files at a time (HF_ENABLE_PARALLEL_LOADING)
     pread        safetensors' other backend, which reads instead of mapping
@@ -32,7 +32,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,12 +43,12 @@ import torch
 
 from bench.gpu.shapes import SHAPES, build
 from darkroom.config import ModelSettings
+from darkroom.models import read_ahead
 from darkroom.models.catalogue import FOLDER, Entry
 from darkroom.models.device import device_name, place
 from darkroom.models.loading import Loaded, load
 
 CHUNK_BYTES = 8 * 2**20
-ASKED_BYTES = 128 * 2**10  # of one call the kernel reads no more than its own read-ahead, and says nothing
 WAYS = ("mmap", "willneed", "ahead:2", "ahead:4", "shards:4", "pread", "threads:4", "threads:8", "runai:4", "runai:16")
 Tensors = dict[str, torch.Tensor]
 mapped = safetensors.torch.load_file  # as it is when no way has taken its place
@@ -118,13 +118,18 @@ def measure(entry: Entry, files: Sequence[Path], ways: Sequence[str], caches: Se
 def _time(entry: Entry, files: Sequence[Path], into: Told) -> None:
     busy_s, began = time.process_time(), time.perf_counter()
     with way_of(into.way)(files):
-        loaded = load(entry, is_offline=True)
+        loaded = load(_mapped(entry), is_offline=True)
         into.returned_s.append(time.perf_counter() - began)
         touch(loaded)
-    into.there_s.append(time.perf_counter() - began)
+        into.there_s.append(time.perf_counter() - began)
     into.processor_s.append(time.process_time() - busy_s)
     del loaded
     gc.collect()
+
+
+def _mapped(entry: Entry) -> Entry:
+    """Each way does for itself what is done beside."""
+    return replace(entry, settings=entry.settings.model_copy(update={"read_ahead": False}))
 
 
 def report(told: Sequence[Told], first: str) -> None:
@@ -152,7 +157,7 @@ def check(entry: Entry, files: Sequence[Path], ways: Sequence[str]) -> None:
     sums = {}
     for way in ways:
         with way_of(way)(files):
-            loaded = load(entry, is_offline=True)
+            loaded = load(_mapped(entry), is_offline=True)
         sums[way] = [zlib.crc32(_bytes(weight)) for weight in _weights(loaded)]
         del loaded
         gc.collect()
@@ -247,15 +252,8 @@ def _opened(file: Path) -> Iterator[int]:
 @contextmanager
 def _asked_for(files: Sequence[Path]) -> Iterator[None]:
     with ThreadPoolExecutor(1) as pool:  # what it has asked for must be there before the next load wants it gone
-        for file in files:
-            pool.submit(_ask_for, file)
+        pool.submit(read_ahead.ask_for, files)
         yield
-
-
-def _ask_for(file: Path) -> None:
-    with _opened(file) as number:
-        for at in range(0, os.fstat(number).st_size, ASKED_BYTES):
-            os.posix_fadvise(number, at, ASKED_BYTES, os.POSIX_FADV_WILLNEED)
 
 
 @contextmanager

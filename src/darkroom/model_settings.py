@@ -68,6 +68,7 @@ class ModelSettings(Frozen):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: dict[str, DeviceName] = Field(default_factory=dict)  # of single components
     offload: Literal["none", "model", "blocks"] = "none"
+    read_ahead: bool = True
     compile: bool = False
     channels_last: bool = False
     attention: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,64}$")

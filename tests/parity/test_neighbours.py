@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
+    StableDiffusionImg2ImgPipeline,
     StableDiffusionPAGPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
@@ -23,7 +24,20 @@ from diffusers import (
 from darkroom.engine.engine import Engine
 from darkroom.errors import JobCancelled, NotFinite
 from tests.parity import company, plain
-from tests.parity.families import FAMILIES, LAKE, NIGHT, SKY, Family, ask, picture, quiet, sd_parts, sdxl_parts
+from tests.parity.families import (
+    FAMILIES,
+    LAKE,
+    NIGHT,
+    SIDE,
+    SKY,
+    Family,
+    ask,
+    picture,
+    quiet,
+    sd_parts,
+    sd_solvers,
+    sdxl_parts,
+)
 from tests.parity.tiny_modules import vae
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
@@ -255,3 +269,20 @@ def test_a_half_precision_sdxl_autoencoder_changes_nobodys_picture() -> None:
     assert {parameter.dtype for parameter in pipes["half"].vae.parameters()} == {torch.float16}
     for request, image, reference in zip(requests, halves, references, strict=True):
         company.hold(alone, request, image, reference, request.pipe)
+
+
+@pytest.mark.parametrize("kind", [StableDiffusionPipeline, StableDiffusionImg2ImgPipeline])
+def test_in_half_precision_a_pipeline_that_casts_nothing_up_decodes_as_it_does_alone(kind: Any) -> None:
+    """Stable Diffusion 1's: its VAE says `force_upcast` as well, since that is the default."""
+    parts = {name: copy.deepcopy(part) for name, part in sd_solvers()["ddim"].components.items()}
+    pipe = kind(**parts, requires_safety_checker=False).to(torch.float16)
+    pipe.vae.register_to_config(force_upcast=True)
+    pipe.set_progress_bar_config(disable=True)
+    call = {"prompt": SKY, "num_inference_steps": 3, "guidance_scale": 4.0, "output_type": "np"}
+    call |= {"image": picture(1)} if kind is StableDiffusionImg2ImgPipeline else {"height": SIDE, "width": SIDE}
+    alone = pipe(**call, generator=torch.Generator().manual_seed(7)).images
+    with Engine(pipe) as engine:
+        handles = [engine.submit(**call, seed=seed) for seed in (7, 8)]
+        made = [handle.result(60).images for handle in handles]
+    assert np.isfinite(made[0]).all()
+    assert np.abs(made[0] - alone).max() < 2e-2  # float16 has three digits

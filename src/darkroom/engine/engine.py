@@ -120,8 +120,7 @@ class Engine:
         with self._lock:
             self._loop.check_open("serves no more pipelines")
             pipe, name = taken_in(pipe, name, self._models)
-            overflowing = [module for module in view.modules_of(pipe) if view.overflows(module)]
-            settled = {id(m): self._settled.get(id(m)) or settled_stand_in(m) for m in overflowing}
+            settled = {id(m): self._settled.get(id(m)) or settled_stand_in(m) for m in view.overflowing(pipe)}
             compiles = self._compiles if compiled is None else compiled
             served = Served(name, pipe, settled, fixed_rows, compiles, easy_cache)
             with contextlib.ExitStack() as undo:

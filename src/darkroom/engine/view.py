@@ -20,6 +20,7 @@ from .call import HostCall
 from .spec_table import find
 from .specs import Kind
 
+UPCAST = "force_upcast"  # a setting of VAEs
 TIMED_BY_TABLE = frozenset({"DDIMScheduler", "DDPMScheduler", "LCMScheduler", "PNDMScheduler"})
 
 
@@ -154,10 +155,26 @@ def named_modules_of(pipe: Any, prefix: str = "") -> Iterator[tuple[str, torch.n
             yield from named_modules_of(value, f"{prefix}{name}.")
 
 
-def overflows(module: torch.nn.Module) -> bool:
-    """A VAE in float16 whose config says that it must decode in float32 (SDXL's)."""
+def overflowing(pipe: Any) -> list[torch.nn.Module]:
+    """VAEs in float16 whose config says that they must decode in float32, where the pipeline does that (SDXL's).
+
+    The config of others says so too, for that is its default: their pipelines decode in float16, and hand it latents.
+    """
+    if not any(map(_casts_up, map(type, pipelines_of(pipe)))):
+        return []
+    return [module for module in modules_of(pipe) if _is_to_be_cast_up(module)]
+
+
+@functools.cache
+def _casts_up(kind: type) -> bool:
+    """Whether a pipeline's own code asks its VAE for that setting."""
+    methods = [inspect.unwrap(each) for base in kind.__mro__ for each in vars(base).values() if callable(each)]
+    return any(UPCAST in code.co_names for each in methods if (code := getattr(each, "__code__", None)) is not None)
+
+
+def _is_to_be_cast_up(module: torch.nn.Module) -> bool:
     config = getattr(module, "config", None)
-    return bool(getattr(config, "force_upcast", False)) and getattr(module, "dtype", None) == torch.float16
+    return bool(getattr(config, UPCAST, False)) and getattr(module, "dtype", None) == torch.float16
 
 
 def is_pipeline(value: Any) -> bool:

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from ..errors import CorruptWeights, InvalidConfig, MissingWeights, UnsafeWeights
-from . import ip_adapter, t2i_adapter
+from . import ip_adapter, read_ahead, t2i_adapter
 from .catalogue import HUB, Entry
 from .checking import Checker, calls_its_own, followed_by, has_own, load_checker, with_own, without_own
 from .controlnet import FIELD
@@ -126,6 +126,8 @@ def load(entry: Entry, *, is_offline: bool) -> Loaded:
     placement = place(entry.settings.device, entry.settings.dtype)
     if entry.source == HUB:
         fetch(entry, is_offline=is_offline)
+    if entry.settings.read_ahead:
+        read_ahead.begin(entry)
     refiner = None if entry.refiner is None else load(entry.refiner, is_offline=is_offline).pipe
     controlnet = _controlnet_of(entry, placement, is_offline=is_offline) or _adapter_of(entry, placement)
     revision = entry.revision()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionXLPipeline
 
 from darkroom import errors
 from darkroom.core import Event
@@ -19,7 +19,7 @@ from darkroom.engine import engine as engine_module
 from darkroom.engine import hook
 from darkroom.engine.engine import Engine, Options, Tick
 from darkroom.engine.served import settled_stand_in
-from tests.parity.families import sd_solvers
+from tests.parity.families import sd_solvers, sdxl_parts
 from tests.unit.engine.test_engine import hold, same
 
 WAIT_S = 120.0
@@ -99,19 +99,17 @@ def test_a_pipeline_that_is_removed_while_a_request_comes_takes_it_no_more(
 
 
 def half_vae() -> Any:
-    half = copy.deepcopy(sd_solvers()["ddim"].vae).half()
+    half = copy.deepcopy(sdxl_parts()["vae"]).half()
     half.register_to_config(force_upcast=True)
     return half
 
 
 def with_vae(vae: Any, **more: Any) -> Any:
-    return StableDiffusionPipeline(
-        **{**sd_solvers()["ddim"].components, "vae": vae, **more}, requires_safety_checker=False
-    )
+    return StableDiffusionXLPipeline(**{**sdxl_parts(vae=vae), **more})
 
 
 def test_a_refused_pipeline_leaves_nothing_behind() -> None:
-    vae, unet = half_vae(), copy.deepcopy(sd_solvers()["ddim"].unet)
+    vae, unet = half_vae(), copy.deepcopy(sdxl_parts()["unet"])
     unet._hf_hook = object()
     with Engine() as engine:
         with pytest.raises(errors.ModelNotServable):
