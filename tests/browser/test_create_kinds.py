@@ -19,7 +19,7 @@ from tests.media_files import frames_of, need_av, samples_of, save_audio_model, 
 from tests.parity.wider_families import refined
 from tests.piece_files import save_ip_adapter
 
-from .browser import PHONE, Visit, visit
+from .browser import DESK, PHONE, Visit, visit
 from .composing import bytes_of, cards, drop, finished, job_of, make, more, number_of, png_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -96,7 +96,11 @@ def test_a_video_has_the_frames_that_were_asked_for_and_is_played(visitor: Visit
     shown, shown_rate = frames_of(bytes_of(job, service))
     assert (len(shown), shown_rate) == (9, 12)
     card.get_by_role("button", name=prompt).click()
-    expect(page.get_by_role("dialog").locator("video[controls]")).to_have_js_property("error", None)
+    video = page.get_by_role("dialog").locator("video[controls]")
+    expect(video).to_have_js_property("error", None)
+    box = video.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= DESK["height"]  # its controls are seen
     visitor.shoot("create-video-open", is_whole=False)
     page.keyboard.press("Escape")
     frames.fill("5")
@@ -141,13 +145,15 @@ def test_a_picture_prompts_and_another_is_painted_on(visitor: Visit, service: Se
     drop(page, "start.png", png_of(START))
     page.get_by_role("radio", name="320 by 192 pixels").click()
     right = page.get_by_role("group", name="Paint beyond its edges").get_by_label("Right", exact=True)
-    right.fill("128")
+    right.fill("64")
     right.press("Tab")
-    expect(page.get_by_text("The picture is 192 × 192 of 320 × 192.")).to_be_visible()
+    expect(page.get_by_text("The picture is 256 × 192 of 320 × 192.")).to_be_visible()
     expect(page.get_by_role("button", name="Paint a part anew")).to_have_count(0)
     visitor.shoot("create-outpaint")
     assert visitor.violations() == []
-    make(page)
+    right.fill("128")
+    right.press("Enter")  # makes it with what has just been written
+    expect(right).to_be_focused()
     job = finished(cards(page, prompt), service)
     margins = {"left": 0, "right": 128, "top": 0, "bottom": 0}
     assert (job["task"], job["input"]["outpaint"], job["input"]["ip_adapter_scale"]) == ("inpaint", margins, 0.6)

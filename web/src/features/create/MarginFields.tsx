@@ -1,3 +1,5 @@
+import { useState } from "react";
+
 import { FieldFault, Field } from "@/components/Field";
 import { Input } from "@/components/inputs";
 import { SIDES, type Side, hasMargins, innerOf, isThere } from "@/lib/margins";
@@ -30,19 +32,12 @@ export function MarginFields({ offer, widest }: { offer: Offer; widest: number }
         {SIDES.map((side) => (
           <Field key={side} label={LABELS[side]}>
             {({ id }) => (
-              <Input
+              <Pixels
                 id={id}
-                key={draft.margins[side]}
-                type="number"
-                inputMode="numeric"
-                defaultValue={draft.margins[side]}
-                min={0}
+                value={draft.margins[side]}
                 max={widest}
                 step={offer.multiple}
-                onBlur={(event) => take(side, event.target.valueAsNumber)}
-                onKeyDown={(event) => {
-                  if (event.key === "Enter") take(side, event.currentTarget.valueAsNumber);
-                }}
+                onTake={(said) => take(side, said)}
               />
             )}
           </Field>
@@ -55,5 +50,38 @@ export function MarginFields({ offer, widest }: { offer: Offer; widest: number }
       ) : null}
       <FieldFault>{fault ?? (isThere(inner) ? null : "The margins leave nothing of the picture.")}</FieldFault>
     </fieldset>
+  );
+}
+
+interface PixelsProps {
+  id: string;
+  value: number;
+  max: number;
+  step: number;
+  onTake: (said: number) => void;
+}
+
+/** Taken when it is left or sent: half a number would make another canvas. */
+function Pixels({ id, value, max, step, onTake }: PixelsProps) {
+  const [written, setWritten] = useState<string | null>(null);
+  const take = (): void => {
+    if (written !== null) onTake(written.trim() === "" ? NaN : Number(written));
+    setWritten(null);
+  };
+  return (
+    <Input
+      id={id}
+      type="number"
+      inputMode="numeric"
+      value={written ?? value}
+      min={0}
+      max={max}
+      step={step}
+      onChange={(event) => setWritten(event.target.value)}
+      onBlur={take}
+      onKeyDown={(event) => {
+        if (event.key === "Enter") take();
+      }}
+    />
   );
 }
