@@ -7,6 +7,7 @@ import functools
 import threading
 from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 
+from darkroom.engine import view
 from darkroom.engine.engine import Engine
+from darkroom.engine.served import settled_stand_in
 from darkroom.errors import JobCancelled, NotFinite
 from tests.parity import company, plain
 from tests.parity.families import (
@@ -286,3 +289,19 @@ def test_in_half_precision_a_pipeline_that_casts_nothing_up_decodes_as_it_does_a
         made = [handle.result(60).images for handle in handles]
     assert np.isfinite(made[0]).all()
     assert np.abs(made[0] - alone).max() < 2e-2  # float16 has three digits
+
+
+def test_a_function_over_two_pipelines_in_half_precision_changes_neither() -> None:
+    """One casts its VAE up and one does not: only the first's has a stand-in, and that one takes either dtype."""
+    plain_parts = {name: copy.deepcopy(part) for name, part in sd_solvers()["ddim"].components.items()}
+    one = StableDiffusionPipeline(**plain_parts, requires_safety_checker=False).to(torch.float16)
+    one.vae.register_to_config(force_upcast=True)
+    other = half_precision_sdxl()["half"]
+    both = SimpleNamespace(one=one, other=other)
+    assert view.overflowing(both) == [other.vae]
+    own = settled_stand_in(other.vae)
+    latents = torch.randn(1, other.vae.config.latent_channels, 4, 4, generator=torch.Generator().manual_seed(1))
+    upcast, half = own.decode(latents).sample, own.decode(latents.half()).sample
+    assert (upcast.dtype, half.dtype) == (torch.float32, torch.float16)
+    assert (upcast - half).abs().max() < 1e-2
+    assert own.encode(upcast.half()).latent_dist.mean.dtype == torch.float16

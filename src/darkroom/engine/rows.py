@@ -219,6 +219,15 @@ def copy_of(output: Any) -> Any:
     return rebuild(output, copy_of)
 
 
+def cast(output: Any, dtype: torch.dtype) -> Any:
+    """The same with every tensor of floating numbers in that dtype."""
+    if isinstance(output, torch.Tensor):
+        return output.to(dtype) if output.is_floating_point() else output
+    if output is None or isinstance(output, bool | int | float | str):
+        return output
+    return rebuild(output, lambda inner: cast(inner, dtype))
+
+
 def bytes_of(output: Any) -> int:
     """Bytes of all tensors in a nested value; 0 for what holds none."""
     if isinstance(output, torch.Tensor):

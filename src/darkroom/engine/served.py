@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from ..errors import BadInput, ModelNotServable, NotSupported, UnknownArgument, UnknownModel
-from . import compiling, exclusive, frozen, hook, view
+from . import compiling, exclusive, frozen, hook, rows, view
+from .call import tensors_in
 from .pace import Pace
 from .resting import guests_of, stand_in
 from .revision import Revision, read_at_rest
@@ -203,17 +205,38 @@ def settled_stand_in(module: torch.nn.Module) -> torch.nn.Module:
     """For a half-precision VAE that overflows: a float32 copy that keeps telling its pipeline that it is float16.
 
     The pipeline then takes the path it takes alone (cast the latents, decode in float32), and its `.to()` does nothing.
-    It rests on the host between its calls where the module does.
+    What a pipeline hands it in float16 after all is cast up, and the answer down again. It rests on the host between
+    its calls where the module does.
     """
     own = copy.deepcopy(module)
     hook.strip(own)
     own.to(torch.float32)
     kind = type(module)
-    own.__class__ = type(
-        kind.__name__, (kind,), {"dtype": property(lambda _: torch.float16), "to": lambda self, *_, **__: self}
-    )
+    methods = {name: _casting(getattr(kind, name)) for name in ("encode", "decode") if hasattr(kind, name)}
+    told = {
+        "dtype": property(lambda _: torch.float16),
+        "to": lambda self, *_, **__: self,
+        "__module__": kind.__module__,
+    }
+    own.__class__ = type(kind.__name__, (kind,), {**told, **methods})
     stand_in(module, own)
     return own
+
+
+def _casting(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a module in float32 for whoever calls it in float16."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = next(tensors_in((args, kwargs)))  # its picture or its latents
+        if given.dtype != torch.float16:
+            return method(self, *args, **kwargs)
+        raised = given.float()
+        args = tuple(raised if value is given else value for value in args)
+        kwargs = {name: raised if value is given else value for name, value in kwargs.items()}
+        return rows.cast(method(self, *args, **kwargs), torch.float16)
+
+    return call
 
 
 def _refuse_unfrozen(name: str, module: torch.nn.Module) -> None:

@@ -160,9 +160,9 @@ def overflowing(pipe: Any) -> list[torch.nn.Module]:
 
     The config of others says so too, for that is its default: their pipelines decode in float16, and hand it latents.
     """
-    if not any(map(_casts_up, map(type, pipelines_of(pipe)))):
-        return []
-    return [module for module in modules_of(pipe) if _is_to_be_cast_up(module)]
+    casting = [each for each in pipelines_of(pipe) if _casts_up(each.__class__)]
+    held = [value for each in casting for value in each.__dict__.values()]
+    return list({id(value): value for value in held if _is_to_be_cast_up(value)}.values())
 
 
 @functools.cache
@@ -172,9 +172,10 @@ def _casts_up(kind: type) -> bool:
     return any(UPCAST in code.co_names for each in methods if (code := getattr(each, "__code__", None)) is not None)
 
 
-def _is_to_be_cast_up(module: torch.nn.Module) -> bool:
-    config = getattr(module, "config", None)
-    return bool(getattr(config, UPCAST, False)) and getattr(module, "dtype", None) == torch.float16
+def _is_to_be_cast_up(value: Any) -> bool:
+    if not isinstance(value, torch.nn.Module) or getattr(value, "dtype", None) != torch.float16:
+        return False
+    return bool(getattr(getattr(value, "config", None), UPCAST, False))
 
 
 def is_pipeline(value: Any) -> bool:

@@ -24,8 +24,11 @@ ROOM_SHARE = 0.5  # of free memory: pages that are thrown out before their use w
 
 def begin(entry: Entry) -> threading.Thread | None:
     """Have an entry's weights read into the page cache by a thread; None where that cannot be, or would not fit."""
-    files = _files_of(entry)
-    size = sum(file.stat().st_size for file in files)
+    try:
+        files = _files_of(entry)
+        size = sum(file.stat().st_size for file in files)
+    except OSError:
+        return None  # the load says by name what is wrong with a file
     free = min(psutil.virtual_memory().available, free_in_group(CGROUP))
     if not size or size > ROOM_SHARE * free or not hasattr(os, "posix_fadvise"):
         return None
@@ -36,7 +39,7 @@ def begin(entry: Entry) -> threading.Thread | None:
 
 def ask_for(files: Sequence[Path]) -> None:
     """Ask the kernel to read them; returns once it has begun with the last."""
-    with contextlib.suppress(OSError):  # the load says by name what is wrong with a file
+    with contextlib.suppress(OSError):
         for file in files:
             with file.open("rb", buffering=0) as opened:
                 for at in range(0, file.stat().st_size, ASKED_BYTES):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..config import Settings
 from ..engine.engine import Engine
-from ..errors import MissingWeights, NotSupported, StoreUnavailable
+from ..errors import DarkroomError, MissingWeights, NotSupported
 from ..jobs.store import Store
 from ..models import loading
 from ..models.catalogue import Catalogue, Entry, problem_of
@@ -150,7 +150,7 @@ def take_over(store: Store, worker_id: str) -> None:
     """
     try:
         returned = store.release_worker(worker_id, TAKEN_OVER, time.time())
-    except StoreUnavailable as error:
+    except DarkroomError as error:
         log.warning("if a worker of this name has died, its jobs come back when their leases run out: %s", error)
     else:
         if returned:

@@ -84,6 +84,11 @@ def test_a_single_file_is_read_and_a_pickle_is_not(tmp_path: Path, asked: dict[s
     assert list(asked) == [str(tmp_path / "one.safetensors")]
 
 
+def test_a_link_to_a_file_that_has_gone_is_the_loads_to_name(folder: Path) -> None:
+    (folder / "unet" / "more.safetensors").symlink_to(folder / "gone")
+    assert not begin(entry_at(folder))
+
+
 def test_what_does_not_fit_beside_the_rest_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_ahead, "free_in_group", lambda group: 2**10)
     assert not begin(entry_at(folder))

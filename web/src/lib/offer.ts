@@ -185,7 +185,7 @@ function extraOf(name: string, said: FieldSchema, layout: OneModel["layout"]): E
 }
 
 /** A model's longest sound is a count of samples; what is shown of it must not be longer. */
-const hundredths = (value: number): number => Math.floor(value * 100) / 100;
+const hundredths = (value: number): number => Math.floor(value * 100 + 1e-6) / 100;
 
 /** What the API calls a field, for people. */
 export function labelOf(name: string): string {

@@ -159,7 +159,9 @@ function only(names: readonly string[], input: JobInput): JobInput {
 
 /** A number that is none is sent as it stands: the service says what is wrong with it. */
 function ownInput(draft: Draft, offer: Offer): Record<string, unknown> {
-  const said = offer.own.map(({ name, kind }) => [name, valueOf(draft.own[name] ?? "", kind)] as const);
+  // another model's input of the same name may have had other choices
+  const fits = ({ name, choices }: OwnInput): boolean => !choices.length || choices.includes(draft.own[name] ?? "");
+  const said = offer.own.filter(fits).map(({ name, kind }) => [name, valueOf(draft.own[name] ?? "", kind)] as const);
   return Object.fromEntries(said.filter(([, value]) => value !== ""));
 }
 
