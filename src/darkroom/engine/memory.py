@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import psutil
 import torch
 
 from . import rows
 from .call import Call
+from .cgroup import CGROUP, free_in_group
 
 # A fiber keeps latents, scheduler history and guidance halves beside the arguments of its parked call.
 HELD_PER_ARGUMENT_BYTE = 4
 UNKNOWN_LIMIT = 32  # fibers at once until a first call has been seen
-CGROUP = Path("/sys/fs/cgroup")  # where a container's limits are told
 
 
 class Budget:
@@ -68,13 +67,3 @@ def _free_bytes() -> int:
         kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # torch's own store of free blocks
         return torch.cuda.mem_get_info()[0] + kept
     return min(psutil.virtual_memory().available, free_in_group(CGROUP))
-
-
-def free_in_group(folder: Path) -> int:
-    """Bytes that this container may still take (cgroup v2); more than anybody has where nothing bounds it."""
-    try:
-        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no container, or one without a limit: "max"
-        return 2**63
-    return max(0, limit - used + int(stat.get("inactive_file", 0)))  # pages that are given back when they are needed

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from ..engine.memory import CGROUP, free_in_group
+from ..engine.cgroup import CGROUP, free_in_group
 from .catalogue import Entry
 from .weights import plain_files
 

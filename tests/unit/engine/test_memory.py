@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.engine import memory
+from darkroom.engine import cgroup, memory
 from darkroom.engine.engine import Engine
 from tests.parity.families import sd_solvers
 
@@ -20,13 +20,13 @@ def group(folder: Path, limit: str, used: int = 600, inactive: int = 100) -> Pat
 
 
 def test_a_container_gives_what_its_limit_leaves_and_its_page_cache(tmp_path: Path) -> None:
-    assert memory.free_in_group(group(tmp_path, "1000")) == 500
-    assert memory.free_in_group(group(tmp_path, "500", used=900)) == 0
+    assert cgroup.free_in_group(group(tmp_path, "1000")) == 500
+    assert cgroup.free_in_group(group(tmp_path, "500", used=900)) == 0
 
 
 def test_no_container_and_one_without_a_limit_bound_nothing(tmp_path: Path) -> None:
-    assert memory.free_in_group(tmp_path) > 2**60
-    assert memory.free_in_group(group(tmp_path, "max")) > 2**60
+    assert cgroup.free_in_group(tmp_path) > 2**60
+    assert cgroup.free_in_group(group(tmp_path, "max")) > 2**60
 
 
 def test_the_page_cache_counts_as_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
