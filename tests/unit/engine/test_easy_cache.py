@@ -16,6 +16,7 @@ from darkroom import errors
 from darkroom.engine import easy_cache
 from darkroom.engine.engine import Engine
 from darkroom.engine.request import Progress
+from darkroom.engine.tape import Tape
 from tests.parity.families import SIDE, flux, sd_solvers
 from tests.unit.engine.test_engine import hold
 
@@ -123,6 +124,18 @@ def test_reproducible_requests_run_in_full(pipe: Any, call: dict[str, Any]) -> N
     assert np.array_equal(one, other)
 
 
+def taped_at(engine: Engine, asked: dict[str, Any], at: int) -> Tape:
+    """The tape of a request that was held in this step, as it tells of it."""
+    callback, reached, go = hold(at)
+    handle = engine.submit(**asked, callback_on_step_end=callback)
+    assert reached.wait(30)
+    tapes: list[Tape] = []
+    handle.listen(lambda event: tapes.append(handle.checkpoint()) if event.type == "progress" else None)
+    go.set()
+    handle.result(60)
+    return tapes[0]
+
+
 @pytest.mark.parametrize("at", [2, 5, 8, 10])
 def test_one_that_goes_on_from_its_tape_leaves_out_the_same(pipe: Any, call: dict[str, Any], at: int) -> None:
     asked = {**call, **CALL}
@@ -131,16 +144,10 @@ def test_one_that_goes_on_from_its_tape_leaves_out_the_same(pipe: Any, call: dic
         whole = engine.submit(**asked).result(60).images
         skipped = engine.stats()["modules"]["unet"]["skipped_calls"]
         assert skipped > 2
-        callback, reached, go = hold(at)
-        handle = engine.submit(**asked, callback_on_step_end=callback)
-        assert reached.wait(30)
-        tapes: list[Any] = []
-        handle.listen(lambda event: tapes.append(handle.checkpoint()) if event.type == "progress" else None)
-        go.set()
-        handle.result(60)
+        tape = taped_at(engine, asked, at)
     with Engine() as engine:
         engine.add(pipe, "easy", easy_cache=0.3)
-        again = engine.resume(tapes[0]).result(60).images
+        again = engine.resume(tape).result(60).images
         assert engine.stats()["modules"]["unet"]["skipped_calls"] == skipped
         assert engine.stats()["modules"]["unet"]["calls"] < STEPS - skipped
     assert np.abs(again - whole).max() < 5e-6
@@ -266,19 +273,13 @@ def test_an_inpainting_unet_that_takes_more_than_it_gives_is_answered_with_what_
 
 
 def test_a_tape_of_another_threshold_is_refused_at_once(pipe: Any, call: dict[str, Any]) -> None:
-    callback, reached, go = hold(8)
     with Engine() as engine:
         engine.add(pipe, "easy", easy_cache=0.3)
-        handle = engine.submit(**{**call, **CALL}, callback_on_step_end=callback)
-        assert reached.wait(30)
-        tapes: list[Any] = []
-        handle.listen(lambda event: tapes.append(handle.checkpoint()) if event.type == "progress" else None)
-        go.set()
-        handle.result(60)
+        tape = taped_at(engine, {**call, **CALL}, 8)
     with Engine() as engine:
         engine.add(pipe, "easy", easy_cache=0.25)
         with pytest.raises(errors.TapeRefused, match="easy_cache"):
-            engine.resume(tapes[0])
+            engine.resume(tape)
 
 
 def inpainter() -> Any:
